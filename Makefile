@@ -1,0 +1,131 @@
+# Targets are documented by the ## comments; `make` alone prints them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+# A vendor directory is used when it is there and current; a stale one is refused by go with the file that differs.
+export GOFLAGS += -buildvcs=false
+GO      ?= go
+LDFLAGS := -s -w -X github.com/virtual-kubelet/vic/internal/version.Version=$(VERSION)
+
+GUEST_IMAGE := bin/guest/manifest.json
+UNIT_PACKAGES = $(shell $(GO) list ./... | grep -v -e /mocks/)
+
+.PHONY: help
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##@ Build
+
+.PHONY: setup
+setup: ## Check the machine; as root install what is missing with apt
+	@hack/setup.sh
+
+.PHONY: build
+build: setup bin/vic bin/vic-controlplane bin/kubectl guest-image bin/hello.tar ## Build everything into bin/
+
+.PHONY: run
+run: build ## Build what is needed, then start a cluster of one node on this machine
+	bin/vic up $(ARGS)
+
+# go build finds out by itself whether there is anything to do.
+.PHONY: bin/vic bin/vic-guest bin/guest-image bin/hello bin/hello-image bin/vic-controlplane
+bin/vic:
+	$(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/vic
+
+bin/vic-guest:
+	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/vic-guest
+
+bin/guest-image:
+	$(GO) build -o $@ ./cmd/guest-image
+
+bin/hello:
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $@ ./examples/hello
+
+bin/hello-image:
+	$(GO) build -o $@ ./cmd/hello-image
+
+bin/hello.tar: bin/hello bin/hello-image
+	bin/hello-image --server bin/hello --busybox "$$(command -v busybox)" -o $@
+
+include controlplane/Makefile.inc
+
+bin/kubectl: bin/vic-controlplane
+	ln -sf vic-controlplane $@
+
+.PHONY: guest-image
+guest-image: bin/vic-guest bin/guest-image ## Build the kernel and initrd that every pod VM boots
+	bin/guest-image --guest bin/vic-guest --out bin/guest
+
+##@ Test
+
+.PHONY: test
+test: build ## Run every test: unit, real QEMU, and end to end; prints the time of each suite
+	@hack/test.sh
+
+.PHONY: test-unit
+test-unit: setup ## Unit tests with the race detector
+	$(GO) test -race -shuffle=on $(UNIT_PACKAGES)
+
+.PHONY: test-controlplane
+test-controlplane: build ## The control plane's own tests
+	cd controlplane && $(GO) test ./...
+
+.PHONY: test-qemu
+test-qemu: build ## Contract suites and the guest on real QEMU
+	$(GO) test -tags qemu -timeout 30m -count=1 ./guest/... ./portlayer/...
+
+.PHONY: test-e2e
+test-e2e: build ## A real API server, scheduler, node and QEMU
+	$(GO) test -tags e2e -timeout 60m -count=1 -v ./test/e2e/...
+
+.PHONY: bench
+bench: build ## Benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./persona/... ./guest/... ./portlayer/... ./operations/...
+
+##@ Check
+
+.PHONY: check
+check: lint test verify ## Lint, test, verify generated files
+
+.PHONY: lint
+lint: bin/golangci-lint ## Lint all modules
+	bin/golangci-lint run ./...
+	cd controlplane && ../bin/golangci-lint run ./...
+
+.PHONY: fmt
+fmt: bin/golangci-lint ## Format
+	bin/golangci-lint fmt ./...
+
+.PHONY: tools
+tools: bin/golangci-lint bin/mockery ## Build the pinned tools into bin/
+
+bin/golangci-lint: tools/go.mod
+	cd tools && $(GO) build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bin/mockery: tools/go.mod
+	cd tools && $(GO) build -o ../$@ github.com/vektra/mockery/v2
+
+.PHONY: generate
+generate: bin/mockery ## Make mocks and generated documents
+	rm -rf mocks
+	bin/mockery --log-level warn
+	$(GO) generate ./...
+
+.PHONY: tidy
+tidy: ## go mod tidy in every module
+	for m in . controlplane tools; do (cd $$m && $(GO) mod tidy) || exit 1; done
+
+.PHONY: verify
+verify: generate tidy ## Fail when generated files or module files are not what is committed
+	git diff --exit-code -- . ':!*.tar'
+	@test -z "$$(git status --porcelain)" || { git status --short; echo "verify: the files above are not committed"; exit 1; }
+
+.PHONY: vendor
+vendor: ## Make vendor/ in every module (ignored by git)
+	for m in . controlplane tools; do (cd $$m && $(GO) mod vendor) || exit 1; done
+
+.PHONY: clean
+clean: ## Remove bin/ and vendor/
+	rm -rf bin vendor controlplane/vendor tools/vendor

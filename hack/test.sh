@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Runs every suite, prints the time of each, and fails when any fails. Everything must be built.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+summary=() failed=0
+suite() {
+	local name=$1 begin=$SECONDS
+	shift
+	echo "=== $name"
+	if "$@"; then result=ok; else result=FAILED failed=1; fi
+	summary+=("$(printf '%-14s %-7s %5d s' "$name" "$result" $((SECONDS - begin)))")
+}
+
+suite unit make --no-print-directory test-unit
+suite control-plane make --no-print-directory test-controlplane
+suite qemu make --no-print-directory test-qemu
+suite e2e make --no-print-directory test-e2e
+
+echo "=== suites"
+printf '%s\n' "${summary[@]}"
+exit $failed

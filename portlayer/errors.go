@@ -1,0 +1,42 @@
+package portlayer
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kinds of failure that callers act on. Test with errors.Is.
+var (
+	// ErrNotFound says that there is no pod VM, container or log of that name.
+	ErrNotFound = errors.New("not found")
+	// ErrExists says that a draft of a new VM was committed and the VM is there already.
+	ErrExists = errors.New("already exists")
+	// ErrStaleHandle says that the VM changed since the handle was opened: open another and replay.
+	ErrStaleHandle = errors.New("stale handle")
+	// ErrNoAddress says that a scope has no free address.
+	ErrNoAddress = errors.New("no free address")
+	// ErrOutOfMemory says that the VCH has too little free memory for the VM.
+	ErrOutOfMemory = errors.New("out of memory")
+	// ErrOutOfSpace says that the VCH's storage is full.
+	ErrOutOfSpace = errors.New("no space left")
+	// ErrBusy says that the hypervisor could not do it now; the same call may succeed later.
+	ErrBusy = errors.New("busy")
+	// ErrGuestUnreachable says that the VM runs and its guest does not answer.
+	ErrGuestUnreachable = errors.New("guest unreachable")
+	// ErrNotRunning says that the VM or the container does not run.
+	ErrNotRunning = errors.New("not running")
+	// ErrUnsupported says that this host cannot do it at all.
+	ErrUnsupported = errors.New("unsupported")
+)
+
+// A PowerError says that a VM ended, or never came up, where it should have run. Console is the end of its console.
+type PowerError struct {
+	UID     string
+	Reason  string
+	Console string
+}
+
+// Error names the VM and the reason, not the console.
+func (e *PowerError) Error() string {
+	return fmt.Sprintf("pod VM %s ended: %s", e.UID, e.Reason)
+}
