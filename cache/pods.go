@@ -2,6 +2,7 @@ package cache
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 
@@ -17,6 +18,8 @@ type Entry struct {
 	Pod *corev1.Pod
 	// Restored tells that only the pod's identity is known, from its VM; its spec is empty.
 	Restored bool
+	// Finished tells that the pod is being deleted and that no container of it runs or will run: its object may go.
+	Finished bool
 }
 
 type entry struct {
@@ -77,16 +80,24 @@ func (p *Pods) SetStatus(uid types.UID, status corev1.PodStatus) bool {
 		return false
 	}
 	e.Pod.Status = *status.DeepCopy()
-	subscribers := make([]func(Entry), 0, len(p.subscribers))
-	for _, fn := range p.subscribers {
-		subscribers = append(subscribers, fn)
-	}
-	changed := e.copy()
+	publish := p.publisherLocked(e)
 	p.mu.Unlock()
-	for _, fn := range subscribers {
-		fn(changed.copy())
-	}
+	publish()
 	return true
+}
+
+// Finish marks a pod of which nothing runs or will run and tells subscribers, once; an unknown pod is no error.
+func (p *Pods) Finish(uid types.UID) {
+	p.mu.Lock()
+	e, ok := p.entries[uid]
+	if !ok || e.Finished {
+		p.mu.Unlock()
+		return
+	}
+	e.Finished = true
+	publish := p.publisherLocked(e)
+	p.mu.Unlock()
+	publish()
 }
 
 // Get returns the pod of that UID.
@@ -159,7 +170,9 @@ func (p *Pods) Subscribe(fn func(Entry)) (unsubscribe func()) {
 
 func (p *Pods) putLocked(e *entry) {
 	known, ok := p.entries[e.Pod.UID]
-	e.nameless = ok && known.nameless
+	if ok {
+		e.nameless, e.Finished = known.nameless, known.Finished
+	}
 	p.entries[e.Pod.UID] = e
 	if e.nameless {
 		return
@@ -174,6 +187,17 @@ func (p *Pods) putLocked(e *entry) {
 		p.byName[name] = e.Pod.UID
 	default:
 		e.nameless = true
+	}
+}
+
+// publisherLocked returns what tells the subscribers of e as it is now; it is called without the lock.
+func (p *Pods) publisherLocked(e *entry) func() {
+	subscribers := slices.Collect(maps.Values(p.subscribers))
+	changed := e.copy()
+	return func() {
+		for _, fn := range subscribers {
+			fn(changed.copy())
+		}
 	}
 }
 
@@ -198,5 +222,6 @@ func nameOf(pod *corev1.Pod) types.NamespacedName {
 }
 
 func (e Entry) copy() Entry {
-	return Entry{Pod: e.Pod.DeepCopy(), Restored: e.Restored}
+	e.Pod = e.Pod.DeepCopy()
+	return e
 }

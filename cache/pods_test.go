@@ -138,6 +138,25 @@ func TestSubscribersHearOfEachChangeOnce(t *testing.T) {
 	assert.Equal(t, []corev1.PodPhase{corev1.PodPending, corev1.PodRunning}, heard)
 }
 
+func TestFinishIsToldOnceAndStays(t *testing.T) {
+	pods := cache.New()
+	pods.SetPod(pod("a", 0))
+	var heard int
+	defer pods.Subscribe(func(e cache.Entry) {
+		assert.True(t, e.Finished)
+		heard++
+	})()
+
+	pods.Finish("a")
+	pods.Finish("a")
+	pods.Finish("nobody")
+	pods.SetPod(terminating(pod("a", 0)))
+
+	e, _ := pods.Get("a")
+	assert.True(t, e.Finished)
+	assert.Equal(t, 1, heard)
+}
+
 func TestCacheSharesNothing(t *testing.T) {
 	pods := cache.New()
 	mine := pod("a", 0)
