@@ -1,0 +1,75 @@
+package testimage
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// Registry is a registry on loopback that forgets everything when it is closed.
+type Registry struct {
+	// Host is where it listens, as host:port: the first part of its images' names.
+	Host   string
+	server *http.Server
+	done   chan struct{}
+}
+
+// StartRegistry starts a registry on a free port of 127.0.0.1. If wrap is not nil, its requests go through wrap's result.
+func StartRegistry(ctx context.Context, wrap func(http.Handler) http.Handler) (*Registry, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	if wrap != nil {
+		handler = wrap(handler)
+	}
+	r := &Registry{
+		Host:   listener.Addr().String(),
+		server: &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute},
+		done:   make(chan struct{}),
+	}
+	go func() {
+		// Ends with Close.
+		defer close(r.done)
+		_ = r.server.Serve(listener) // says that it was closed
+	}()
+	return r, nil
+}
+
+// Close stops the registry and drops what is under way.
+func (r *Registry) Close() error {
+	err := r.server.Close()
+	<-r.done
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Push puts img under repo, which may have a tag, and returns its full name: 127.0.0.1:port/repo:tag.
+func (r *Registry) Push(ctx context.Context, repo string, img v1.Image) (string, error) {
+	ref, err := name.ParseReference(r.Host + "/" + repo)
+	if err != nil {
+		return "", err
+	}
+	return ref.String(), remote.Write(ref, img, remote.WithContext(ctx))
+}
+
+// PushIndex puts an index of images for several platforms under repo.
+func (r *Registry) PushIndex(ctx context.Context, repo string, index v1.ImageIndex) (string, error) {
+	ref, err := name.ParseReference(r.Host + "/" + repo)
+	if err != nil {
+		return "", err
+	}
+	return ref.String(), remote.WriteIndex(ref, index, remote.WithContext(ctx))
+}

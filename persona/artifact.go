@@ -1,0 +1,188 @@
+package persona
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// maxIndexDepth is how many indexes may lie between a name and its manifest.
+const maxIndexDepth = 4
+
+// blobs is where an image's parts come from. It checks nothing.
+type blobs interface {
+	// manifest opens a manifest or an index.
+	manifest(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
+	// blob opens a configuration or a layer.
+	blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
+}
+
+// artifact is an image whose manifest and configuration have been read and checked, and whose layers have not.
+type artifact struct {
+	digest v1.Hash
+	// id is the configuration's digest.
+	id     v1.Hash
+	config *v1.ConfigFile
+	layers []layer
+	// configBytes is the configuration's size.
+	configBytes int64
+}
+
+// layer is one layer of an artifact.
+type layer struct {
+	// diffID is the digest of the unpacked layer.
+	diffID v1.Hash
+	// digest is that of the blob; an archive of docker save has none.
+	digest v1.Hash
+	size   int64
+	open   func(ctx context.Context) (io.ReadCloser, error)
+}
+
+// document is a manifest or an index: what media type it claims decides less than what it holds.
+type document struct {
+	SchemaVersion int64           `json:"schemaVersion"`
+	Config        *v1.Descriptor  `json:"config"`
+	Layers        []v1.Descriptor `json:"layers"`
+	Manifests     []v1.Descriptor `json:"manifests"`
+}
+
+// loader finds the manifest for a platform and reads what belongs to it.
+type loader struct {
+	from     blobs
+	platform v1.Platform
+}
+
+// load reads the image that raw describes, which is a manifest or an index.
+func (l *loader) load(ctx context.Context, raw []byte) (*artifact, error) {
+	return l.loadAt(ctx, raw, 0)
+}
+
+func (l *loader) loadAt(ctx context.Context, raw []byte, depth int) (*artifact, error) {
+	var doc document
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return nil, fmt.Errorf("%w: manifest: %w", ErrInvalidImage, err)
+	}
+	switch {
+	case doc.SchemaVersion != 2:
+		return nil, fmt.Errorf("%w: manifest of schema version %d", ErrInvalidImage, doc.SchemaVersion)
+	case doc.Config != nil:
+		return l.loadManifest(ctx, raw, doc)
+	case depth >= maxIndexDepth:
+		return nil, fmt.Errorf("%w: indexes within indexes", ErrInvalidImage)
+	}
+	desc, err := l.choose(doc.Manifests)
+	if err != nil {
+		return nil, err
+	}
+	if raw, err = l.document(ctx, "manifest", desc, l.from.manifest); err != nil {
+		return nil, err
+	}
+	return l.loadAt(ctx, raw, depth+1)
+}
+
+// choose returns the entry of an index that fits the platform. An entry that names none may fit.
+func (l *loader) choose(all []v1.Descriptor) (v1.Descriptor, error) {
+	var found []string
+	for _, d := range all {
+		if d.Platform == nil || !d.MediaType.IsImage() && !d.MediaType.IsIndex() {
+			continue
+		}
+		if d.Platform.OS == l.platform.OS && d.Platform.Architecture == l.platform.Architecture {
+			return d, nil
+		}
+		found = append(found, platformName(d.Platform.OS, d.Platform.Architecture))
+	}
+	unknown := slices.DeleteFunc(slices.Clone(all), func(d v1.Descriptor) bool {
+		return d.Platform != nil || !d.MediaType.IsImage() && !d.MediaType.IsIndex()
+	})
+	if len(unknown) > 1 {
+		return v1.Descriptor{}, fmt.Errorf("%w: %d manifests that name no platform", ErrInvalidImage, len(unknown))
+	}
+	if len(unknown) == 1 {
+		return unknown[0], nil
+	}
+	slices.Sort(found)
+	return v1.Descriptor{}, &PlatformError{Want: l.want(), Found: slices.Compact(found)}
+}
+
+func (l *loader) want() string { return platformName(l.platform.OS, l.platform.Architecture) }
+
+func platformName(os, arch string) string { return os + "/" + arch }
+
+// document reads and checks a small part.
+func (l *loader) document(
+	ctx context.Context, what string, d v1.Descriptor, open func(context.Context, v1.Descriptor) (io.ReadCloser, error),
+) (_ []byte, err error) {
+	r, err := open(ctx, d)
+	if err != nil {
+		return nil, fmt.Errorf("open %s %s: %w", what, d.Digest, err)
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	b, err := readDocument(what, r)
+	if err != nil {
+		return nil, err
+	}
+	return checkedBytes(what, b, d.Digest)
+}
+
+func (l *loader) loadManifest(ctx context.Context, raw []byte, doc document) (*artifact, error) {
+	if !doc.Config.MediaType.IsConfig() {
+		return nil, fmt.Errorf("%w: it is no container image but %s", ErrInvalidImage, doc.Config.MediaType)
+	}
+	rawConfig, err := l.document(ctx, "configuration", *doc.Config, l.from.blob)
+	if err != nil {
+		return nil, err
+	}
+	digest, _, err := v1.SHA256(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	a := &artifact{digest: digest, id: doc.Config.Digest, configBytes: int64(len(rawConfig))}
+	if a.config, err = l.parseConfig(rawConfig, len(doc.Layers)); err != nil {
+		return nil, err
+	}
+	for i, d := range doc.Layers {
+		if !isLayer(d.MediaType) {
+			return nil, fmt.Errorf("%w: layer %d is %s", ErrInvalidImage, i+1, d.MediaType)
+		}
+		a.layers = append(a.layers, layer{
+			diffID: a.config.RootFS.DiffIDs[i], digest: d.Digest, size: d.Size,
+			open: func(ctx context.Context) (io.ReadCloser, error) { return l.from.blob(ctx, d) },
+		})
+	}
+	return a, nil
+}
+
+// parseConfig reads a configuration and checks it against the platform and the number of layers.
+func (l *loader) parseConfig(raw []byte, layers int) (*v1.ConfigFile, error) {
+	config, err := v1.ParseConfigFile(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("%w: configuration: %w", ErrInvalidImage, err)
+	}
+	// Very old tools leave the platform out; it was Linux on the machine that they ran on.
+	if config.OS != "" && config.OS != l.platform.OS || config.Architecture != "" && config.Architecture != l.platform.Architecture {
+		return nil, &PlatformError{Want: l.want(), Found: []string{platformName(config.OS, config.Architecture)}}
+	}
+	if n := len(config.RootFS.DiffIDs); n != layers {
+		return nil, fmt.Errorf("%w: %d layers, and the configuration has %d", ErrInvalidImage, layers, n)
+	}
+	return config, nil
+}
+
+func isLayer(t types.MediaType) bool {
+	switch t {
+	case types.OCILayer, types.OCILayerZStd, types.OCIUncompressedLayer, types.DockerLayer, types.DockerUncompressedLayer,
+		types.OCIRestrictedLayer, types.OCIUncompressedRestrictedLayer, types.DockerForeignLayer,
+		"application/vnd.docker.image.rootfs.diff.tar.zstd":
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,144 @@
+package persona
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+)
+
+const indexVersion = 1
+
+// indexFile is index.json.
+type indexFile struct {
+	Version int     `json:"version"`
+	Images  []Image `json:"images"`
+}
+
+// index is the list of images, which processes share through a file that is only ever replaced as a whole.
+type index struct {
+	dir string
+
+	mu     sync.Mutex // guards seen and images
+	seen   os.FileInfo
+	images []Image
+}
+
+func (x *index) path() string { return filepath.Join(x.dir, "index.json") }
+
+// load returns the images as the file has them now. The caller must not change the slice.
+func (x *index) load() ([]Image, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	now, err := os.Stat(x.path())
+	if errors.Is(err, fs.ErrNotExist) {
+		x.seen, x.images = nil, nil
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if x.seen != nil && os.SameFile(x.seen, now) && x.seen.ModTime().Equal(now.ModTime()) && x.seen.Size() == now.Size() {
+		return x.images, nil
+	}
+	images, err := readIndex(x.path())
+	if err != nil {
+		return nil, err
+	}
+	// The file may have been replaced since it was looked at; then it is read once more next time.
+	x.seen, x.images = now, images
+	return images, nil
+}
+
+func readIndex(path string) ([]Image, error) {
+	b, err := os.ReadFile(path) //nolint:gosec // a path of our own
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var f indexFile
+	if err := json.Unmarshal(b, &f); err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if f.Version != indexVersion {
+		return nil, fmt.Errorf("read %s: version %d, not %d", path, f.Version, indexVersion)
+	}
+	return f.Images, nil
+}
+
+// update replaces the images by what change makes of them. No other process or goroutine comes in between. change may keep
+// or alter the slice that it is given.
+func (x *index) update(ctx context.Context, change func([]Image) ([]Image, error)) (err error) {
+	lock, err := lockFile(ctx, filepath.Join(x.dir, "index.lock"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	images, err := readIndex(x.path())
+	if err != nil {
+		return err
+	}
+	before := slices.Clone(images)
+	if images, err = change(images); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(indexFile{Version: indexVersion, Images: images}, "", "  ")
+	if err != nil {
+		return err
+	}
+	if old, err := json.MarshalIndent(indexFile{Version: indexVersion, Images: before}, "", "  "); err == nil && string(old) == string(b) {
+		return nil
+	}
+	return replaceFile(x.path(), b)
+}
+
+// replaceFile gives name new contents, in one step even if the machine stops.
+func replaceFile(name string, b []byte) (err error) {
+	tmp := name + ".tmp" // the lock's owner is the only one to use it
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, removeIfThere(tmp))
+		}
+	}()
+	if err := writeSynced(tmp, b); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, name); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+func writeSynced(name string, b []byte) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // a path of our own
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func syncDir(name string) error {
+	d, err := os.Open(name) //nolint:gosec // a path of our own
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func removeIfThere(name string) error {
+	if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

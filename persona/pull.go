@@ -1,0 +1,128 @@
+package persona
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/distribution/reference"
+	"github.com/google/go-containerregistry/pkg/authn"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// Credentials say who pulls. Any pair or token that a Docker configuration file can hold will do.
+type Credentials struct {
+	Username, Password string
+	// IdentityToken gets an access token; RegistryToken is one.
+	IdentityToken, RegistryToken string
+}
+
+// PullOptions are what Pull can do without.
+type PullOptions struct {
+	// Auth is nil for an anonymous pull.
+	Auth *Credentials
+	// Progress, if set, is called often and from one goroutine, and must return soon.
+	Progress func(Progress)
+}
+
+// Pull brings an image from its registry, or from that one's mirror, and makes its disk. What is here already is not fetched
+// again, apart from manifest and configuration. It returns once the disk can be used.
+//
+// It returns ErrInvalidName, ErrNotFound, ErrUnauthorized, ErrPlatform, ErrDigestMismatch, ErrInvalidImage or ErrTooLarge,
+// wrapped, and keeps syscall.ENOSPC where the disk is full. After an error nothing is left behind.
+func (s *Store) Pull(ctx context.Context, ref string, opts PullOptions) (Image, error) {
+	named, err := parseName(ref)
+	if err != nil {
+		return Image{}, err
+	}
+	a, names, err := s.resolve(ctx, named, opts.authenticator())
+	if err != nil {
+		return Image{}, fmt.Errorf("pull image %q: %w", ref, err)
+	}
+	img, err := s.add(ctx, a, names, opts.progress())
+	if err != nil {
+		return Image{}, fmt.Errorf("pull image %q: %w", ref, kindOf(err))
+	}
+	return img, nil
+}
+
+func (o PullOptions) authenticator() authn.Authenticator {
+	if o.Auth == nil {
+		return authn.Anonymous
+	}
+	return authn.FromConfig(authn.AuthConfig{
+		Username: o.Auth.Username, Password: o.Auth.Password,
+		IdentityToken: o.Auth.IdentityToken, RegistryToken: o.Auth.RegistryToken,
+	})
+}
+
+func (o PullOptions) progress() func(Progress) {
+	if o.Progress == nil {
+		return func(Progress) {}
+	}
+	return o.Progress
+}
+
+// resolve finds the image that named means today, at the first endpoint that has it.
+func (s *Store) resolve(ctx context.Context, named reference.Named, auth authn.Authenticator) (*artifact, naming, error) {
+	endpoints, err := s.hosts.endpoints(named, auth)
+	if err != nil {
+		return nil, naming{}, err
+	}
+	var errs []error
+	for _, ep := range endpoints {
+		a, digest, err := s.resolveAt(ctx, named, ep)
+		if err == nil {
+			return a, namesOf(named, digest, a.digest), nil
+		}
+		errs = append(errs, kindOf(err))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, naming{}, errors.Join(errs...)
+}
+
+// namesOf returns the names of an image that was pulled as named: digest is what the name stands for, manifest the image's own.
+func namesOf(named reference.Named, digest, manifest v1.Hash) naming {
+	names := naming{digests: []string{digestName(named, digest.String()), digestName(named, manifest.String())}}
+	if _, byDigest := named.(reference.Digested); !byDigest {
+		names.tags = []string{reference.FamiliarString(named)}
+	}
+	return names
+}
+
+func (s *Store) resolveAt(ctx context.Context, named reference.Named, ep endpoint) (*artifact, v1.Hash, error) {
+	from, err := connect(ctx, ep)
+	if err != nil {
+		return nil, v1.Hash{}, err
+	}
+	raw, err := from.named(ctx, named)
+	if err != nil {
+		return nil, v1.Hash{}, err
+	}
+	digest, _, err := v1.SHA256(bytes.NewReader(raw))
+	if err != nil {
+		return nil, v1.Hash{}, err
+	}
+	a, err := (&loader{from: from, platform: s.platform}).load(ctx, raw)
+	return a, digest, err
+}
+
+// kindOf makes the registry library's errors ours.
+func kindOf(err error) error {
+	var refused *transport.Error
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.StatusCode {
+	case http.StatusNotFound:
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%w: %w", ErrUnauthorized, err)
+	}
+	return err
+}
