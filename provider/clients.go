@@ -1,0 +1,49 @@
+package provider
+
+import (
+	"fmt"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// Clients are clients of one API server that don't hold each other up.
+type Clients struct {
+	// Main is for pods, nodes, leases and all that operations needs. It has no limit of its own: Virtual Kubelet's
+	// default is 5 requests a second, and the API server has priority and fairness.
+	Main kubernetes.Interface
+	// Events is for events, which must never delay a status.
+	Events kubernetes.Interface
+	// Auth is for reviews of those who call the kubelet's API, and limited: anyone can cause them.
+	Auth kubernetes.Interface
+}
+
+// Limits of the two clients that have one, in requests a second and at once.
+const (
+	eventsQPS, eventsBurst = 200, 400
+	authQPS, authBurst     = 50, 100
+)
+
+// NewClients returns clients for the API server of cfg, with which vic identifies itself as userAgent.
+func NewClients(cfg *rest.Config, userAgent string) (Clients, error) {
+	var clients Clients
+	for _, c := range []struct {
+		to    *kubernetes.Interface
+		qps   float32
+		burst int
+	}{
+		{&clients.Main, -1, 0}, {&clients.Events, eventsQPS, eventsBurst}, {&clients.Auth, authQPS, authBurst},
+	} {
+		cfg := rest.CopyConfig(cfg)
+		cfg.UserAgent = userAgent
+		cfg.QPS, cfg.Burst = c.qps, c.burst
+		cfg.ContentType = "application/vnd.kubernetes.protobuf"
+		cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+		client, err := kubernetes.NewForConfig(cfg)
+		if err != nil {
+			return Clients{}, fmt.Errorf("make API client: %w", err)
+		}
+		*c.to = client
+	}
+	return clients, nil
+}

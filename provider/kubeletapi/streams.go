@@ -1,0 +1,144 @@
+package kubeletapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/gorilla/mux"
+	"github.com/virtual-kubelet/virtual-kubelet/node/api"
+	utilexec "k8s.io/utils/exec"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// maxRunBytes bounds what /run answers with.
+const maxRunBytes = 1 << 20
+
+func (s *Server) exec(ctx context.Context, namespace, pod, container string, cmd []string, io api.AttachIO) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	exit, err := s.cfg.Containers.Exec(ctx, namespace, pod, container,
+		wire.Exec{Args: cmd, TTY: io.TTY(), Stdin: io.Stdin() != nil}, streamsOf(ctx, io))
+	return exitError(exit, err)
+}
+
+func (s *Server) attach(ctx context.Context, namespace, pod, container string, io api.AttachIO) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	exit, err := s.cfg.Containers.Attach(ctx, namespace, pod, container,
+		wire.Attach{Stdin: io.Stdin() != nil}, streamsOf(ctx, io))
+	return exitError(exit, err)
+}
+
+func (s *Server) portForward(ctx context.Context, namespace, pod string, port int32, stream io.ReadWriteCloser) error {
+	if port < 1 || port > math.MaxUint16 {
+		return fmt.Errorf("port %d is not between 1 and %d", port, math.MaxUint16)
+	}
+	return s.cfg.Containers.PortForward(ctx, namespace, pod, uint16(port), stream)
+}
+
+// run answers with all that a command writes, as the kubelet's /run does.
+func (s *Server) run(w http.ResponseWriter, r *http.Request) {
+	vars := mux.Vars(r)
+	cmd := strings.Fields(r.FormValue("cmd"))
+	if len(cmd) == 0 {
+		http.Error(w, "cmd is empty", http.StatusBadRequest)
+		return
+	}
+	output := &boundedBuffer{}
+	exit, err := s.cfg.Containers.Exec(r.Context(), vars["namespace"], vars["pod"], vars["container"],
+		wire.Exec{Args: cmd}, portlayer.Streams{Stdout: output, Stderr: output})
+	if err := exitError(exit, err); err != nil {
+		status := http.StatusInternalServerError
+		if errors.Is(err, portlayer.ErrNotFound) {
+			status = http.StatusNotFound
+		}
+		http.Error(w, err.Error(), status)
+		return
+	}
+	_, _ = w.Write(output.Bytes()) // the client is gone: nobody is left to tell
+}
+
+// exitError puts an exit into the form that Virtual Kubelet looks for; it does not unwrap.
+func exitError(exit wire.Exit, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case exit.Error != "":
+		return utilexec.CodeExitError{Err: errors.New(exit.Error), Code: int(exit.Code)}
+	case exit.Code != 0:
+		return utilexec.CodeExitError{Err: fmt.Errorf("exit code %d", exit.Code), Code: int(exit.Code)}
+	default:
+		return nil
+	}
+}
+
+// streamsOf connects Virtual Kubelet's streams; the resizing ends with ctx.
+func streamsOf(ctx context.Context, io api.AttachIO) portlayer.Streams {
+	// A nil stream inside a non-nil interface would be taken for a stream.
+	streams := portlayer.Streams{Stdin: io.Stdin()}
+	if out := io.Stdout(); out != nil {
+		streams.Stdout = out
+	}
+	if out := io.Stderr(); out != nil {
+		streams.Stderr = out
+	}
+	if io.TTY() {
+		streams.Resize = resizes(ctx, io.Resize())
+	}
+	return streams
+}
+
+// resizes turns Virtual Kubelet's terminal sizes into ours, and closes what it returns when there will be no more. When
+// the client has closed its stream of sizes, Virtual Kubelet sends sizes of zero without end.
+func resizes(ctx context.Context, from <-chan api.TermSize) <-chan wire.TerminalSize {
+	to := make(chan wire.TerminalSize)
+	go func() { // ends with ctx, or with a size of zero
+		defer close(to)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case size := <-from:
+				if size.Width == 0 && size.Height == 0 {
+					return
+				}
+				select {
+				case <-ctx.Done():
+					return
+				case to <- wire.TerminalSize{Columns: size.Width, Rows: size.Height}:
+				}
+			}
+		}
+	}()
+	return to
+}
+
+// boundedBuffer keeps the first maxRunBytes. It is safe for concurrent use.
+type boundedBuffer struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+// Write never fails: what is too much is dropped.
+func (b *boundedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.buf.Write(p[:min(len(p), maxRunBytes-b.buf.Len())])
+	return len(p), nil
+}
+
+// Bytes returns a copy of what is kept.
+func (b *boundedBuffer) Bytes() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bytes.Clone(b.buf.Bytes())
+}

@@ -1,0 +1,92 @@
+package provider
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+)
+
+// podsClient is the client that Virtual Kubelet writes with: see the package's documentation for what it does otherwise.
+type podsClient struct {
+	corev1client.PodsGetter
+	finished func(types.UID) bool
+}
+
+// Pods returns the client of one namespace.
+func (c podsClient) Pods(namespace string) corev1client.PodInterface {
+	return podClient{PodInterface: c.PodsGetter.Pods(namespace), finished: c.finished}
+}
+
+type podClient struct {
+	corev1client.PodInterface
+	finished func(types.UID) bool
+}
+
+// UpdateStatus patches the status. A pod that is gone, or is another one by now, is answered as not found, which Virtual
+// Kubelet takes as done.
+func (c podClient) UpdateStatus(ctx context.Context, pod *corev1.Pod, _ metav1.UpdateOptions) (*corev1.Pod, error) {
+	updated, err := patchStatus(ctx, c.PodInterface, pod)
+	if apierrors.IsConflict(err) {
+		return nil, apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
+	}
+	return updated, err
+}
+
+// Delete deletes the pod where nothing of it runs, and else leaves that to the publisher. Without a UID it does nothing:
+// Virtual Kubelet asks for that when it takes a new pod for a former one.
+func (c podClient) Delete(ctx context.Context, name string, opts metav1.DeleteOptions) error {
+	if opts.Preconditions == nil || opts.Preconditions.UID == nil || !c.finished(*opts.Preconditions.UID) {
+		return nil
+	}
+	return c.PodInterface.Delete(ctx, name, opts)
+}
+
+// ours are the fields of a pod's status that only the node writes: absent ones are cleared.
+var ours = []string{
+	"phase", "reason", "message", "hostIP", "podIP", "startTime",
+	"initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses",
+}
+
+// replaced are lists that a strategic merge would otherwise only add to.
+var replaced = []string{"hostIPs", "podIPs"}
+
+// patchStatus writes pod's status as a strategic merge patch, with its UID as precondition. Conditions of others, such
+// as readiness gates, stay. The error is the API server's own: Virtual Kubelet can't look into a wrapped one.
+func patchStatus(ctx context.Context, pods corev1client.PodInterface, pod *corev1.Pod) (*corev1.Pod, error) {
+	patch, err := statusPatch(pod)
+	if err != nil {
+		return nil, err
+	}
+	return pods.Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+}
+
+func statusPatch(pod *corev1.Pod) ([]byte, error) {
+	status, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&pod.Status)
+	if err != nil {
+		return nil, fmt.Errorf("convert status: %w", err)
+	}
+	for _, key := range ours {
+		if _, ok := status[key]; !ok {
+			status[key] = nil
+		}
+	}
+	for _, key := range replaced {
+		list, _ := status[key].([]any)
+		status[key] = append(list, map[string]any{"$patch": "replace"})
+	}
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": pod.UID},
+		"status":   status,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode status: %w", err)
+	}
+	return patch, nil
+}

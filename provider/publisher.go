@@ -1,0 +1,130 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/virtual-kubelet/vic/cache"
+	"github.com/virtual-kubelet/vic/internal/logging"
+)
+
+const (
+	// publishers is how many pods' statuses are handed over or deletions made at a time.
+	publishers = 16
+	// finishInterval is how often a pod that is being deleted is asked about, beside every change of its status.
+	finishInterval = time.Second
+)
+
+// publisher brings statuses from the cache to Virtual Kubelet, and API objects of pods that have ended to their end.
+type publisher struct {
+	provider *Provider
+	client   corev1client.PodsGetter
+	queue    workqueue.TypedRateLimitingInterface[types.UID]
+	busy     atomic.Int64 // items that are being worked on
+}
+
+func newPublisher(p *Provider, client corev1client.PodsGetter) *publisher {
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](retryBase, retryMax)
+	return &publisher{provider: p, client: client, queue: workqueue.NewTypedRateLimitingQueue(limiter)}
+}
+
+// changed asks for the status of that pod to be written. It never blocks.
+func (p *publisher) changed(uid types.UID) { p.queue.Add(uid) }
+
+// idle tells that no status waits to be handed over.
+func (p *publisher) idle() bool { return p.queue.Len() == 0 && p.busy.Load() == 0 }
+
+// run works until ctx ends.
+func (p *publisher) run(ctx context.Context) {
+	unsubscribe := p.provider.pods.Subscribe(func(e cache.Entry) { p.changed(e.Pod.UID) })
+	defer unsubscribe()
+	select {
+	case <-ctx.Done():
+		return
+	case <-p.provider.registered:
+	}
+	var workers sync.WaitGroup
+	for range publishers {
+		workers.Go(func() { // ends when the queue is shut down
+			for p.next(ctx) {
+			}
+		})
+	}
+	<-ctx.Done()
+	p.queue.ShutDown()
+	workers.Wait()
+}
+
+func (p *publisher) next(ctx context.Context) bool {
+	uid, shutdown := p.queue.Get()
+	if shutdown {
+		return false
+	}
+	p.busy.Add(1)
+	defer p.busy.Add(-1)
+	defer p.queue.Done(uid)
+	if ctx.Err() != nil {
+		return true
+	}
+	if err := p.publish(ctx, uid); err != nil {
+		logging.From(ctx).WarnContext(ctx, "pod's end not written", "podUID", uid, "err", err)
+		p.queue.AddRateLimited(uid)
+		return true
+	}
+	p.queue.Forget(uid)
+	return true
+}
+
+// publish hands one pod to Virtual Kubelet: the API server's metadata and spec, and the status that was observed here.
+// Anything else would make Virtual Kubelet undo labels, or delete a pod of the same name.
+func (p *publisher) publish(ctx context.Context, uid types.UID) error {
+	entry, ok := p.provider.pods.Get(uid)
+	if !ok || entry.Restored {
+		return nil
+	}
+	current := p.provider.current(entry.Pod)
+	if current == nil {
+		return nil
+	}
+	pod := current.DeepCopy()
+	if entry.Pod.Status.Phase != "" {
+		pod.Status = entry.Pod.Status
+	}
+	if pod.DeletionTimestamp == nil {
+		p.provider.notify(pod)
+		return nil
+	}
+	if p.provider.manager.Finished(uid) {
+		return p.finish(ctx, pod)
+	}
+	p.provider.notify(pod)
+	p.queue.AddAfter(uid, finishInterval)
+	return nil
+}
+
+// finish writes the last status and then deletes the API object: who watches the pod sees how its containers ended.
+func (p *publisher) finish(ctx context.Context, pod *corev1.Pod) error {
+	pods := p.client.Pods(pod.Namespace)
+	if _, err := patchStatus(ctx, pods, pod); err != nil && !gone(err) {
+		return err
+	}
+	options := metav1.NewDeleteOptions(0)
+	options.Preconditions = metav1.NewUIDPreconditions(string(pod.UID))
+	if err := pods.Delete(ctx, pod.Name, *options); err != nil && !gone(err) {
+		return fmt.Errorf("delete pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return nil
+}
+
+// gone tells that there is no object of that name and UID.
+func gone(err error) bool { return apierrors.IsNotFound(err) || apierrors.IsConflict(err) }

@@ -1,0 +1,68 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	vklog "github.com/virtual-kubelet/virtual-kubelet/log"
+)
+
+var _ vklog.Logger = vkLogger{}
+
+// vkLogger is slog as Virtual Kubelet's logger; the one that it ships panics when it is given an error. What Virtual
+// Kubelet tells as information is of interest only to who debugs it.
+type vkLogger struct{ l *slog.Logger }
+
+// print logs args as one message; the calls have no context.
+func (v vkLogger) print(level slog.Level, args ...any) {
+	ctx := context.Background()
+	if v.l.Enabled(ctx, level) {
+		v.l.Log(ctx, level, "virtual kubelet said", "message", fmt.Sprint(args...))
+	}
+}
+
+func (v vkLogger) printf(level slog.Level, format string, args ...any) {
+	ctx := context.Background()
+	if v.l.Enabled(ctx, level) {
+		v.l.Log(ctx, level, "virtual kubelet said", "message", fmt.Sprintf(format, args...))
+	}
+}
+
+func (v vkLogger) Debug(args ...any)                 { v.print(slog.LevelDebug, args...) }
+func (v vkLogger) Debugf(format string, args ...any) { v.printf(slog.LevelDebug, format, args...) }
+func (v vkLogger) Info(args ...any)                  { v.print(slog.LevelDebug, args...) }
+func (v vkLogger) Infof(format string, args ...any)  { v.printf(slog.LevelDebug, format, args...) }
+func (v vkLogger) Warn(args ...any)                  { v.print(slog.LevelDebug, args...) }
+func (v vkLogger) Warnf(format string, args ...any)  { v.printf(slog.LevelDebug, format, args...) }
+func (v vkLogger) Error(args ...any)                 { v.print(slog.LevelWarn, args...) }
+func (v vkLogger) Errorf(format string, args ...any) { v.printf(slog.LevelWarn, format, args...) }
+
+// Fatal logs and panics, as what it means to end is this process.
+func (v vkLogger) Fatal(args ...any) {
+	msg := fmt.Sprint(args...)
+	v.print(slog.LevelError, msg)
+	panic(msg)
+}
+
+func (v vkLogger) Fatalf(format string, args ...any) { v.Fatal(fmt.Sprintf(format, args...)) }
+
+// WithField adds a key and a value; whole objects, which Virtual Kubelet adds here and there, are left out.
+func (v vkLogger) WithField(key string, value any) vklog.Logger {
+	switch value.(type) {
+	case string, bool, int, int32, int64, uint64, float64, error, fmt.Stringer:
+		return vkLogger{v.l.With(key, value)}
+	default:
+		return v
+	}
+}
+
+func (v vkLogger) WithFields(fields vklog.Fields) vklog.Logger {
+	var l vklog.Logger = v
+	for key, value := range fields {
+		l = l.WithField(key, value)
+	}
+	return l
+}
+
+func (v vkLogger) WithError(err error) vklog.Logger { return vkLogger{v.l.With("err", err)} }
