@@ -1,0 +1,140 @@
+package qemu
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+const (
+	// Pressure is told below these parts of the whole, as the kubelet's default eviction thresholds have them.
+	memoryPressureBytes = 100 * mib
+	diskPressurePercent = 10
+
+	conditionMemory = "MemoryPressure"
+	conditionDisk   = "DiskPressure"
+)
+
+// Capacity returns what the VCH offers.
+func (h *Hypervisor) Capacity(_ context.Context) (portlayer.Capacity, error) {
+	memory, err := machineMemory()
+	if err != nil {
+		return portlayer.Capacity{}, fmt.Errorf("capacity of the VCH: %w", err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(string(h.layout), &fs); err != nil {
+		return portlayer.Capacity{}, fmt.Errorf("capacity of the VCH: %w", err)
+	}
+	c := portlayer.Capacity{
+		CPUMilli: h.config.CPUMilli, MemoryBytes: h.config.MemoryBytes, Pods: h.config.Pods,
+		StorageBytes: int64(fs.Blocks) * fs.Bsize, FreeStorageBytes: int64(fs.Bavail) * fs.Bsize,
+		FreeMemoryBytes: max(0, memory.available-h.promised()),
+	}
+	if c.CPUMilli == 0 {
+		c.CPUMilli = int64(runtime.NumCPU()) * 1000
+	}
+	if c.MemoryBytes == 0 {
+		c.MemoryBytes = memory.total
+	}
+	c.Conditions = []portlayer.Condition{
+		pressure(conditionMemory, "memory", memory.available, memoryPressureBytes),
+		pressure(conditionDisk, "storage", c.FreeStorageBytes, c.StorageBytes/100*diskPressurePercent),
+	}
+	return c, nil
+}
+
+func pressure(kind, what string, free, least int64) portlayer.Condition {
+	if free >= least {
+		return portlayer.Condition{Type: kind, Reason: "Sufficient", Message: "the VCH has enough " + what}
+	}
+	return portlayer.Condition{
+		Type: kind, True: true, Reason: "Insufficient",
+		Message: fmt.Sprintf("the VCH has %d MiB of %s left and should have %d MiB", free/mib, what, least/mib),
+	}
+}
+
+// admit reserves memory for a VM that is about to start, until the caller calls what it returns. ErrOutOfMemory.
+func (h *Hypervisor) admit(v *podVM) (func(), error) {
+	r, _ := v.current()
+	memory, err := machineMemory()
+	if err != nil {
+		return nil, err
+	}
+	need := r.Spec.Size.MemoryBytes + h.overhead()
+	free := memory.available - h.promised()
+	if need > free {
+		return nil, fmt.Errorf("the VM needs %d MiB of memory and the machine has %d MiB left: %w",
+			need/mib, max(0, free)/mib, portlayer.ErrOutOfMemory)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.starting[v.uid] = need
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.starting, v.uid)
+	}, nil
+}
+
+// promised is memory that VMs may still take: what the running ones have not touched, and all of those that start.
+func (h *Hypervisor) promised() int64 {
+	var promised int64
+	for _, v := range h.known() {
+		if r, p := v.current(); p != nil {
+			promised += max(0, r.Spec.Size.MemoryBytes-residentMemory(p.pid))
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, need := range h.starting {
+		promised += need
+	}
+	return promised
+}
+
+// memoryInfo is what the machine says of its memory.
+type memoryInfo struct{ total, available int64 }
+
+func machineMemory() (memoryInfo, error) {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return memoryInfo{}, err
+	}
+	m := memoryInfo{kilobytes(string(b), "MemTotal:"), kilobytes(string(b), "MemAvailable:")}
+	if m.total == 0 {
+		return m, fmt.Errorf("/proc/meminfo has no MemTotal")
+	}
+	return m, nil
+}
+
+// residentMemory is what a process holds of its own memory; 0 where that is not to be had.
+func residentMemory(pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	return kilobytes(string(b), "RssAnon:")
+}
+
+// kilobytes reads a line such as "MemTotal:  16316412 kB" of a file of /proc, in bytes.
+func kilobytes(file, key string) int64 {
+	for line := range strings.Lines(file) {
+		value, ok := strings.CutPrefix(line, key)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		if err != nil {
+			return 0
+		}
+		return n << 10
+	}
+	return 0
+}

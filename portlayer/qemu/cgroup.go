@@ -1,0 +1,125 @@
+package qemu
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/virtual-kubelet/vic/internal/logging"
+)
+
+const (
+	cgroupRoot = "/sys/fs/cgroup"
+	// overheadBytes is what a QEMU takes beside its guest's memory: itself, its devices' buffers, its heap.
+	overheadBytes = 128 * mib
+	// Shares of a processor of version 1 and weights of version 2 for a whole processor.
+	sharesPerCPU = 1024
+	weightPerCPU = 100
+)
+
+// overhead is what a VM takes of the machine beside its memory.
+func (h *Hypervisor) overhead() int64 { return overheadFor(h.accel) }
+
+func overheadFor(a Accel) int64 {
+	if a == AccelTCG {
+		return overheadBytes + tcgBufferMiB*mib
+	}
+	return overheadBytes
+}
+
+// setting is one file of a control group.
+type setting struct {
+	controller, file string
+	value            int64
+}
+
+// confineResources puts a QEMU into control groups of its own, where the machine lets us: its memory is then bounded
+// and its share of the processors weighed. Without them it runs all the same.
+func confineResources(ctx context.Context, l layout, r *record, pid int, limit int64) {
+	for _, controller := range []string{"memory", "cpu"} {
+		dir, v2, err := cgroupFor(controller, l, r.Spec.Identity.UID)
+		if err == nil {
+			err = joinGroup(dir, settingsFor(controller, v2, r, limit), pid)
+		}
+		if err != nil {
+			logging.From(ctx).DebugContext(ctx, "pod VM has no control group", "vm", r.Spec.Identity.UID,
+				"controller", controller, "err", err)
+		}
+	}
+}
+
+func settingsFor(controller string, v2 bool, r *record, limit int64) setting {
+	milli := max(r.Spec.Size.CPUMilli, 10)
+	switch {
+	case controller == "memory" && v2:
+		return setting{controller, "memory.max", limit}
+	case controller == "memory":
+		return setting{controller, "memory.limit_in_bytes", limit}
+	case v2:
+		return setting{controller, "cpu.weight", min(max(milli*weightPerCPU/1000, 1), 10000)}
+	}
+	return setting{controller, "cpu.shares", max(milli*sharesPerCPU/1000, 2)}
+}
+
+func joinGroup(dir string, s setting, pid int) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, s.file), []byte(strconv.FormatInt(s.value, 10)), 0); err != nil {
+		return errors.Join(err, os.Remove(dir))
+	}
+	return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+}
+
+// releaseResources removes the control groups of a VM whose process is gone.
+func releaseResources(ctx context.Context, l layout, r *record) {
+	for _, controller := range []string{"memory", "cpu"} {
+		dir, _, err := cgroupFor(controller, l, r.Spec.Identity.UID)
+		if err != nil {
+			continue // then it was never made
+		}
+		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			logging.From(ctx).DebugContext(ctx, "control group left behind", "vm", r.Spec.Identity.UID, "err", err)
+		}
+		_ = os.Remove(filepath.Dir(dir)) // the VCH's own, when this was its last
+	}
+}
+
+// cgroupFor names a VM's group. In version 1 it is below our own; in version 2, where a group with processes can have
+// no children that are limited, it is beside our own.
+func cgroupFor(controller string, l layout, uid string) (dir string, v2 bool, err error) {
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", false, err
+	}
+	sum := sha256.Sum256([]byte(l))
+	own := filepath.Join("vic-"+hex.EncodeToString(sum[:4]), uid)
+	for line := range strings.Lines(string(b)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) == 3 && parts[1] == controller {
+			return existing(filepath.Join(cgroupRoot, controller, parts[2]), own)
+		}
+	}
+	for line := range strings.Lines(string(b)) {
+		if current, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			dir, _, err := existing(filepath.Join(cgroupRoot, path.Dir(current)), own)
+			return dir, true, err
+		}
+	}
+	return "", false, fmt.Errorf("no control groups: %w", fs.ErrNotExist)
+}
+
+func existing(parent, own string) (string, bool, error) {
+	if _, err := os.Stat(filepath.Join(parent, "cgroup.procs")); err != nil {
+		return "", false, err
+	}
+	return filepath.Join(parent, own), false, nil
+}

@@ -1,0 +1,101 @@
+package qemu
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
+)
+
+const (
+	// consoleKept is how much of a console is shown. Two files of half as much keep at least half of it.
+	consoleKept   = 1 << 20
+	consoleHalf   = consoleKept / 2
+	consoleFormer = consoleFile + ".1"
+	drainTimeout  = 5 * time.Second
+)
+
+// Console returns what is kept of the VM's console.
+func (h *Hypervisor) Console(ctx context.Context, uid string) ([]byte, error) {
+	v, err := h.find(uid)
+	if err != nil {
+		return nil, fmt.Errorf("console of pod VM %s: %w", uid, err)
+	}
+	if _, p := v.current(); p != nil {
+		h.drain(ctx, v, p)
+	}
+	tail, err := v.consoleTail()
+	if err != nil {
+		return nil, fmt.Errorf("console of pod VM %s: %w", uid, err)
+	}
+	return tail, nil
+}
+
+// consoleTail is what the console's files hold.
+func (v *podVM) consoleTail() ([]byte, error) {
+	var tail []byte
+	for _, name := range []string{consoleFormer, consoleFile} {
+		b, err := os.ReadFile(v.path(name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		tail = append(tail, b...)
+	}
+	return tail[max(0, len(tail)-consoleKept):], nil
+}
+
+// drain moves the console from QEMU's ring to the VM's files. The ring keeps it where that fails.
+func (h *Hypervisor) drain(ctx context.Context, v *podVM, p *process) {
+	if p.qmp == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	unlock, err := h.consoles.lock(ctx, v.uid)
+	if err != nil {
+		return // somebody else drains it
+	}
+	defer unlock()
+	if err := v.drain(ctx, p); err != nil && !errors.Is(err, qmp.ErrClosed) {
+		logging.From(ctx).WarnContext(ctx, "console not saved", "vm", v.uid, "err", err)
+	}
+}
+
+func (v *podVM) drain(ctx context.Context, p *process) error {
+	read := qmp.Command{Name: "ringbuf-read", Args: map[string]any{
+		"device": consoleRing, "size": consoleRingBytes, "format": "base64",
+	}}
+	var encoded string
+	if err := p.qmp.Execute(ctx, read, &encoded); err != nil {
+		return err
+	}
+	b, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || len(b) == 0 {
+		return err
+	}
+	return v.appendConsole(b)
+}
+
+// appendConsole keeps two files of at most half of what is shown.
+func (v *podVM) appendConsole(b []byte) error {
+	b = b[max(0, len(b)-consoleHalf):]
+	info, err := os.Stat(v.path(consoleFile))
+	if err == nil && info.Size()+int64(len(b)) > consoleHalf {
+		if err := os.Rename(v.path(consoleFile), v.path(consoleFormer)); err != nil {
+			return err
+		}
+	}
+	f, err := os.OpenFile(v.path(consoleFile), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Close())
+}
+

@@ -1,0 +1,191 @@
+package qemu
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// Every QEMU runs as a user and group of its own when we are root, from ownerBase on: above what systemd gives to
+// containers, below its ranges for foreign images (systemd's UIDS-GIDS.md), and too wide for VCHs side by side to meet.
+const (
+	ownerBase  = 2_000_000_000
+	ownerCount = 100_000_000
+)
+
+// Create makes the VM's directory under another name, whole, and then gives it its own.
+func (h *Hypervisor) Create(ctx context.Context, spec portlayer.VMSpec) (portlayer.VM, error) {
+	uid := spec.Identity.UID
+	if err := checkSpec(spec); err != nil {
+		return portlayer.VM{}, fmt.Errorf("create pod VM %q: %w", uid, err)
+	}
+	unlock, err := h.changing.lock(ctx, uid)
+	if err != nil {
+		return portlayer.VM{}, fmt.Errorf("create pod VM %s: %w", uid, err)
+	}
+	defer unlock()
+	v, err := h.create(ctx, spec)
+	if err != nil {
+		return portlayer.VM{}, fmt.Errorf("create pod VM %s: %w", uid, spaceError(err))
+	}
+	h.notify(uid)
+	return v.view()
+}
+
+func (h *Hypervisor) create(ctx context.Context, spec portlayer.VMSpec) (*podVM, error) {
+	unlock, err := h.making.lock(ctx, collectKey)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	uid := spec.Identity.UID
+	dir := h.layout.vm(uid)
+	if _, err := os.Lstat(dir); err == nil {
+		return nil, portlayer.ErrExists
+	}
+	if err := h.imagesPresent(spec.Disks); err != nil {
+		return nil, err
+	}
+	owner, err := h.leaseOwner(uid)
+	if err != nil {
+		return nil, err
+	}
+	r := &record{
+		Spec: spec.Clone(), Version: 1, UUID: vmUUID(string(h.layout), uid), Owner: owner, CreatedAt: time.Now().UTC(),
+	}
+	held, err := makeVM(dir, r)
+	if err != nil {
+		return nil, err
+	}
+	v := &podVM{uid: uid, dir: dir, record: r, held: held}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.vms[uid] = v
+	return v, nil
+}
+
+// makeVM returns the lock of the VM that it made.
+func makeVM(dir string, r *record) (held *os.File, err error) {
+	temp, err := os.MkdirTemp(filepath.Dir(dir), newPrefix)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		if held != nil {
+			_ = held.Close() // gives up the lock, whatever close says
+		}
+		err = errors.Join(err, os.RemoveAll(temp))
+	}()
+	if held, err = lock(filepath.Join(temp, lockFile)); err != nil {
+		return held, err
+	}
+	for _, d := range r.Spec.Disks {
+		if err := makeScratch(temp, d); err != nil {
+			return held, err
+		}
+	}
+	if err := errors.Join(writeJSON(filepath.Join(temp, recordFile), r), syncDir(temp)); err != nil {
+		return held, err
+	}
+	if err := os.Rename(temp, dir); err != nil {
+		if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, fs.ErrExist) {
+			err = portlayer.ErrExists
+		}
+		return held, err
+	}
+	return held, syncDir(filepath.Dir(dir))
+}
+
+func scratchPath(dir, serial string) string { return filepath.Join(dir, "scratch-"+serial+".img") }
+
+// makeScratch makes a sparse file for a scratch disk, and nothing for an image's. One that is there keeps its content.
+func makeScratch(dir string, d portlayer.Disk) error {
+	if d.Kind != portlayer.DiskScratch {
+		return nil
+	}
+	f, err := os.OpenFile(scratchPath(dir, d.Serial), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	err = f.Truncate(roundUp(d.SizeBytes, 4096))
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func roundUp(n, unit int64) int64 { return (n + unit - 1) / unit * unit }
+
+// leaseOwner picks the user of a new VM: by hash, so that VCHs of one machine differ, and never one that another VM of
+// this VCH has.
+func (h *Hypervisor) leaseOwner(uid string) (uint32, error) {
+	if os.Geteuid() != 0 {
+		return 0, nil
+	}
+	uids, err := h.layout.uids()
+	if err != nil {
+		return 0, err
+	}
+	taken := map[uint32]bool{}
+	for _, other := range uids {
+		if r, err := readRecord(h.layout.vm(other)); err == nil {
+			taken[r.Owner] = true
+		}
+	}
+	sum := fnv.New64a()
+	_, _ = sum.Write([]byte(vmUUID(string(h.layout), uid))) // a hash never fails
+	owner := uint32(binary.BigEndian.Uint64(sum.Sum(nil)) % ownerCount)
+	for taken[ownerBase+owner] {
+		owner = (owner + 1) % ownerCount
+	}
+	return ownerBase + owner, nil
+}
+
+// Destroy powers the VM off and takes its directory away in one step; what a crash leaves of it, the next Open sweeps.
+func (h *Hypervisor) Destroy(ctx context.Context, uid string) error {
+	v, unlock, err := h.change(ctx, uid)
+	if errors.Is(err, portlayer.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("destroy pod VM %s: %w", uid, err)
+	}
+	defer unlock()
+	if err := h.destroy(ctx, v); err != nil {
+		return fmt.Errorf("destroy pod VM %s: %w", uid, err)
+	}
+	h.notify(uid)
+	return nil
+}
+
+func (h *Hypervisor) destroy(ctx context.Context, v *podVM) error {
+	if err := h.powerOff(ctx, v); err != nil {
+		return err
+	}
+	trash, err := os.MkdirTemp(h.layout.vms(), trashPrefix)
+	if err != nil {
+		return spaceError(err)
+	}
+	if err := unix.Rename(v.dir, trash); err != nil { // os.Rename replaces no directory, not even an empty one
+		return errors.Join(err, os.Remove(trash))
+	}
+	v.mu.Lock()
+	v.gone = true
+	v.mu.Unlock()
+	v.letGo()
+	h.forget(v)
+	return errors.Join(syncDir(h.layout.vms()), os.RemoveAll(trash))
+}

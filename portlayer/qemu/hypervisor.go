@@ -1,0 +1,268 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
+)
+
+const (
+	// adoptions is how many VMs are examined at a time.
+	adoptions = 8
+	// watchBacklog is how many changes a slow watcher is owed; beyond it List tells.
+	watchBacklog = 1024
+)
+
+// Hypervisor is a VCH on this machine. It implements portlayer.Hypervisor.
+type Hypervisor struct {
+	config Config
+	layout layout
+	boot   bootFiles
+	accel  Accel
+
+	making   turns          // of image disks, by ref
+	changing turns          // of VMs, by UID
+	consoles turns          // reading, by UID
+	tending  sync.WaitGroup // a goroutine or two for each running VM
+
+	mu       sync.Mutex // guards what follows
+	vms      map[string]*podVM
+	starting map[string]int64 // memory of VMs between admission and first instruction
+	watchers map[chan string]struct{}
+}
+
+var _ portlayer.Hypervisor = (*Hypervisor)(nil)
+
+// Open opens the VCH in cfg.Dir, makes it where it is new, sweeps what a crash left half made, and adopts the VMs that
+// run. Close lets go of them.
+func Open(ctx context.Context, cfg Config) (*Hypervisor, error) {
+	cfg, err := cfg.complete()
+	if err != nil {
+		return nil, fmt.Errorf("open VCH: %w", err)
+	}
+	h := &Hypervisor{
+		config: cfg, layout: layout(cfg.Dir), accel: cfg.Accel,
+		vms: map[string]*podVM{}, starting: map[string]int64{}, watchers: map[chan string]struct{}{},
+	}
+	if err := h.open(ctx); err != nil {
+		h.Close()
+		return nil, fmt.Errorf("open VCH %s: %w", cfg.Dir, err)
+	}
+	return h, nil
+}
+
+func (h *Hypervisor) open(ctx context.Context) error {
+	if err := errors.Join(forbidCores(), h.layout.prepare(), h.layout.sweep()); err != nil {
+		return err
+	}
+	var err error
+	if h.boot, err = stageImage(h.layout, h.config.GuestImage); err != nil {
+		return err
+	}
+	if h.accel, err = ProbeAccel(ctx, h.config); err != nil {
+		return err
+	}
+	if err := h.syncNetwork(ctx); err != nil {
+		return err
+	}
+	return h.adoptAll(ctx)
+}
+
+// Close lets go of all VMs and waits for the goroutines that tended them. The VMs run on.
+func (h *Hypervisor) Close() {
+	for _, v := range h.known() {
+		v.letGo()
+	}
+	h.tending.Wait()
+}
+
+// Accel is the accelerator that VMs get.
+func (h *Hypervisor) Accel() Accel { return h.accel }
+
+// adoptAll finds every VM of the directory. One that can't be examined is no reason to leave the others alone.
+func (h *Hypervisor) adoptAll(ctx context.Context) error {
+	uids, err := h.layout.uids()
+	if err != nil {
+		return err
+	}
+	var group errgroup.Group
+	group.SetLimit(adoptions)
+	for _, uid := range uids {
+		group.Go(func() error {
+			_, unlock, err := h.change(ctx, uid)
+			if err != nil {
+				logging.From(ctx).WarnContext(ctx, "pod VM left unclaimed", "vm", uid, "err", err)
+				return nil
+			}
+			unlock()
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// change finds a VM, waits for its turn, and makes sure that this process holds it. ErrNotFound, ErrBusy.
+func (h *Hypervisor) change(ctx context.Context, uid string) (*podVM, func(), error) {
+	if !validUID.MatchString(uid) {
+		return nil, nil, portlayer.ErrNotFound
+	}
+	unlock, err := h.changing.lock(ctx, uid)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := h.find(uid)
+	if err == nil && !v.claimed() {
+		err = h.claim(ctx, v)
+	}
+	if err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return v, unlock, nil
+}
+
+// find returns a VM that is known, or that another process made meanwhile.
+func (h *Hypervisor) find(uid string) (*podVM, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if v, ok := h.vms[uid]; ok {
+		return v, nil
+	}
+	if !validUID.MatchString(uid) {
+		return nil, portlayer.ErrNotFound
+	}
+	r, err := readRecord(h.layout.vm(uid))
+	if err != nil {
+		return nil, err
+	}
+	v := &podVM{uid: uid, dir: h.layout.vm(uid), record: r}
+	h.vms[uid] = v
+	return v, nil
+}
+
+func (h *Hypervisor) known() []*podVM {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	vms := make([]*podVM, 0, len(h.vms))
+	for _, v := range h.vms {
+		vms = append(vms, v)
+	}
+	return vms
+}
+
+func (h *Hypervisor) forget(v *podVM) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.vms[v.uid] == v {
+		delete(h.vms, v.uid)
+	}
+}
+
+// List returns every VM of the directory.
+func (h *Hypervisor) List(ctx context.Context) ([]portlayer.VM, error) {
+	uids, err := h.layout.uids()
+	if err != nil {
+		return nil, err
+	}
+	vms := make([]portlayer.VM, 0, len(uids))
+	for _, uid := range uids {
+		vm, err := h.look(ctx, uid)
+		if errors.Is(err, portlayer.ErrNotFound) {
+			continue // destroyed meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list pod VM %s: %w", uid, err)
+		}
+		vms = append(vms, vm)
+	}
+	return vms, nil
+}
+
+// look shows one VM, and takes it over when the process that held it is gone.
+func (h *Hypervisor) look(ctx context.Context, uid string) (portlayer.VM, error) {
+	v, err := h.find(uid)
+	if err != nil {
+		return portlayer.VM{}, err
+	}
+	if !v.claimed() {
+		_, unlock, err := h.change(ctx, uid)
+		switch {
+		case err == nil:
+			unlock()
+		case errors.Is(err, portlayer.ErrNotFound):
+			h.forget(v)
+			return portlayer.VM{}, err
+		case !errors.Is(err, portlayer.ErrBusy):
+			return portlayer.VM{}, err
+		}
+	}
+	vm, err := v.view()
+	if errors.Is(err, portlayer.ErrNotFound) {
+		h.forget(v)
+	}
+	return vm, err
+}
+
+// Watch sends UIDs of VMs that may have changed.
+func (h *Hypervisor) Watch(ctx context.Context) <-chan string {
+	changes := make(chan string, watchBacklog)
+	h.mu.Lock()
+	h.watchers[changes] = struct{}{}
+	h.mu.Unlock()
+	context.AfterFunc(ctx, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.watchers, changes)
+		close(changes)
+	})
+	return changes
+}
+
+// notify tells the watchers, and drops what a full channel can't take.
+func (h *Hypervisor) notify(uid string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for changes := range h.watchers {
+		select {
+		case changes <- uid:
+		default:
+		}
+	}
+}
+
+// syncNetwork makes the network what the running VMs need, whoever holds them.
+func (h *Hypervisor) syncNetwork(ctx context.Context) error {
+	if h.config.Network == nil {
+		return nil
+	}
+	vms, err := List(string(h.layout))
+	if err != nil {
+		return err
+	}
+	var ports []network.Port
+	for _, vm := range vms {
+		if vm.State == portlayer.StateRunning {
+			ports = append(ports, networkPorts(vm.Spec)...)
+		}
+	}
+	return h.config.Network.Sync(ctx, ports)
+}
+
+// networkPorts are the switch ports of a VM's interfaces. checkSpec has seen the spec.
+func networkPorts(s portlayer.VMSpec) []network.Port {
+	ports := make([]network.Port, 0, len(s.NICs))
+	for i, n := range s.NICs {
+		ports = append(ports, network.Port{
+			Key: fmt.Sprintf("%s/%d", s.Identity.UID, i), MAC: n.MAC, Address: n.Address.Addr(),
+		})
+	}
+	return ports
+}
+

@@ -1,0 +1,240 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
+)
+
+// undoTimeout bounds what is done after a context ended.
+const undoTimeout = 15 * time.Second
+
+// PowerOn starts QEMU and returns when it answers: by then the guest executes.
+func (h *Hypervisor) PowerOn(ctx context.Context, uid string) error {
+	v, unlock, err := h.change(ctx, uid)
+	if err != nil {
+		return fmt.Errorf("power on pod VM %s: %w", uid, err)
+	}
+	defer unlock()
+	if _, proc := v.current(); proc != nil {
+		return nil
+	}
+	if err := h.powerOn(ctx, v); err != nil {
+		return fmt.Errorf("power on pod VM %s: %w", uid, err)
+	}
+	h.notify(uid)
+	return nil
+}
+
+func (h *Hypervisor) powerOn(ctx context.Context, v *podVM) error {
+	admitted, err := h.admit(v)
+	if err != nil {
+		return err
+	}
+	defer admitted()
+	p, err := h.start(ctx, v)
+	if err != nil {
+		return errors.Join(err, h.detach(ctx, v))
+	}
+	err = v.run(p, func(r *record) {
+		r.On, r.PID, r.BootID, r.StartedAt, r.StopReason = true, p.pid, bootID(), time.Now().UTC(), ""
+	})
+	if err != nil {
+		return errors.Join(err, undo(ctx, p.kill), h.detach(ctx, v))
+	}
+	h.tend(ctx, v, p)
+	return nil
+}
+
+// start returns a QEMU that answers, or none that runs.
+func (h *Hypervisor) start(ctx context.Context, v *podVM) (*process, error) {
+	r, _ := v.current()
+	line, err := h.compose(ctx, v, r)
+	if err != nil {
+		return nil, err
+	}
+	cmd, words, err := spawn(h.config.Binary, line, confinement{owner: r.Owner, groups: h.groups()})
+	if err != nil {
+		return nil, &portlayer.PowerError{UID: v.uid, Reason: err.Error()}
+	}
+	p, err := newProcess(cmd.Process.Pid)
+	if err != nil {
+		err = errors.Join(err, cmd.Process.Kill())
+		_ = cmd.Wait() // it was killed
+		return nil, err
+	}
+	p.child, p.words = cmd, words
+	h.tending.Go(p.await)
+	confineResources(ctx, h.layout, r, p.pid, r.Spec.Size.MemoryBytes+h.overhead())
+	if err := h.greet(ctx, v, r, p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// greet waits for the new QEMU's control socket. Where it fails, the process is gone afterwards.
+func (h *Hypervisor) greet(ctx context.Context, v *podVM, r *record, p *process) error {
+	err := p.handshake(ctx, func() (*qmp.Client, error) {
+		return awaitSocket(ctx, p.ended, func() (*qmp.Client, error) { return v.dialQMP(ctx, p) })
+	}, r.UUID)
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return errors.Join(err, undo(ctx, p.kill))
+	}
+	// QEMU closes its socket a moment before its process ends; the reason comes with the latter.
+	select {
+	case <-p.ended:
+		return &portlayer.PowerError{UID: v.uid, Reason: p.stopReason()}
+	case <-time.After(time.Second):
+	}
+	return errors.Join(&portlayer.PowerError{UID: v.uid, Reason: err.Error()}, undo(ctx, p.kill))
+}
+
+// undo runs f also where ctx has ended.
+func undo(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	return f(ctx)
+}
+
+func (v *podVM) dialQMP(ctx context.Context, p *process) (*qmp.Client, error) {
+	conn, err := dialSocket(ctx, v.dir, qmpSocket)
+	if err != nil {
+		return nil, err
+	}
+	return qmp.New(ctx, conn, p.onEvent)
+}
+
+// compose opens all that QEMU gets.
+func (h *Hypervisor) compose(ctx context.Context, v *podVM, r *record) (line *commandLine, err error) {
+	m := machine{name: "vic-" + v.uid, record: r, accel: h.accel}
+	var opened []*os.File
+	defer func() {
+		if err != nil {
+			for _, f := range opened {
+				_ = f.Close() // nobody has used it
+			}
+		}
+	}()
+	open := func(into **os.File, f *os.File, openErr error) {
+		if openErr == nil {
+			*into = f
+			opened = append(opened, f)
+		}
+		err = errors.Join(err, openErr)
+	}
+	alive, lockErr := lock(v.path(aliveFile))
+	if errors.Is(lockErr, errLocked) {
+		return nil, fmt.Errorf("a QEMU of it runs and does not answer: %w", portlayer.ErrBusy)
+	}
+	open(&m.alive, alive, lockErr)
+	openInto := func(into **os.File, f func() (*os.File, error)) { got, e := f(); open(into, got, e) }
+	openInto(&m.kernel, func() (*os.File, error) { return os.Open(h.boot.kernel) })
+	openInto(&m.initrd, func() (*os.File, error) { return os.Open(h.boot.initrd) })
+	openInto(&m.qmp, func() (*os.File, error) { return bindSocket(v.dir, qmpSocket) })
+	openInto(&m.guest, func() (*os.File, error) { return bindSocket(v.dir, guestSocket) })
+	m.disks = make([]*os.File, len(r.Spec.Disks))
+	for i, d := range r.Spec.Disks {
+		openInto(&m.disks[i], func() (*os.File, error) { return h.openDisk(v, d) })
+	}
+	if h.config.Network != nil {
+		m.taps = make([]*os.File, len(r.Spec.NICs))
+		for i, port := range networkPorts(r.Spec) {
+			openInto(&m.taps[i], func() (*os.File, error) { return h.config.Network.Attach(ctx, port) })
+		}
+	}
+	if err != nil {
+		return nil, spaceError(err)
+	}
+	return newCommandLine(m), nil
+}
+
+// openDisk opens a disk as its kind allows. Each VM has an open file of its own, and with it QEMU's locks.
+func (h *Hypervisor) openDisk(v *podVM, d portlayer.Disk) (*os.File, error) {
+	if d.Kind == portlayer.DiskScratch {
+		return os.OpenFile(scratchPath(v.dir, d.Serial), os.O_RDWR, 0)
+	}
+	return os.Open(h.layout.disk(string(d.Ref)))
+}
+
+// groups are QEMU's supplementary groups: that of the KVM device where only it may open it.
+func (h *Hypervisor) groups() []uint32 {
+	var st unix.Stat_t
+	if h.accel != AccelKVM || unix.Stat("/dev/kvm", &st) != nil || st.Mode&0o006 == 0o006 {
+		return []uint32{}
+	}
+	return []uint32{st.Gid}
+}
+
+// PowerOff ends QEMU.
+func (h *Hypervisor) PowerOff(ctx context.Context, uid string) error {
+	v, unlock, err := h.change(ctx, uid)
+	if errors.Is(err, portlayer.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("power off pod VM %s: %w", uid, err)
+	}
+	defer unlock()
+	if err := h.powerOff(ctx, v); err != nil {
+		return fmt.Errorf("power off pod VM %s: %w", uid, err)
+	}
+	return nil
+}
+
+// powerOff returns when the process is gone and the record says so.
+func (h *Hypervisor) powerOff(ctx context.Context, v *podVM) error {
+	_, p := v.current()
+	if p == nil {
+		return nil
+	}
+	p.command()
+	h.drain(ctx, v, p)
+	if err := p.end(ctx); err != nil {
+		return err
+	}
+	h.ended(ctx, v, p)
+	return nil
+}
+
+// detach takes a VM that does not run off the network.
+func (h *Hypervisor) detach(ctx context.Context, v *podVM) error {
+	if h.config.Network == nil {
+		return nil
+	}
+	r, _ := v.current()
+	return undo(ctx, func(ctx context.Context) error {
+		var err error
+		for _, port := range networkPorts(r.Spec) {
+			err = errors.Join(err, h.config.Network.Detach(ctx, port.Key))
+		}
+		return err
+	})
+}
+
+// ended does what is due when a VM's process is gone; the second call for the same process does nothing.
+func (h *Hypervisor) ended(ctx context.Context, v *podVM, p *process) {
+	if _, current := v.current(); current != p {
+		return
+	}
+	if err := h.detach(ctx, v); err != nil {
+		logging.From(ctx).WarnContext(ctx, "network port of a stopped pod VM left behind", "vm", v.uid, "err", err)
+	}
+	r, _ := v.current()
+	releaseResources(ctx, h.layout, r)
+	if err := v.stopped(p); err != nil {
+		logging.From(ctx).ErrorContext(ctx, "pod VM stopped and its record can't be written", "vm", v.uid, "err", err)
+	}
+	p.release()
+	h.notify(v.uid)
+}

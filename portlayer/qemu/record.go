@@ -1,0 +1,105 @@
+package qemu
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// uuidSpace is the namespace of the UUIDs that are made of pods' UIDs (RFC 9562, version 5).
+var uuidSpace = uuid.MustParse("7d0c1a3e-55c5-4e34-9b6c-2f6b1d1b6f0a")
+
+// vmUUID is the UUID that QEMU is started with and must answer with. It differs between VCHs.
+func vmUUID(dir, uid string) string { return uuid.NewSHA1(uuidSpace, []byte(dir+"\x00"+uid)).String() }
+
+// record is vm.json: all that is kept of a VM. Whether it runs is not in it; the lock on its alive file says that.
+type record struct {
+	Spec    portlayer.VMSpec `json:"spec"`
+	Version uint64           `json:"version"`
+	UUID    string           `json:"uuid"`
+	// Owner is the user and group that QEMU runs as; 0 where it runs as ours.
+	Owner     uint32    `json:"owner"`
+	CreatedAt time.Time `json:"createdAt"`
+	// StartedAt is zero for a VM that was never powered on.
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	// On tells that the VM was started and its end not yet seen. PID and BootID say of which process and which boot of
+	// the machine; they are for people and for reasons, and no process is ever signalled by them.
+	On         bool   `json:"on"`
+	PID        int    `json:"pid,omitempty"`
+	BootID     string `json:"bootID,omitempty"`
+	StopReason string `json:"stopReason,omitempty"`
+}
+
+func (r *record) clone() *record {
+	c := *r
+	c.Spec = r.Spec.Clone()
+	return &c
+}
+
+// vm is the record in the port layer's form. pid is that of the running process, 0 for none.
+func (r *record) vm(running bool, pid int) portlayer.VM {
+	v := portlayer.VM{
+		Spec: r.Spec.Clone(), Version: r.Version, CreatedAt: r.CreatedAt, StartedAt: r.StartedAt,
+		State: portlayer.StateCreated, StopReason: r.StopReason,
+	}
+	switch {
+	case running:
+		v.State, v.PID, v.StopReason = portlayer.StateRunning, pid, ""
+	case !r.StartedAt.IsZero():
+		v.State = portlayer.StateStopped
+	}
+	return v
+}
+
+func readRecord(dir string) (*record, error) {
+	var r record
+	if err := readJSON(filepath.Join(dir, recordFile), &r); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %w", portlayer.ErrNotFound, err)
+		}
+		return nil, err
+	}
+	if r.Spec.Identity.UID != filepath.Base(dir) {
+		return nil, fmt.Errorf("%s is of pod VM %q", filepath.Join(dir, recordFile), r.Spec.Identity.UID)
+	}
+	return &r, nil
+}
+
+// List shows the VMs of the VCH in dir. It changes nothing, and needs no server nor rights over the processes: the
+// lock that a QEMU inherits tells whether it lives.
+func List(dir string) ([]portlayer.VM, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	l := layout(dir)
+	uids, err := l.uids()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	vms := make([]portlayer.VM, 0, len(uids))
+	for _, uid := range uids {
+		r, err := readRecord(l.vm(uid))
+		if errors.Is(err, portlayer.ErrNotFound) {
+			continue // destroyed meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list pod VMs: %w", err)
+		}
+		alive, err := isLocked(filepath.Join(l.vm(uid), aliveFile))
+		if err != nil {
+			return nil, fmt.Errorf("list pod VMs: %w", err)
+		}
+		vms = append(vms, r.vm(alive, r.PID))
+	}
+	return vms, nil
+}

@@ -1,0 +1,70 @@
+package qemu
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+const (
+	maxDisks = 200 // QEMU's virtio-scsi takes 256 targets
+	maxNICs  = 8   // PCI slots of the pc machine, with room for the other devices
+	maxVCPUs = 255
+)
+
+// checkSpec refuses what could not boot, or what could reach beyond the VM's directory and command line.
+func checkSpec(s portlayer.VMSpec) error {
+	switch {
+	case !validUID.MatchString(s.Identity.UID):
+		return fmt.Errorf("pod UID %q is no name for a VM", s.Identity.UID)
+	case s.Size.VCPUs < 1 || s.Size.VCPUs > maxVCPUs:
+		return fmt.Errorf("%d processors: a VM has 1 to %d", s.Size.VCPUs, maxVCPUs)
+	case s.Size.MemoryBytes < mib:
+		return fmt.Errorf("%d bytes of memory are too few for a VM", s.Size.MemoryBytes)
+	case len(s.Disks) > maxDisks:
+		return fmt.Errorf("%d disks: a VM has at most %d", len(s.Disks), maxDisks)
+	case len(s.NICs) > maxNICs:
+		return fmt.Errorf("%d interfaces: a VM has at most %d", len(s.NICs), maxNICs)
+	}
+	return errors.Join(checkDisks(s.Disks), checkNICs(s.NICs))
+}
+
+func checkDisks(disks []portlayer.Disk) error {
+	seen := map[string]bool{}
+	for _, d := range disks {
+		switch {
+		case !validSerial.MatchString(d.Serial):
+			return fmt.Errorf("disk serial %q is not 1 to 36 letters, digits, - and _", d.Serial)
+		case seen[d.Serial]:
+			return fmt.Errorf("disk serial %s is there twice", d.Serial)
+		case d.Kind == portlayer.DiskScratch && d.SizeBytes <= 0:
+			return fmt.Errorf("scratch disk %s has no size", d.Serial)
+		case d.Kind == portlayer.DiskImage && !validRef.MatchString(string(d.Ref)):
+			return fmt.Errorf("image disk %s: %q is no disk of this VCH: %w", d.Serial, d.Ref, portlayer.ErrNotFound)
+		case d.Kind != portlayer.DiskImage && d.Kind != portlayer.DiskScratch:
+			return fmt.Errorf("disk %s is of unknown kind %q", d.Serial, d.Kind)
+		}
+		seen[d.Serial] = true
+	}
+	return nil
+}
+
+func checkNICs(nics []portlayer.NIC) error {
+	for _, n := range nics {
+		if mac, err := net.ParseMAC(n.MAC); err != nil || len(mac) != 6 {
+			return fmt.Errorf("interface in scope %s: %q is no MAC address", n.Scope, n.MAC)
+		}
+		if !n.Address.Addr().Is4() {
+			return fmt.Errorf("interface in scope %s has no IPv4 address: %w", n.Scope, portlayer.ErrUnsupported)
+		}
+	}
+	return nil
+}
+
+// sameHardware tells whether two specs differ only in what can change while a VM runs: disks, identity and tasks.
+func sameHardware(a, b portlayer.VMSpec) bool {
+	return a.Size == b.Size && slices.Equal(a.NICs, b.NICs)
+}
