@@ -11,11 +11,13 @@ import (
 type Handle struct {
 	spec    VMSpec
 	version uint64 // 0: the VM is not there yet
+	commits uint64 // how often the engine had committed to the VM when the handle was opened
 	sources []imageSource
 	join    func(h *Handle, scope string) error
 
 	once    sync.Once // guards release
 	release func()    // gives back reserved addresses; nil where there are none
+	spent   bool      // Commit was called
 }
 
 // imageSource is an image disk whose content the hypervisor may not have yet.

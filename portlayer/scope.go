@@ -60,7 +60,7 @@ func NewScope(cfg ScopeConfig) (*Scope, error) {
 	cfg.Reserved = slices.Clone(cfg.Reserved)
 	s := &Scope{
 		config:  cfg,
-		first:   cfg.Subnet.Addr().Next(),     // the network's own address comes first
+		first:   cfg.Subnet.Addr().Next(),    // the network's own address comes first
 		last:    lastAddr(cfg.Subnet).Prev(), // broadcast
 		leases:  map[netip.Addr]string{},
 		resting: map[netip.Addr]rest{},

@@ -1,0 +1,201 @@
+package portlayer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/virtual-kubelet/vic/internal/logging"
+)
+
+const (
+	// syncTimeout is how long a guest may take to answer a power-off, offTimeout how long its VM may then take to stop.
+	syncTimeout = 5 * time.Second
+	offTimeout  = 10 * time.Second
+	// cutTimeout is what pulling the plug has left when the caller's time is over.
+	cutTimeout = 30 * time.Second
+	// consoleTail is how much of a console a PowerError quotes.
+	consoleTail = 4 << 10
+)
+
+// Start powers the VM on and waits until its guest has greeted and the guest's first snapshot is there.
+func (e *Engine) Start(ctx context.Context, uid string) error {
+	w, stop := e.hub.subscribe(uid)
+	defer stop()
+	begin := time.Now()
+	was, err := e.powerOn(ctx, uid)
+	if err != nil {
+		return fmt.Errorf("start pod VM %s: %w", uid, err)
+	}
+	if err := e.awaitGreeting(ctx, uid, w); err != nil {
+		return fmt.Errorf("start pod VM %s: %w", uid, err)
+	}
+	if was != StateRunning {
+		logging.From(ctx).InfoContext(ctx, "pod VM started", "podUID", uid, "took", time.Since(begin))
+	}
+	return nil
+}
+
+// powerOn returns the state that the VM was in.
+func (e *Engine) powerOn(ctx context.Context, uid string) (State, error) {
+	giveBack, err := e.turns.take(ctx, uid)
+	if err != nil {
+		return "", err
+	}
+	defer giveBack()
+	p := e.present(uid)
+	if p == nil {
+		return "", ErrNotFound
+	}
+	was := p.view().State
+	if was != StateRunning && !was.CanBecome(StateRunning) {
+		return was, fmt.Errorf("state %s: %w", was, ErrNotRunning)
+	}
+	if err := e.config.Hypervisor.PowerOn(ctx, uid); err != nil {
+		_ = e.refresh(ctx) // the loop tries again; PowerOn's error says more
+		return was, err
+	}
+	return was, e.refresh(ctx)
+}
+
+// awaitGreeting returns when the guest has greeted, or with the reason why it will not.
+func (e *Engine) awaitGreeting(ctx context.Context, uid string, w *watcher) error {
+	for {
+		p := e.present(uid)
+		if p == nil {
+			return &PowerError{UID: uid, Reason: "the VM is gone"}
+		}
+		p.mu.Lock()
+		vm, link := p.vm, p.link
+		p.mu.Unlock()
+		switch {
+		case vm.State != StateRunning:
+			return e.powerError(ctx, vm)
+		case link == nil:
+			return fmt.Errorf("node %s: %w", vm.Spec.Identity.NodeName, ErrUnsupported)
+		}
+		if _, open := link.Greeted(); open {
+			return nil
+		}
+		select {
+		case <-w.wake:
+			w.take()
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return ctx.Err()
+			}
+			return fmt.Errorf("no greeting: %w: %w", ErrGuestUnreachable, ctx.Err())
+		}
+	}
+}
+
+// powerError says why the VM does not run, with the end of its console.
+func (e *Engine) powerError(ctx context.Context, vm VM) error {
+	reason := vm.StopReason
+	if reason == "" {
+		reason = "it was powered off"
+	}
+	console, err := e.config.Hypervisor.Console(ctx, vm.UID())
+	if err != nil {
+		console = nil // the reason is what matters
+	}
+	if len(console) > consoleTail {
+		console = console[len(console)-consoleTail:]
+	}
+	return &PowerError{UID: vm.UID(), Reason: reason, Console: string(console)}
+}
+
+// PowerOff lets the guest sync, and cuts the power when it does not answer or ctx ends. A stopped or missing VM is no
+// error.
+func (e *Engine) PowerOff(ctx context.Context, uid string) error {
+	p := e.present(uid)
+	if p == nil {
+		return nil
+	}
+	if p.view().State == StateRunning {
+		e.askOff(ctx, p)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutTimeout)
+	defer cancel()
+	giveBack, err := e.turns.take(ctx, uid)
+	if err != nil {
+		return fmt.Errorf("power off pod VM %s: %w", uid, err)
+	}
+	defer giveBack()
+	if err := e.cut(ctx, uid); err != nil {
+		return fmt.Errorf("power off pod VM %s: %w", uid, err)
+	}
+	return nil
+}
+
+func (e *Engine) cut(ctx context.Context, uid string) error {
+	if err := e.config.Hypervisor.PowerOff(ctx, uid); err != nil {
+		return err
+	}
+	return e.refresh(ctx)
+}
+
+// askOff asks the guest to power its VM off and waits for that, for a while.
+func (e *Engine) askOff(ctx context.Context, p *pod) {
+	w, stop := e.hub.subscribe(p.uid)
+	defer stop()
+	link, err := e.guestOf(p)
+	if err != nil {
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	if err := link.PowerOff(asking); err != nil {
+		// A guest that is quick takes its answer with it.
+		logging.From(ctx).DebugContext(ctx, "guest did not confirm the power-off", "podUID", p.uid, "err", err)
+	}
+	ctx, cancelOff := context.WithTimeout(ctx, offTimeout)
+	defer cancelOff()
+	for p.view().State == StateRunning && ctx.Err() == nil {
+		select {
+		case <-w.wake:
+			w.take()
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Remove destroys the VM, a running one too, and releases its address. A missing one is no error.
+func (e *Engine) Remove(ctx context.Context, uid string) error {
+	giveBack, err := e.turns.take(ctx, uid)
+	if err != nil {
+		return fmt.Errorf("remove pod VM %s: %w", uid, err)
+	}
+	defer giveBack()
+	if p := e.present(uid); p != nil && !p.view().State.CanBecome(StateRemoved) {
+		if err := e.cut(ctx, uid); err != nil {
+			return fmt.Errorf("remove pod VM %s: power off: %w", uid, err)
+		}
+	}
+	if err := e.config.Hypervisor.Destroy(ctx, uid); err != nil {
+		return fmt.Errorf("remove pod VM %s: %w", uid, err)
+	}
+	if err := e.refresh(ctx); err != nil {
+		return fmt.Errorf("remove pod VM %s: %w", uid, err)
+	}
+	return nil
+}
+
+// Forget deletes the snapshots and logs that are kept of a pod whose VM is gone. ErrExists while it is there.
+func (e *Engine) Forget(ctx context.Context, uid string) error {
+	giveBack, err := e.turns.take(ctx, uid)
+	if err != nil {
+		return fmt.Errorf("forget pod VM %s: %w", uid, err)
+	}
+	defer giveBack()
+	if e.present(uid) != nil {
+		return fmt.Errorf("forget pod VM %s: %w", uid, ErrExists)
+	}
+	if err := e.store.Remove(uid); err != nil {
+		return fmt.Errorf("forget pod VM %s: %w", uid, err)
+	}
+	e.drop(uid)
+	e.hub.tell(uid)
+	return nil
+}

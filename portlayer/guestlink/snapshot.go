@@ -1,0 +1,131 @@
+package guestlink
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/logging"
+)
+
+const (
+	greetTimeout = 30 * time.Second
+	// answerTimeout is how long after its wait a guest may take to answer with a snapshot.
+	answerTimeout = 30 * time.Second
+	// A guest may send so many snapshots at once and so many a second, lest it keep the host busy.
+	snapshotBurst = 20
+	snapshotRate  = 10
+	// maxDrift is how far a guest's clock may be off; its answers show it to a second.
+	maxDrift   = 3 * time.Second
+	clockPause = time.Minute
+)
+
+// poller follows the guest's snapshots during one session.
+type poller struct {
+	link    *Link
+	session *session
+	logs    *copiers
+	known   *wire.Snapshot // the latest, of whatever session
+	bootID  string
+	clocked time.Time // when the guest's clock was last set
+}
+
+// greet asks who is there and takes the first snapshot, so that who is told of the greeting finds it.
+func (p *poller) greet(ctx context.Context) error {
+	var hello wire.Hello
+	timed, cancel := context.WithTimeout(ctx, greetTimeout)
+	defer cancel()
+	if err := p.session.call(timed, http.MethodGet, wire.PathHello, nil, &hello); err != nil {
+		return fmt.Errorf("greet guest: %w", err)
+	}
+	if !bootForm.MatchString(hello.BootID) {
+		return fmt.Errorf("greet guest: %w: boot id %q", ErrMalformed, clean(hello.BootID, maxReasonBytes))
+	}
+	p.bootID = hello.BootID
+	logging.From(ctx).DebugContext(ctx, "guest greeted", "version", clean(hello.Version, maxReasonBytes))
+	return p.next(ctx, nil)
+}
+
+// poll waits for one snapshot after the other until the session breaks.
+func (p *poller) poll(ctx context.Context) error {
+	limit := rate.NewLimiter(snapshotRate, snapshotBurst)
+	for {
+		if err := limit.Wait(ctx); err != nil {
+			return err
+		}
+		if err := p.next(ctx, p.known); err != nil {
+			return fmt.Errorf("wait for a snapshot: %w", err)
+		}
+	}
+}
+
+// next takes the guest's next snapshot after the given one, or the present one where that is nil. ctx is the session's.
+func (p *poller) next(ctx context.Context, after *wire.Snapshot) error {
+	timed, cancel := context.WithTimeout(ctx, wire.SnapshotWait+answerTimeout)
+	defer cancel()
+	resp, err := p.session.request(timed, http.MethodGet, wire.PathSnapshot+"?"+p.query(after).Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer closeBody(resp.Body)
+	if resp.StatusCode != http.StatusNoContent {
+		if err := p.take(ctx, resp); err != nil {
+			return err
+		}
+	}
+	return p.setClock(timed, resp.Header.Get("Date"))
+}
+
+func (p *poller) query(after *wire.Snapshot) url.Values {
+	q := url.Values{}
+	if after != nil && after.BootID == p.bootID {
+		q.Set("boot", after.BootID)
+		q.Set("after", strconv.FormatUint(after.Generation, 10))
+	}
+	p.link.mu.Lock()
+	ack := p.link.ack
+	p.link.mu.Unlock()
+	if ack.bootID == p.bootID && ack.seq > 0 {
+		q.Set("boot", ack.bootID)
+		q.Set("ack", strconv.FormatUint(ack.seq, 10))
+	}
+	return q
+}
+
+// take hands a snapshot on when it is newer than what is known, and copies the logs it tells of.
+func (p *poller) take(ctx context.Context, resp *http.Response) error {
+	var raw wire.Snapshot
+	if err := decode(resp.Body, wire.MaxSnapshotBytes, &raw); err != nil {
+		return err
+	}
+	s, err := Check(raw, p.link.config.Expect())
+	if err != nil {
+		return err
+	}
+	if s.BootID != p.bootID {
+		return fmt.Errorf("%w: the boot id changed within a session", ErrMalformed)
+	}
+	if newer(s, p.known) {
+		p.known = s
+		p.link.config.OnSnapshot(s)
+	}
+	p.logs.want(ctx, p.known)
+	return nil
+}
+
+// setClock steps the guest's clock when date, by which the guest dates its answer, is off.
+func (p *poller) setClock(ctx context.Context, date string) error {
+	at, err := http.ParseTime(date)
+	now := time.Now()
+	if err != nil || now.Sub(at).Abs() <= maxDrift || now.Sub(p.clocked) < clockPause {
+		return nil //nolint:nilerr // a guest without a date cannot be compared
+	}
+	p.clocked = now
+	return p.session.call(ctx, http.MethodPut, wire.PathClock, wire.Clock{Time: time.Now()}, nil)
+}

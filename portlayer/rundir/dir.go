@@ -1,0 +1,138 @@
+package rundir
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+)
+
+const (
+	vmFile       = "vm.json"
+	snapshotFile = "snapshot.json"
+	logsFolder   = "logs"
+)
+
+// Dir is the run directory of one pod. It is safe for concurrent use.
+type Dir struct {
+	config Config
+	path   string
+
+	saving sync.Mutex // held while a record is written or the directory removed
+
+	mu      sync.Mutex // guards what follows
+	logs    map[logKey]*log
+	live    bool
+	removed bool
+}
+
+// SaveVM replaces the record of the VM.
+func (d *Dir) SaveVM(record any) error { return d.save(vmFile, record) }
+
+// LoadVM reads the record of the VM into record. ErrNotFound.
+func (d *Dir) LoadVM(record any) error { return d.load(vmFile, record) }
+
+// SaveSnapshot replaces the guest's snapshot.
+func (d *Dir) SaveSnapshot(s *wire.Snapshot) error { return d.save(snapshotFile, s) }
+
+// LoadSnapshot returns the guest's latest snapshot. ErrNotFound.
+func (d *Dir) LoadSnapshot() (*wire.Snapshot, error) {
+	var s wire.Snapshot
+	if err := d.load(snapshotFile, &s); err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+// SetLive says whether the VM runs. Readers that follow a log wait for more only while it does.
+func (d *Dir) SetLive(live bool) {
+	d.mu.Lock()
+	d.live = live
+	logs := d.allLocked()
+	d.mu.Unlock()
+	for _, l := range logs {
+		l.setLive(live)
+	}
+}
+
+// save writes a file in one step: after a crash there is the old content or the new one.
+func (d *Dir) save(name string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	d.saving.Lock()
+	defer d.saving.Unlock()
+	if d.gone() {
+		return fmt.Errorf("write %s: %w", name, ErrNotFound)
+	}
+	if err := os.MkdirAll(d.path, 0o700); err != nil {
+		return fmt.Errorf("make run directory: %w", err)
+	}
+	path := filepath.Join(d.path, name)
+	if err := writeSynced(path+".tmp", b); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+func (d *Dir) load(name string, v any) error {
+	b, err := os.ReadFile(filepath.Join(d.path, name))
+	if err != nil {
+		return notFound(err)
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("decode %s: %w", name, err)
+	}
+	return nil
+}
+
+// remove ends writers and readers; the files are the caller's.
+func (d *Dir) remove() {
+	d.saving.Lock()
+	defer d.saving.Unlock()
+	d.mu.Lock()
+	d.removed = true
+	logs := d.allLocked()
+	clear(d.logs)
+	d.mu.Unlock()
+	for _, l := range logs {
+		l.close()
+	}
+}
+
+func (d *Dir) gone() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.removed
+}
+
+func (d *Dir) allLocked() []*log {
+	logs := make([]*log, 0, len(d.logs))
+	for _, l := range d.logs {
+		logs = append(logs, l)
+	}
+	return logs
+}
+
+func writeSynced(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(b); err != nil {
+		_ = f.Close() // the write's error says more
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		_ = f.Close() // the sync's error says more
+		return err
+	}
+	return f.Close()
+}

@@ -1,0 +1,114 @@
+package rundir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+)
+
+// ErrNotFound says that nothing is kept under that name.
+var ErrNotFound = errors.New("not found")
+
+// Config sets a Store up.
+type Config struct {
+	// Root is the directory that holds one directory a pod. It is made with mode 0700.
+	Root string
+	// SegmentBytes is when a log's segment is full; the zero value is 50 MiB. Two segments of an attempt are kept.
+	SegmentBytes int64
+	// Attempts is how many attempts of a container keep their logs; the zero value is 5. At least 2 are kept.
+	Attempts int
+}
+
+const (
+	defaultSegmentBytes = 50 << 20
+	defaultAttempts     = 5
+	minAttempts         = 2 // the current one and the one before
+)
+
+// Store is a directory of run directories. It is safe for concurrent use within one process.
+type Store struct {
+	config Config
+
+	mu   sync.Mutex // guards dirs
+	dirs map[string]*Dir
+}
+
+// Open makes the root directory where it is missing.
+func Open(cfg Config) (*Store, error) {
+	if cfg.SegmentBytes == 0 {
+		cfg.SegmentBytes = defaultSegmentBytes
+	}
+	if cfg.Attempts == 0 {
+		cfg.Attempts = defaultAttempts
+	}
+	cfg.Attempts = max(cfg.Attempts, minAttempts)
+	if err := os.MkdirAll(cfg.Root, 0o700); err != nil {
+		return nil, fmt.Errorf("make run directory: %w", err)
+	}
+	return &Store{config: cfg, dirs: map[string]*Dir{}}, nil
+}
+
+// List returns the UIDs of all pods that have a run directory.
+func (s *Store) List() ([]string, error) {
+	entries, err := os.ReadDir(s.config.Root)
+	if err != nil {
+		return nil, fmt.Errorf("list run directories: %w", err)
+	}
+	var uids []string
+	for _, e := range entries {
+		if e.IsDir() && validName(e.Name()) {
+			uids = append(uids, e.Name())
+		}
+	}
+	return uids, nil
+}
+
+// Dir returns the run directory of a pod, the same one for every caller. Nothing is made on disk before the first write.
+func (s *Store) Dir(uid string) (*Dir, error) {
+	if !validName(uid) {
+		return nil, fmt.Errorf("pod UID %q cannot name a directory", uid)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d, ok := s.dirs[uid]; ok {
+		return d, nil
+	}
+	d := &Dir{config: s.config, path: filepath.Join(s.config.Root, uid), logs: map[logKey]*log{}}
+	s.dirs[uid] = d
+	return d, nil
+}
+
+// Remove deletes a pod's run directory and ends whoever reads from it. A missing one is no error.
+func (s *Store) Remove(uid string) error {
+	if !validName(uid) {
+		return nil
+	}
+	s.mu.Lock()
+	d := s.dirs[uid]
+	delete(s.dirs, uid)
+	s.mu.Unlock()
+	if d != nil {
+		d.remove()
+	}
+	if err := os.RemoveAll(filepath.Join(s.config.Root, uid)); err != nil {
+		return fmt.Errorf("remove run directory: %w", err)
+	}
+	return nil
+}
+
+// nameForm holds for pod UIDs and container names; it has neither "/" nor a leading dot.
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$`)
+
+func validName(name string) bool { return nameForm.MatchString(name) }
+
+// notFound turns a missing file into ErrNotFound.
+func notFound(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	return err
+}
