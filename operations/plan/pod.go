@@ -1,12 +1,18 @@
 package plan
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
+
+// maxHostname is what Linux takes, less its final NUL (sethostname(2)).
+const maxHostname = 63
 
 // PodInputs are what Pod needs beside the pod's spec.
 type PodInputs struct {
@@ -22,14 +28,50 @@ type PodInputs struct {
 }
 
 // Pod returns what all containers of pod share. Interfaces, time and entropy are the host's to add.
-func Pod(pod *corev1.Pod, in PodInputs) wire.Pod { return wire.Pod{} }
-
-// Mounted returns the volumes of pod that a container mounts, in the order of the spec. Like the kubelet, nothing else
-// is filled: a volume that nobody mounts may refer to what does not exist.
-func Mounted(pod *corev1.Pod) []corev1.Volume { return nil }
-
-// FileVolumes returns the mounted volumes whose content the host delivers with wire.Files.
-func FileVolumes(pod *corev1.Pod) []corev1.Volume { return nil }
+func Pod(pod *corev1.Pod, in PodInputs) wire.Pod {
+	return wire.Pod{
+		UID:           string(pod.UID),
+		Namespace:     pod.Namespace,
+		Name:          pod.Name,
+		Hostname:      Hostname(pod),
+		DNS:           in.DNS,
+		Hosts:         hosts(pod, in),
+		ScratchDisk:   in.ScratchDisk,
+		Volumes:       guestVolumes(pod, in.Defaults),
+		Containers:    in.Seeds,
+		RestartPolicy: string(cmp.Or(pod.Spec.RestartPolicy, corev1.RestartPolicyAlways)),
+	}
+}
 
 // Hostname is the name that pod has inside: spec.hostname, else its own, cut to the 63 characters that Linux takes.
-func Hostname(pod *corev1.Pod) string { return "" }
+func Hostname(pod *corev1.Pod) string {
+	name := cmp.Or(pod.Spec.Hostname, pod.Name)
+	if len(name) > maxHostname {
+		name = strings.TrimRight(name[:maxHostname], "-.")
+	}
+	return name
+}
+
+// hosts are the pod's own name, complete where it has a subdomain, and the host aliases.
+func hosts(pod *corev1.Pod, in PodInputs) []wire.Host {
+	var lines []wire.Host
+	if in.PodIP.IsValid() {
+		names := []string{Hostname(pod)}
+		if pod.Spec.Subdomain != "" {
+			fqdn := join(".", names[0], pod.Spec.Subdomain, pod.Namespace, "svc", in.ClusterDomain)
+			names = []string{fqdn, names[0]}
+		}
+		lines = append(lines, wire.Host{IP: in.PodIP.String(), Names: names})
+	}
+	for _, a := range pod.Spec.HostAliases {
+		if len(a.Hostnames) > 0 {
+			lines = append(lines, wire.Host{IP: a.IP, Names: slices.Clone(a.Hostnames)})
+		}
+	}
+	return lines
+}
+
+// join joins what is not empty.
+func join(sep string, parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), sep)
+}

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"cmp"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,15 +20,159 @@ const ContainerIDPrefix = "vic://"
 // ReasonContainerStatusUnknown is the kubelet's reason for a container that is gone and left no exit code.
 const ReasonContainerStatusUnknown = "ContainerStatusUnknown"
 
+// exitCodeKilled is that of a process that SIGKILL ended: nothing less sudden ends one together with its VM.
+const exitCodeKilled = 128 + 9
+
 // Seeds says what each container of pod carries into the next boot of its VM. former is the last snapshot of the boot
 // before, nil where there is none; status is the pod's last known status, from which the end of a vanished container is
 // taken, so that both tell the same.
 //
 // A container that ran when its VM vanished has ended with exit code 137. One that will not run again is Final.
-func Seeds(pod *corev1.Pod, former *wire.Snapshot, status corev1.PodStatus) []wire.Seed { return nil }
+func Seeds(pod *corev1.Pod, former *wire.Snapshot, status corev1.PodStatus) []wire.Seed {
+	seeds := make([]wire.Seed, 0, len(pod.Spec.Containers))
+	for i := range pod.Spec.Containers {
+		s := seeder{pod: pod, shown: shown(status, pod.Spec.Containers[i].Name)}
+		seed := wire.Seed{Name: pod.Spec.Containers[i].Name}
+		if c, ok := formerContainer(former, seed.Name); ok {
+			s.cutShort = CutShort(pod.Spec.RestartPolicy, former, c)
+			s.fromSnapshot(&seed, c, former)
+		} else {
+			s.fromStatus(&seed)
+		}
+		seeds = append(seeds, seed)
+	}
+	return seeds
+}
+
+func formerContainer(former *wire.Snapshot, name string) (wire.ContainerStatus, bool) {
+	if former == nil {
+		return wire.ContainerStatus{}, false
+	}
+	return former.Container(name)
+}
+
+func shown(status corev1.PodStatus, name string) corev1.ContainerStatus {
+	for _, c := range status.ContainerStatuses {
+		if c.Name == name {
+			return c
+		}
+	}
+	return corev1.ContainerStatus{}
+}
+
+// seeder makes the seed of one container.
+type seeder struct {
+	pod *corev1.Pod
+	// shown is the container's last known status.
+	shown corev1.ContainerStatus
+	// cutShort is the answer of CutShort.
+	cutShort bool
+}
+
+func (s *seeder) fromSnapshot(seed *wire.Seed, c wire.ContainerStatus, former *wire.Snapshot) {
+	end := Ended(c)
+	if c.State == wire.ContainerRunning {
+		end = s.shownEnd(c.ID)
+		if end == nil {
+			end = Vanished(c, former.Time, "the pod's VM ended while the container was running")
+		}
+		end.Attempt, end.LogBytes = c.RestartCount, c.LogBytes
+	}
+	if end == nil {
+		seed.RestartCount = max(c.RestartCount, s.shown.RestartCount)
+		return
+	}
+	s.after(seed, end)
+	if !seed.Final && former.StopReason != StopReasonNodeShutdown {
+		seed.Backoff, seed.NotBefore = c.Backoff, c.NextStart
+	}
+}
+
+// fromStatus is for a pod whose snapshots are lost: what was reported of it is all that is known.
+func (s *seeder) fromStatus(seed *wire.Seed) {
+	state := s.shown.State
+	switch {
+	case state.Terminated != nil:
+		s.after(seed, terminated(state.Terminated, s.shown.RestartCount))
+	case state.Running != nil:
+		id := strings.TrimPrefix(s.shown.ContainerID, ContainerIDPrefix)
+		began := wire.ContainerStatus{ID: id, StartedAt: state.Running.StartedAt.Time, RestartCount: s.shown.RestartCount}
+		s.after(seed, Vanished(began, time.Time{}, "the pod's VM and its records are gone"))
+	case s.shown.LastTerminationState.Terminated != nil:
+		s.after(seed, terminated(s.shown.LastTerminationState.Terminated, s.shown.RestartCount))
+	}
+}
+
+// after seeds what follows an attempt that ended like end.
+func (s *seeder) after(seed *wire.Seed, end *wire.Terminated) {
+	seed.Last = end
+	seed.RestartCount = max(end.Attempt, s.shown.RestartCount)
+	if !s.cutShort && !ShouldRestart(s.pod.Spec.RestartPolicy, end) {
+		seed.Final = true
+		return
+	}
+	seed.RestartCount++
+}
+
+// shownEnd is how the status says that the container of that ID ended, nil where it does not.
+func (s *seeder) shownEnd(id string) *wire.Terminated {
+	for _, t := range []*corev1.ContainerStateTerminated{s.shown.State.Terminated, s.shown.LastTerminationState.Terminated} {
+		if id != "" && t != nil && t.ContainerID == ContainerIDPrefix+id {
+			return terminated(t, s.shown.RestartCount)
+		}
+	}
+	return nil
+}
+
+func terminated(t *corev1.ContainerStateTerminated, attempt int32) *wire.Terminated {
+	return &wire.Terminated{
+		ID:         strings.TrimPrefix(t.ContainerID, ContainerIDPrefix),
+		ExitCode:   t.ExitCode,
+		Signal:     t.Signal,
+		Reason:     t.Reason,
+		Message:    t.Message,
+		StartedAt:  t.StartedAt.Time,
+		FinishedAt: t.FinishedAt.Time,
+		Attempt:    attempt,
+	}
+}
 
 // ShouldRestart tells whether a container that ended like term is started again.
-func ShouldRestart(policy corev1.RestartPolicy, term *wire.Terminated) bool { return false }
+func ShouldRestart(policy corev1.RestartPolicy, term *wire.Terminated) bool {
+	switch cmp.Or(policy, corev1.RestartPolicyAlways) {
+	case corev1.RestartPolicyNever:
+		return false
+	case corev1.RestartPolicyOnFailure:
+		return term.ExitCode != 0
+	case corev1.RestartPolicyAlways:
+	}
+	return true
+}
+
+// CutShort tells that the shutdown of the node ended c in the boot of former, and that this is no end for it: what
+// answered the signal with exit code 0 runs again too.
+func CutShort(policy corev1.RestartPolicy, former *wire.Snapshot, c wire.ContainerStatus) bool {
+	return former.StopReason == StopReasonNodeShutdown && c.Current != nil && policy != corev1.RestartPolicyNever
+}
+
+// Ended returns how the latest attempt of c that ended did so, nil where none has ended.
+func Ended(c wire.ContainerStatus) *wire.Terminated {
+	if c.Current != nil {
+		return c.Current
+	}
+	return c.Last
+}
 
 // Vanished is the end of a container that ran when its VM did not any more: exit code 137 at that time.
-func Vanished(c wire.ContainerStatus, at time.Time, why string) *wire.Terminated { return nil }
+func Vanished(c wire.ContainerStatus, at time.Time, why string) *wire.Terminated {
+	return &wire.Terminated{
+		ID:         c.ID,
+		ExitCode:   exitCodeKilled,
+		Reason:     ReasonContainerStatusUnknown,
+		Message:    why,
+		StartedAt:  c.StartedAt,
+		FinishedAt: at,
+		Attempt:    c.RestartCount,
+		LogBytes:   c.LogBytes,
+	}
+}

@@ -4,8 +4,21 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// SilentAfter is how long the guest of a running VM may be silent before its pod is not Ready any more, as long as the
+// node controller waits for a silent node.
+const SilentAfter = 40 * time.Second
+
+// Reasons of a pod that failed because its node was shut down, the kubelet's.
+const (
+	ReasonTerminated  = "Terminated"
+	messageTerminated = "Pod was terminated in response to imminent node shutdown."
 )
 
 // Waiting is why a container does not run yet.
@@ -27,7 +40,7 @@ type Inputs struct {
 	Images  map[string]ImageRef
 	HostIP  string
 	Now     time.Time
-	// Previous is the status that was reported last; pod.Status is used where it is empty.
+	// Previous is the status that was reported last; Pod.Status is used where it is empty.
 	Previous corev1.PodStatus
 	// PodReason fails the pod for good, such as OutOfmemory; PodMessage says more.
 	PodReason, PodMessage string
@@ -35,5 +48,167 @@ type Inputs struct {
 	Terminating bool
 }
 
-// Build returns the status of in.Pod.
-func Build(in Inputs) corev1.PodStatus { return corev1.PodStatus{} }
+// Build returns the status of in.Pod. What others than a kubelet wrote into Pod.Status stays.
+func Build(in Inputs) corev1.PodStatus {
+	b := &builder{Inputs: in, old: in.Previous}
+	if in.Previous.Phase == "" {
+		b.old = in.Pod.Status
+	}
+	if in.VM != nil {
+		b.guest = in.VM.Guest
+		b.live = isLive(in.VM)
+	}
+	s := in.Pod.Status.DeepCopy()
+	s.ObservedGeneration = in.Pod.Generation
+	s.QOSClass = qosClass(in.Pod)
+	s.StartTime = b.startTime()
+	s.HostIP, s.HostIPs = in.HostIP, nil
+	if in.HostIP != "" {
+		s.HostIPs = []corev1.HostIP{{IP: in.HostIP}}
+	}
+	s.ContainerStatuses = b.containers()
+	s.Phase, s.Reason, s.Message = b.phase(s.ContainerStatuses)
+	if s.Phase == corev1.PodFailed && neverRan(s.ContainerStatuses) {
+		s.ContainerStatuses = nil // a rejected pod has no containers
+	}
+	s.PodIPs = b.podIPs(s.Phase)
+	s.PodIP = ""
+	if len(s.PodIPs) > 0 {
+		s.PodIP = s.PodIPs[0].IP
+	}
+	s.Conditions = b.conditions(s)
+	return *s
+}
+
+// isLive tells that vm's snapshot is of the boot that runs now. A VM that was adopted and whose guest has not answered
+// yet is not current, but a snapshot from after its power-on is its own.
+func isLive(vm *portlayer.PodVM) bool {
+	if vm.State != portlayer.StateRunning || vm.Guest == nil {
+		return false
+	}
+	return vm.Current || (!vm.StartedAt.IsZero() && vm.Guest.Time.After(vm.StartedAt))
+}
+
+// builder holds what is found out on the way to a status.
+type builder struct {
+	Inputs
+	old   corev1.PodStatus
+	guest *wire.Snapshot
+	// live tells that guest is of a VM that runs now.
+	live bool
+	// again holds the containers whose latest end is not their last.
+	again map[string]bool
+}
+
+// ended tells that nothing in the pod runs and nothing will in this boot.
+func (b *builder) ended() bool {
+	return !b.powered() || (b.live && b.guest.Phase == wire.PhaseDone)
+}
+
+func (b *builder) powered() bool { return b.VM != nil && b.VM.State == portlayer.StateRunning }
+
+func (b *builder) startTime() *metav1.Time {
+	if b.old.StartTime != nil {
+		return b.old.StartTime.DeepCopy()
+	}
+	now := seconds(b.Now)
+	return &now
+}
+
+// podIPs are what the guest holds, else what the VM has leased once a guest held it. A finished pod shows the address
+// that it had.
+func (b *builder) podIPs(phase corev1.PodPhase) []corev1.PodIP {
+	configured := b.guest != nil && b.guest.Phase != wire.PhaseWaiting
+	var ips []corev1.PodIP
+	switch {
+	case b.live && configured && len(b.guest.Addresses) > 0:
+		for _, a := range b.guest.Addresses {
+			ips = append(ips, corev1.PodIP{IP: a.String()})
+		}
+	case configured && b.VM.State != portlayer.StateRemoved && len(b.VM.Spec.NICs) > 0:
+		for _, n := range b.VM.Spec.NICs {
+			ips = append(ips, corev1.PodIP{IP: n.Address.Addr().String()})
+		}
+	case isTerminal(phase):
+		ips = b.old.PodIPs
+	}
+	return ips
+}
+
+// seconds is t as the API keeps it.
+func seconds(t time.Time) metav1.Time {
+	if t.IsZero() {
+		return metav1.Time{}
+	}
+	return metav1.NewTime(t.Truncate(time.Second))
+}
+
+func isTerminal(p corev1.PodPhase) bool { return p == corev1.PodSucceeded || p == corev1.PodFailed }
+
+// phase follows the kubelet's rules: a phase that is final stays; pending until every container has run; running while
+// one runs or will run again; then succeeded or failed by the exit codes.
+func (b *builder) phase(all []corev1.ContainerStatus) (phase corev1.PodPhase, reason, message string) {
+	switch {
+	case isTerminal(b.old.Phase):
+		return b.old.Phase, b.old.Reason, b.old.Message
+	case isTerminal(b.Pod.Status.Phase):
+		return b.Pod.Status.Phase, b.Pod.Status.Reason, b.Pod.Status.Message
+	case b.PodReason != "":
+		return corev1.PodFailed, b.PodReason, b.PodMessage
+	case b.failedByShutdown(all):
+		return corev1.PodFailed, ReasonTerminated, messageTerminated
+	}
+	t := b.count(all)
+	switch {
+	case t.waiting > 0:
+		return corev1.PodPending, "", ""
+	case t.running > 0:
+		return corev1.PodRunning, "", ""
+	case t.again > 0 && !(b.Terminating && b.ended()):
+		return corev1.PodRunning, "", ""
+	case t.succeeded == len(all):
+		return corev1.PodSucceeded, "", ""
+	}
+	return corev1.PodFailed, "", ""
+}
+
+// failedByShutdown tells that the node's shutdown ended a pod that may not start again.
+func (b *builder) failedByShutdown(all []corev1.ContainerStatus) bool {
+	return b.guest != nil && b.guest.StopReason == plan.StopReasonNodeShutdown && b.ended() &&
+		b.Pod.Spec.RestartPolicy == corev1.RestartPolicyNever && !neverRan(all)
+}
+
+// tally counts containers; again counts those that ended and will run again.
+type tally struct{ waiting, running, succeeded, again int }
+
+func (b *builder) count(all []corev1.ContainerStatus) tally {
+	var t tally
+	for i := range all {
+		c := &all[i]
+		switch {
+		case c.State.Running != nil:
+			t.running++
+		case c.State.Terminated != nil:
+			if c.State.Terminated.ExitCode == 0 {
+				t.succeeded++
+			}
+			if b.again[c.Name] {
+				t.again++
+			}
+		case c.LastTerminationState.Terminated != nil:
+			t.again++
+		default:
+			t.waiting++
+		}
+	}
+	return t
+}
+
+func neverRan(all []corev1.ContainerStatus) bool {
+	for i := range all {
+		if all[i].State.Waiting == nil || all[i].LastTerminationState.Terminated != nil {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,53 @@
+package plan
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+)
+
+// Mounted returns the volumes of pod that a container mounts, in the order of the spec. Like the kubelet, nothing else
+// is filled: a volume that nobody mounts may refer to what does not exist.
+func Mounted(pod *corev1.Pod) []corev1.Volume {
+	used := map[string]bool{}
+	for _, all := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range all {
+			for _, m := range all[i].VolumeMounts {
+				used[m.Name] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(pod.Spec.Volumes), func(v corev1.Volume) bool { return !used[v.Name] })
+}
+
+// FileVolumes returns the mounted volumes whose content the host delivers with wire.Files.
+func FileVolumes(pod *corev1.Pod) []corev1.Volume {
+	return slices.DeleteFunc(Mounted(pod), func(v corev1.Volume) bool { return v.EmptyDir != nil })
+}
+
+func guestVolumes(pod *corev1.Pod, d Defaults) []wire.Volume {
+	mounted := Mounted(pod)
+	all := make([]wire.Volume, 0, len(mounted))
+	for i := range mounted {
+		v := wire.Volume{Name: mounted[i].Name, Kind: wire.VolumeFiles}
+		if e := mounted[i].EmptyDir; e != nil {
+			v.Kind = wire.VolumeScratch
+			if e.Medium == corev1.StorageMediumMemory {
+				v.Kind, v.SizeBytes = wire.VolumeMemory, memoryVolumeBytes(e, podMemory(pod, d))
+			}
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+// memoryVolumeBytes is the limit of a volume in memory: its own, and never more than the containers' together, since
+// what they write there counts as theirs.
+func memoryVolumeBytes(e *corev1.EmptyDirVolumeSource, podBytes int64) int64 {
+	if e.SizeLimit == nil || e.SizeLimit.Value() <= 0 {
+		return podBytes
+	}
+	return min(e.SizeLimit.Value(), podBytes)
+}
