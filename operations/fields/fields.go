@@ -1,6 +1,8 @@
 package fields
 
 import (
+	"reflect"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -20,8 +22,9 @@ type Refusal struct {
 // String is both in one line.
 func (r Refusal) String() string { return r.Field + ": " + r.Why }
 
-// Check returns all that pod uses and a host with those capabilities refuses, in the order of the spec; none admits it.
-func Check(pod *corev1.Pod, caps portlayer.Capabilities) []Refusal { return nil }
-
-// Markdown returns docs/pod-fields.md.
-func Markdown() string { return "" }
+// Check returns all that pod uses and a host with those capabilities refuses, in the order of the API; none admits it.
+func Check(pod *corev1.Pod, caps portlayer.Capabilities) []Refusal {
+	w := walker{rows: index(), caps: caps}
+	w.parts(place{"spec", "spec"}, reflect.ValueOf(pod.Spec))
+	return w.refusals
+}

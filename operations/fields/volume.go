@@ -1,0 +1,41 @@
+package fields
+
+import (
+	corev1 "k8s.io/api/core/v1"
+)
+
+const whyVolume = "volumes of this kind are not supported by this version; there are emptyDir, configMap, secret, " +
+	"downwardAPI and projected"
+
+func volumeRows() []row {
+	rows := []row{
+		yes("name", "a volume that no container mounts is not filled"),
+		within("emptyDir"),
+		only("emptyDir.medium", "", "huge pages are "+whyNotYet, corev1.StorageMediumDefault, corev1.StorageMediumMemory),
+		but("emptyDir.sizeLimit", "in memory it is the volume's size, at most the containers' memory; on disk the size of the "+
+			"pod's scratch disk bounds all such volumes together and nothing is evicted"),
+		but("configMap", "files are root's; they follow the object within about a minute"),
+		but("secret", "files are root's and in the VM's memory only; they follow the object within about a minute"),
+		but("downwardAPI", "files are root's; limits that a container does not have are the node's"),
+		within("projected"),
+		yes("projected.defaultMode", ""),
+		within("projected.sources"),
+		but("projected.sources[].configMap", "as configMap"),
+		but("projected.sources[].secret", "as secret"),
+		but("projected.sources[].downwardAPI", "as downwardAPI"),
+		but("projected.sources[].serviceAccountToken", "bound to the pod and renewed as by the kubelet; the file has the volume's "+
+			"mode also where all containers run as one user"),
+		no("projected.sources[].clusterTrustBundle", "trust bundles are "+whyNotYet),
+		no("projected.sources[].podCertificate", "certificates of pods are "+whyNotYet),
+		no("hostPath", whyOwnVM),
+		no("image", "images as volumes are "+whyNotYet),
+	}
+	for _, kind := range []string{
+		"persistentVolumeClaim", "ephemeral", "csi", "nfs", "iscsi", "fc", "rbd", "cephfs", "cinder", "glusterfs", "quobyte",
+		"scaleIO", "storageos", "portworxVolume", "photonPersistentDisk", "vsphereVolume", "azureDisk", "azureFile",
+		"awsElasticBlockStore", "gcePersistentDisk", "flexVolume", "flocker", "gitRepo",
+	} {
+		rows = append(rows, no(kind, whyVolume))
+	}
+	return rows
+}
