@@ -1,0 +1,90 @@
+package portlayertest
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/guestlink"
+)
+
+// link connects to the guest of a running VM and returns when it has greeted.
+func (t *tester) link(uid string) *guestlink.Link {
+	t.Helper()
+	changed := make(chan struct{}, 1)
+	link := guestlink.Open(t.ctx, guestlink.Config{
+		Dial:       func(ctx context.Context) (io.ReadWriteCloser, error) { return t.Hypervisor.Dial(ctx, uid) },
+		Expect:     func() guestlink.Expect { return guestlink.Expect{} },
+		Logs:       noLogs{},
+		OnSnapshot: func(*wire.Snapshot) {},
+		OnChange: func() {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		},
+	})
+	t.Cleanup(link.Close)
+	for {
+		if _, open := link.Greeted(); open {
+			return link
+		}
+		select {
+		case <-changed:
+		case <-t.ctx.Done():
+			require.Fail(t, "guest did not greet")
+		}
+	}
+}
+
+// noLogs is for guests that run no container.
+type noLogs struct{}
+
+func (noLogs) LogEnd(string, int32) int64                   { return 0 }
+func (noLogs) AppendLog(string, int32, int64, []byte) error { return nil }
+func (noLogs) FinishLog(string, int32)                      {}
+func (noLogs) LogFinished(string, int32) bool               { return false }
+
+func dial(t *tester) {
+	t.create("uid-1")
+	require.NoError(t, t.Hypervisor.PowerOn(t.ctx, "uid-1"))
+	link := t.link("uid-1")
+	bootID, _ := link.Greeted()
+	link.Close()
+	for range 3 {
+		link := t.link("uid-1")
+		again, _ := link.Greeted()
+		link.Close()
+		require.Equal(t, bootID, again)
+	}
+	require.NoError(t, t.Hypervisor.PowerOff(t.ctx, "uid-1"))
+	require.NoError(t, t.Hypervisor.PowerOn(t.ctx, "uid-1"))
+	after, _ := t.link("uid-1").Greeted()
+	require.NotEqual(t, bootID, after, "the VM was started anew")
+}
+
+func dialRefused(t *tester) {
+	_, err := t.Hypervisor.Dial(t.ctx, "uid-1")
+	require.ErrorIs(t, err, portlayer.ErrNotFound)
+	t.create("uid-1")
+	_, err = t.Hypervisor.Dial(t.ctx, "uid-1")
+	require.ErrorIs(t, err, portlayer.ErrNotRunning)
+	require.NoError(t, t.Hypervisor.PowerOn(t.ctx, "uid-1"))
+	require.NoError(t, t.Hypervisor.PowerOff(t.ctx, "uid-1"))
+	_, err = t.Hypervisor.Dial(t.ctx, "uid-1")
+	require.ErrorIs(t, err, portlayer.ErrNotRunning)
+}
+
+func guestPowersOff(t *tester) {
+	t.create("uid-1")
+	require.NoError(t, t.Hypervisor.PowerOn(t.ctx, "uid-1"))
+	link := t.link("uid-1")
+	ctx, cancel := context.WithTimeout(t.ctx, 10*time.Second)
+	defer cancel()
+	_ = link.PowerOff(ctx) // its answer may go down with the VM
+	t.await("uid-1", inState(portlayer.StateStopped))
+}

@@ -1,0 +1,172 @@
+package portlayertest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// Harness is a hypervisor without VMs, to be tested.
+type Harness struct {
+	Hypervisor portlayer.Hypervisor
+	// Reopen lets go of the hypervisor and returns one over the same VMs, as the next process has it. Nil leaves the
+	// tests of adoption out.
+	Reopen func() portlayer.Hypervisor
+	// Kill ends a running VM from outside. Nil leaves the tests of crashes out.
+	Kill func(uid string)
+	// Timeout is how long a boot may take, and everything else; the zero value is 30 s.
+	Timeout time.Duration
+	// Size is what VMs get; the zero value is 1 processor and 256 MiB.
+	Size portlayer.Size
+}
+
+const defaultTimeout = 30 * time.Second
+
+func (h *Harness) complete() {
+	if h.Timeout == 0 {
+		h.Timeout = defaultTimeout
+	}
+	if h.Size == (portlayer.Size{}) {
+		h.Size = portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 256 << 20}
+	}
+}
+
+// spec is that of a VM with a scratch disk and no network.
+func (h *Harness) spec(uid string) portlayer.VMSpec {
+	return portlayer.VMSpec{
+		Identity: portlayer.Identity{UID: uid, Namespace: "default", Name: "pod", NodeName: "node", Generation: 1},
+		Size:     h.Size,
+		Disks:    []portlayer.Disk{{Kind: portlayer.DiskScratch, Serial: "scratch", SizeBytes: 64 << 20}},
+		Tasks:    []string{"app"},
+	}
+}
+
+// tester is one test of a hypervisor.
+type tester struct {
+	*testing.T
+	Harness
+	ctx context.Context //nolint:containedctx // it bounds the test that the tester is
+}
+
+func newTester(t *testing.T, open func(t *testing.T) Harness) *tester {
+	t.Helper()
+	h := open(t)
+	h.complete()
+	ctx, cancel := context.WithTimeout(t.Context(), h.Timeout)
+	t.Cleanup(cancel)
+	return &tester{T: t, Harness: h, ctx: ctx}
+}
+
+// create makes a VM that the test removes at its end.
+func (t *tester) create(uid string) portlayer.VM {
+	t.Helper()
+	vm, err := t.Hypervisor.Create(t.ctx, t.spec(uid))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), t.Timeout)
+		defer cancel()
+		require.NoError(t, t.Hypervisor.Destroy(ctx, uid))
+	})
+	return vm
+}
+
+// find returns the VM as List shows it; false where it does not.
+func (t *tester) find(uid string) (portlayer.VM, bool) {
+	t.Helper()
+	vms, err := t.Hypervisor.List(t.ctx)
+	require.NoError(t, err)
+	i := slices.IndexFunc(vms, func(vm portlayer.VM) bool { return vm.UID() == uid })
+	if i < 0 {
+		return portlayer.VM{}, false
+	}
+	return vms[i], true
+}
+
+func (t *tester) get(uid string) portlayer.VM {
+	t.Helper()
+	vm, ok := t.find(uid)
+	require.True(t, ok, "VM %s is not listed", uid)
+	return vm
+}
+
+// await returns the VM once it is as wanted.
+func (t *tester) await(uid string, wanted func(portlayer.VM) bool) portlayer.VM {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		vm := t.get(uid)
+		if wanted(vm) {
+			return vm
+		}
+		select {
+		case <-tick.C:
+		case <-t.ctx.Done():
+			require.Failf(t, "VM is not as wanted", "%+v", vm)
+		}
+	}
+}
+
+func inState(s portlayer.State) func(portlayer.VM) bool {
+	return func(vm portlayer.VM) bool { return vm.State == s }
+}
+
+// content is a disk source that counts how often it is opened.
+type content struct {
+	portlayer.DiskSource
+	opened atomic.Int32
+}
+
+// newContent returns a source of n bytes, other ones for each name.
+func newContent(name string, n int) *content {
+	b := bytes.Repeat([]byte(name+"\n"), n/(len(name)+1)+1)[:n]
+	sum := sha256.Sum256(b)
+	c := &content{}
+	c.DiskSource = portlayer.DiskSource{
+		Digest:    "sha256:" + hex.EncodeToString(sum[:]),
+		SizeBytes: int64(n),
+		Open: func() (io.ReadSeekCloser, error) {
+			c.opened.Add(1)
+			return struct {
+				io.ReadSeeker
+				io.Closer
+			}{bytes.NewReader(b), io.NopCloser(nil)}, nil
+		},
+	}
+	return c
+}
+
+// broken is c with an end that cannot be read.
+func (c *content) broken(cause error) portlayer.DiskSource {
+	src := c.DiskSource
+	src.Open = func() (io.ReadSeekCloser, error) {
+		r, err := c.Open()
+		return &brokenReader{ReadSeekCloser: r, left: c.SizeBytes / 2, cause: cause}, err
+	}
+	return src
+}
+
+type brokenReader struct {
+	io.ReadSeekCloser
+	left  int64
+	cause error
+}
+
+func (r *brokenReader) Read(b []byte) (int, error) {
+	if r.left == 0 {
+		return 0, r.cause
+	}
+	n, err := r.ReadSeekCloser.Read(b[:min(int64(len(b)), r.left)])
+	r.left -= int64(n)
+	return n, err
+}
