@@ -1,0 +1,67 @@
+package operations
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// Container names a container as users do. With an empty Container it is the pod's first.
+type Container struct{ Namespace, Name, Container string }
+
+// Logs returns the log of one attempt of a container. portlayer.ErrNotFound.
+func (m *Manager) Logs(ctx context.Context, c Container, opts portlayer.LogOptions) (io.ReadCloser, error) {
+	uid, name, err := m.resolve(c)
+	if err != nil {
+		return nil, err
+	}
+	return m.cfg.Host.Logs(ctx, uid, name, opts)
+}
+
+// Exec runs a command in a running container. portlayer.ErrNotFound, ErrNotRunning, ErrGuestUnreachable.
+func (m *Manager) Exec(ctx context.Context, c Container, exec wire.Exec, streams portlayer.Streams) (wire.Exit, error) {
+	uid, name, err := m.resolve(c)
+	if err != nil {
+		return wire.Exit{}, err
+	}
+	return m.cfg.Host.Exec(ctx, uid, name, exec, streams)
+}
+
+// Attach connects to the running process of a container. Errors are those of Exec.
+func (m *Manager) Attach(ctx context.Context, c Container, attach wire.Attach, streams portlayer.Streams) (wire.Exit, error) {
+	uid, name, err := m.resolve(c)
+	if err != nil {
+		return wire.Exit{}, err
+	}
+	return m.cfg.Host.Attach(ctx, uid, name, attach, streams)
+}
+
+// DialPort opens a TCP connection to a port of a pod, from inside. portlayer.ErrNotFound, ErrNotRunning,
+// ErrGuestUnreachable.
+func (m *Manager) DialPort(ctx context.Context, namespace, name string, port uint16) (io.ReadWriteCloser, error) {
+	e, ok := m.cfg.Cache.Lookup(namespace, name)
+	if !ok {
+		return nil, fmt.Errorf("pod %s/%s: %w", namespace, name, portlayer.ErrNotFound)
+	}
+	return m.cfg.Host.DialPort(ctx, string(e.Pod.UID), port)
+}
+
+// resolve returns the UID and the container's name. Of a pod of which only the VM is known any name is taken.
+func (m *Manager) resolve(c Container) (uid, name string, err error) {
+	e, ok := m.cfg.Cache.Lookup(c.Namespace, c.Name)
+	if !ok {
+		return "", "", fmt.Errorf("pod %s/%s: %w", c.Namespace, c.Name, portlayer.ErrNotFound)
+	}
+	if e.Restored {
+		return string(e.Pod.UID), c.Container, nil
+	}
+	for i := range e.Pod.Spec.Containers {
+		if own := e.Pod.Spec.Containers[i].Name; own == c.Container || c.Container == "" {
+			return string(e.Pod.UID), own, nil
+		}
+	}
+	return "", "", fmt.Errorf("container %q in pod %s/%s: %w", c.Container, c.Namespace, c.Name, portlayer.ErrNotFound)
+}

@@ -1,0 +1,132 @@
+package operations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations/fields"
+	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/persona"
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// scratchSerial is the serial number of every VM's scratch disk.
+const scratchSerial = "scratch"
+
+// CreatorHost is what PodCreator needs of the host.
+type CreatorHost interface {
+	New(ctx context.Context, id portlayer.Identity) (*portlayer.Handle, error)
+	Commit(ctx context.Context, h *portlayer.Handle) (portlayer.PodVM, error)
+	Discard(h *portlayer.Handle)
+	Remove(ctx context.Context, uid string) error
+}
+
+// Admitter reserves memory.
+type Admitter interface {
+	Admit(ctx context.Context, uid string, memoryBytes int64) error
+}
+
+// DiskSources gives the disks of images that are here.
+type DiskSources interface {
+	// Local returns the image that c starts from where it needs not be pulled.
+	Local(c *corev1.Container) (persona.Image, bool)
+	Source(img persona.Image) portlayer.DiskSource
+}
+
+// CreatorConfig is what a PodCreator works with.
+type CreatorConfig struct {
+	Host         CreatorHost
+	Admission    Admitter
+	Disks        DiskSources
+	Capabilities portlayer.Capabilities
+	NodeName     string
+	// Scope is the network that VMs join; empty is none.
+	Scope    string
+	Defaults plan.Defaults
+}
+
+// PodCreator makes the VM of a pod, powered off. It is safe for concurrent use.
+type PodCreator struct{ cfg CreatorConfig }
+
+// NewPodCreator returns a PodCreator.
+func NewPodCreator(cfg CreatorConfig) *PodCreator { return &PodCreator{cfg: cfg} }
+
+// Check returns an *UnsupportedError for a pod that uses what this host can't honour.
+func (c *PodCreator) Check(pod *corev1.Pod) error {
+	if refusals := fields.Check(pod, c.cfg.Capabilities); len(refusals) > 0 {
+		return &UnsupportedError{Refusals: refusals}
+	}
+	return nil
+}
+
+// Create makes the pod's VM. One that is there already is left as it is. Errors are *UnsupportedError, *OutOfMemoryError
+// or portlayer's; after any, there is no VM and no reserved address that was not there before.
+func (c *PodCreator) Create(ctx context.Context, pod *corev1.Pod) error {
+	if err := c.Check(pod); err != nil {
+		return err
+	}
+	size, scratchBytes := plan.Size(pod, c.cfg.Defaults)
+	if err := c.cfg.Admission.Admit(ctx, string(pod.UID), size.MemoryBytes); err != nil {
+		return err
+	}
+	return replay(func() error {
+		h, err := c.cfg.Host.New(ctx, c.identity(pod))
+		if errors.Is(err, portlayer.ErrExists) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("draft pod VM %s: %w", pod.UID, err)
+		}
+		defer c.cfg.Host.Discard(h)
+		h.SetSize(size)
+		h.AddScratch(scratchSerial, scratchBytes)
+		return c.commit(ctx, h, pod)
+	})
+}
+
+func (c *PodCreator) commit(ctx context.Context, h *portlayer.Handle, pod *corev1.Pod) error {
+	if c.cfg.Scope != "" {
+		if err := h.JoinScope(c.cfg.Scope); err != nil {
+			return fmt.Errorf("join scope %s: %w", c.cfg.Scope, err)
+		}
+	}
+	var tasks []string
+	for i := range pod.Spec.Containers {
+		container := &pod.Spec.Containers[i]
+		tasks = append(tasks, container.Name)
+		if img, ok := c.cfg.Disks.Local(container); ok {
+			h.AddImage(diskSerial(img), c.cfg.Disks.Source(img))
+		}
+	}
+	h.SetTasks(tasks)
+	_, err := c.cfg.Host.Commit(ctx, h)
+	switch {
+	case err == nil, errors.Is(err, portlayer.ErrExists):
+		return nil
+	case errors.Is(err, portlayer.ErrStaleHandle):
+		return err
+	}
+	c.rollback(ctx, string(pod.UID))
+	return fmt.Errorf("commit pod VM %s: %w", pod.UID, err)
+}
+
+// rollback outlives ctx: a pod that is deleted while its VM is being made is what cancels it, and the VM must go all the
+// same.
+func (c *PodCreator) rollback(ctx context.Context, uid string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	defer cancel()
+	if err := c.cfg.Host.Remove(ctx, uid); err != nil {
+		logging.From(ctx).ErrorContext(ctx, "pod VM left behind", "err", err)
+	}
+}
+
+func (c *PodCreator) identity(pod *corev1.Pod) portlayer.Identity {
+	return portlayer.Identity{
+		UID: string(pod.UID), Namespace: pod.Namespace, Name: pod.Name,
+		NodeName: c.cfg.NodeName, Generation: pod.Generation,
+	}
+}

@@ -1,0 +1,272 @@
+package operations
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/persona"
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// Names of steps; stepRun is followed by the container's name and is retried on its own.
+const (
+	stepCreate     = "create"
+	stepPowerOn    = "powerOn"
+	stepConfigure  = "configure"
+	stepContainers = "containers"
+	stepFiles      = "files"
+	stepRun        = "run/"
+	stepStop       = "stop"
+	stepRemove     = "remove"
+	stepForget     = "forget"
+)
+
+// nothing is the step of a worker that waits for a change.
+var nothing = step{}
+
+// decide returns the step that is next, and when to look again where there is none.
+func (w *worker) decide(ctx context.Context, v *view) (step, time.Duration) {
+	switch {
+	case v.ending():
+		w.dropImages()
+		return w.tearDown(v)
+	case v.shutdown:
+		w.dropImages()
+		if v.running() {
+			return w.stop(v, StopRequest{Grace: specGrace(v), Reason: plan.StopReasonNodeShutdown, LogsWithin: logsWithin}), lookAgain
+		}
+		return nothing, lookAgain
+	case !v.known:
+		return nothing, lookAgain
+	case final(v.previous.Phase), w.rejected != nil:
+		w.dropImages()
+		return w.settle(v), lookAgain
+	}
+	return w.build(ctx, v)
+}
+
+// tearDown ends a pod for good.
+func (w *worker) tearDown(v *view) (step, time.Duration) {
+	switch v.state() {
+	case portlayer.StateRunning:
+		return w.stop(v, StopRequest{Grace: deletionGrace(v), LogsWithin: logsWithin}), lookAgain
+	case portlayer.StateCreated, portlayer.StateStopped:
+		return w.removeStep(), lookAgain
+	}
+	if !v.gone {
+		w.cache.Finish(w.uid)
+		return nothing, lookAgain
+	}
+	return step{name: stepForget, timeout: removeTimeout, run: func(ctx context.Context) outcome {
+		if err := w.deleter.Forget(ctx, string(w.uid)); err != nil {
+			return outcome{err: err}
+		}
+		return outcome{then: func() {
+			w.cache.Remove(w.uid)
+			w.ended = true
+		}}
+	}}, lookAgain
+}
+
+// settle leaves nothing running of a pod whose phase is final, and keeps what can still be asked of it.
+func (w *worker) settle(v *view) step {
+	switch v.state() {
+	case portlayer.StateRunning:
+		return w.stop(v, StopRequest{Grace: specGrace(v)})
+	case portlayer.StateCreated:
+		return w.removeStep()
+	}
+	return nothing
+}
+
+// build brings a pod that is to run one step nearer to it.
+func (w *worker) build(ctx context.Context, v *view) (step, time.Duration) {
+	switch v.state() {
+	case portlayer.StateRunning:
+		return w.buildGuest(ctx, v)
+	case portlayer.StateCreated:
+	default:
+		if former := w.former(v); finished(former) || w.allFinal(v, former) {
+			return nothing, lookAgain
+		}
+	}
+	if v.state() == portlayer.StateRemoved && w.refuses(v) {
+		return nothing, lookAgain
+	}
+	w.wantImages(ctx, v)
+	if wait := time.Until(w.vms.restartAt); wait > 0 {
+		return nothing, wait
+	}
+	if v.state() == portlayer.StateRemoved {
+		return step{name: stepCreate, build: true, timeout: createTimeout, run: func(ctx context.Context) outcome {
+			return w.admitted(v, w.creator.Create(ctx, v.pod))
+		}}, lookAgain
+	}
+	images, all := w.images(v)
+	if !w.hotAdd && !all {
+		return nothing, lookAgain
+	}
+	return w.powerOn(v, images), lookAgain
+}
+
+// buildGuest goes on with a VM that runs.
+func (w *worker) buildGuest(ctx context.Context, v *view) (step, time.Duration) {
+	g := v.guest()
+	if g == nil {
+		if v.vm.Guest != nil {
+			return nothing, lookAgain // the host's link comes back by itself
+		}
+		return w.powerOn(v, nil), lookAgain
+	}
+	switch g.Phase {
+	case wire.PhaseWaiting:
+		w.wantImages(ctx, v)
+		seeds := w.seedsOf(v, nil)
+		return step{name: stepConfigure, build: true, timeout: configureTimeout, run: func(ctx context.Context) outcome {
+			return outcome{err: w.starter.Configure(ctx, v.pod, *v.vm, seeds)}
+		}}, lookAgain
+	case wire.PhaseConfigured:
+		w.wantImages(ctx, v)
+		return w.containers(v, g)
+	}
+	req := StopRequest{Grace: specGrace(v), Reason: g.StopReason}
+	if g.StopReason == plan.StopReasonNodeShutdown {
+		req.LogsWithin = logsWithin
+	}
+	return w.stop(v, req), lookAgain
+}
+
+func (w *worker) powerOn(v *view, images []persona.Image) step {
+	if !v.running() {
+		w.seedsOf(v, w.former(v)) // before the new boot's snapshot hides the old one
+	}
+	return step{name: stepPowerOn, build: true, timeout: bootTimeout, run: func(ctx context.Context) outcome {
+		return w.admitted(v, w.starter.PowerOn(ctx, *v.vm, images))
+	}}
+}
+
+// containers keeps the volumes current and runs the containers that the guest does not have and whose images are here.
+func (w *worker) containers(v *view, g *wire.Snapshot) (step, time.Duration) {
+	wait := lookAgain
+	var runs []ContainerRun
+	for i := range v.pod.Spec.Containers {
+		c := &v.pod.Spec.Containers[i]
+		if v.taken(c.Name) || w.boot.ran[c.Name] {
+			continue
+		}
+		img := w.image(c.Name)
+		if img == nil {
+			continue
+		}
+		if left := w.retries.wait(stepRun + c.Name); left > 0 {
+			wait = min(wait, left)
+			continue
+		}
+		runs = append(runs, ContainerRun{Container: c, Image: *img})
+	}
+	deliver := false
+	if len(plan.FileVolumes(v.pod)) > 0 {
+		left := max(time.Until(w.boot.delivery.Due(g.BootID)), w.retries.wait(stepFiles))
+		deliver, wait = left <= 0, min(wait, max(left, time.Millisecond))
+	}
+	if !deliver && (len(runs) == 0 || !w.boot.delivery.Complete(v.pod, g.BootID)) {
+		return nothing, wait
+	}
+	return step{
+		name: stepContainers, build: true, quiet: true, timeout: containersTimeout,
+		run: w.containersStep(v, runs, deliver),
+	}, lookAgain
+}
+
+// stop asks the stopper for what is next. A request that differs from the one before begins with what that has achieved.
+func (w *worker) stop(v *view, req StopRequest) step {
+	if w.boot.stopping == nil {
+		w.boot.stopping = &Stopping{}
+	}
+	progress := w.boot.stopping
+	return step{name: stepStop, quiet: true, timeout: stopCallTimeout + powerOffTimeout + moment, run: func(ctx context.Context) outcome {
+		again, err := w.stopper.Stop(ctx, *v.vm, req, progress)
+		return outcome{err: err, again: again}
+	}}
+}
+
+func (w *worker) removeStep() step {
+	return step{name: stepRemove, timeout: removeTimeout, run: func(ctx context.Context) outcome {
+		return outcome{err: w.deleter.Remove(ctx, string(w.uid))}
+	}}
+}
+
+// admitted rejects, as a kubelet does, a pod that never ran and for which there is no memory. One that ran before waits.
+func (w *worker) admitted(v *view, err error) outcome {
+	if !errors.Is(err, portlayer.ErrOutOfMemory) || everRan(v.previous) {
+		return outcome{err: err}
+	}
+	return outcome{then: func() {
+		w.admission.Release(string(w.uid))
+		w.rejected = err
+	}}
+}
+
+// refuses tells whether the pod uses what this host can't honour; it is told once.
+func (w *worker) refuses(v *view) bool {
+	if w.refused == nil {
+		if w.refused = w.creator.Check(v.pod); w.refused != nil {
+			w.events.ofPod(v.pod, warning(reasonUnsupportedField, "Pod is not started: %v", w.refused))
+		}
+	}
+	return w.refused != nil
+}
+
+// seedsOf returns what the next boot begins with, the same until it is configured.
+func (w *worker) seedsOf(v *view, former *wire.Snapshot) []wire.Seed {
+	if w.vms.seeds == nil {
+		w.vms.seeds = plan.Seeds(v.pod, former, v.previous)
+	}
+	return w.vms.seeds
+}
+
+// allFinal tells that no container would run in another boot.
+func (w *worker) allFinal(v *view, former *wire.Snapshot) bool {
+	seeds := w.seedsOf(v, former)
+	for _, s := range seeds {
+		if !s.Final {
+			return false
+		}
+	}
+	return len(seeds) > 0
+}
+
+// specGrace is how long the containers of the pod may take to end.
+func specGrace(v *view) time.Duration {
+	if s := v.pod.Spec.TerminationGracePeriodSeconds; s != nil {
+		return time.Duration(*s) * time.Second
+	}
+	return defaultGrace
+}
+
+// deletionGrace is specGrace, or what the deletion says instead.
+func deletionGrace(v *view) time.Duration {
+	grace := specGrace(v)
+	if s := v.pod.DeletionGracePeriodSeconds; s != nil {
+		grace = time.Duration(*s) * time.Second
+	}
+	if v.gone {
+		grace = min(grace, forcedGrace)
+	}
+	return max(grace, time.Second)
+}
+
+// everRan tells that a container of the pod was started at some time.
+func everRan(s corev1.PodStatus) bool {
+	for _, c := range s.ContainerStatuses {
+		if c.RestartCount > 0 || c.ContainerID != "" || c.State.Running != nil || c.State.Terminated != nil {
+			return true
+		}
+	}
+	return false
+}

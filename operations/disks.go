@@ -1,0 +1,76 @@
+package operations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/virtual-kubelet/vic/persona"
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// replays bounds how often a stale draft is made again at once; the worker's own retry comes after.
+const replays = 3
+
+// replay calls change again while it meets portlayer.ErrStaleHandle.
+func replay(change func() error) error {
+	var err error
+	for range replays {
+		if err = change(); !errors.Is(err, portlayer.ErrStaleHandle) {
+			return err
+		}
+	}
+	return err
+}
+
+// DiskHost changes the disks of a VM that is there.
+type DiskHost interface {
+	Open(ctx context.Context, uid string) (*portlayer.Handle, error)
+	Commit(ctx context.Context, h *portlayer.Handle) (portlayer.PodVM, error)
+	Discard(h *portlayer.Handle)
+}
+
+// attach gives a VM the disks that it does not have, running or not.
+func attach(ctx context.Context, host DiskHost, uid string, disks map[string]portlayer.DiskSource) error {
+	if len(disks) == 0 {
+		return nil
+	}
+	return replay(func() error {
+		h, err := host.Open(ctx, uid)
+		if err != nil {
+			return fmt.Errorf("open pod VM %s: %w", uid, err)
+		}
+		defer host.Discard(h)
+		var missing bool
+		for serial, src := range disks {
+			if !h.HasDisk(serial) {
+				missing = true
+				h.AddImage(serial, src)
+			}
+		}
+		if !missing {
+			return nil
+		}
+		if _, err := host.Commit(ctx, h); err != nil {
+			return fmt.Errorf("attach image to pod VM %s: %w", uid, err)
+		}
+		return nil
+	})
+}
+
+// diskSerial names the disk of an image in a VM, within the 36 characters that a serial number may have.
+func diskSerial(img persona.Image) string {
+	const prefix, digits = "img-", 32
+	hex := strings.TrimPrefix(img.DiskDigest, "sha256:")
+	return prefix + hex[:min(digits, len(hex))]
+}
+
+func hasDisk(vm *portlayer.PodVM, serial string) bool {
+	for _, d := range vm.Spec.Disks {
+		if d.Serial == serial {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,82 @@
+package operations
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+)
+
+// Reasons of events, the kubelet's where it has one.
+const (
+	eventFailedCreate  = "FailedCreatePodSandBox" // the pod VM could not be made, started or configured
+	eventFailedMount   = "FailedMount"
+	eventFailedKill    = "FailedKillPod"
+	eventFailed        = "Failed"
+	eventBackOff       = "BackOff"
+	eventPulling       = "Pulling"
+	eventPulled        = "Pulled"
+	eventInspectFailed = "InspectFailed"
+	eventNeverPull     = "ErrImageNeverPull"
+	eventVMEnded       = "PodVMEnded"        // ours: the VM stopped or vanished while the pod ran
+	eventVMRestarted   = "PodVMRestarted"    // ours: and runs again
+	eventIgnoredUpdate = "UnsupportedUpdate" // ours: a change of a running pod's spec that has no effect
+)
+
+// maxEventBytes is what an event's message may have (events.k8s.io/v1, note).
+const maxEventBytes = 1024
+
+// notice is an event without its object.
+type notice struct{ kind, reason, message string }
+
+func normal(reason, format string, args ...any) notice {
+	return notice{corev1.EventTypeNormal, reason, fmt.Sprintf(format, args...)}
+}
+
+func warning(reason, format string, args ...any) notice {
+	return notice{corev1.EventTypeWarning, reason, fmt.Sprintf(format, args...)}
+}
+
+// events tells users what happened to their pods.
+type events struct{ recorder record.EventRecorder }
+
+// ofPod puts n beside the pod.
+func (e events) ofPod(pod *corev1.Pod, n notice) { e.ofContainer(pod, "", n) }
+
+// ofContainer puts n beside a container of the pod.
+func (e events) ofContainer(pod *corev1.Pod, container string, n notice) {
+	ref := &corev1.ObjectReference{
+		APIVersion: "v1", Kind: "Pod",
+		Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
+		FieldPath: fieldPath(pod, container),
+	}
+	message := n.message
+	if len(message) > maxEventBytes {
+		message = strings.ToValidUTF8(message[:maxEventBytes-len("…")], "") + "…"
+	}
+	e.recorder.Event(ref, n.kind, n.reason, message)
+}
+
+// ofGuest puts an event of the guest beside its container.
+func (e events) ofGuest(pod *corev1.Pod, ev wire.Event) {
+	n := notice{corev1.EventTypeNormal, ev.Reason, ev.Message}
+	if ev.Warning {
+		n.kind = corev1.EventTypeWarning
+	}
+	e.ofContainer(pod, ev.Container, n)
+}
+
+func fieldPath(pod *corev1.Pod, container string) string {
+	if container == "" {
+		return ""
+	}
+	for i := range pod.Spec.InitContainers {
+		if pod.Spec.InitContainers[i].Name == container {
+			return fmt.Sprintf("spec.initContainers{%s}", container)
+		}
+	}
+	return fmt.Sprintf("spec.containers{%s}", container)
+}

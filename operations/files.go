@@ -1,0 +1,115 @@
+package operations
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/operations/volumes"
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// FilesHost puts files into a guest.
+type FilesHost interface {
+	PutFiles(ctx context.Context, uid string, files wire.Files) error
+}
+
+// FileSource fills volumes.
+type FileSource interface {
+	Files(ctx context.Context, pod *corev1.Pod, v *corev1.Volume, in volumes.Inputs) (wire.Files, time.Time, error)
+}
+
+// Delivery is what a guest has of its pod's volumes. The zero value is nothing; a lost one only means that the files are
+// delivered again.
+type Delivery struct {
+	bootID string
+	sums   map[string][sha256.Size]byte // by volume, of what the guest has
+	due    time.Time                    // when all of them are to be looked at again
+}
+
+// Complete tells whether the guest of that boot has every volume of pod.
+func (d *Delivery) Complete(pod *corev1.Pod, bootID string) bool {
+	want := len(plan.FileVolumes(pod))
+	return want == 0 || d.bootID == bootID && len(d.sums) == want
+}
+
+// Due returns when the volumes are to be delivered again; zero is at once.
+func (d *Delivery) Due(bootID string) time.Time {
+	if d.bootID != bootID {
+		return time.Time{}
+	}
+	return d.due
+}
+
+// PodFiles keeps the config maps, secrets, tokens and downward API files of pods as they are in the cluster. It is safe
+// for concurrent use.
+type PodFiles struct {
+	host   FilesHost
+	source FileSource
+}
+
+// NewPodFiles returns a PodFiles.
+func NewPodFiles(host FilesHost, source FileSource) *PodFiles {
+	return &PodFiles{host: host, source: source}
+}
+
+// Deliver puts each volume whose content is not what the guest has. One that fails holds up no other; what was achieved
+// is in the Delivery that it returns, also beside an error.
+func (f *PodFiles) Deliver(ctx context.Context, pod *corev1.Pod, vm portlayer.PodVM, now Delivery, in volumes.Inputs) (Delivery, error) {
+	next := Delivery{
+		bootID: vm.Guest.BootID,
+		sums:   map[string][sha256.Size]byte{},
+		due:    time.Now().Add(wait.Jitter(volumeRefresh, jitterFactor)),
+	}
+	if now.bootID != next.bootID {
+		now.sums = nil
+	}
+	var failed error
+	files := plan.FileVolumes(pod)
+	for i := range files {
+		v := &files[i]
+		if sum, ok := now.sums[v.Name]; ok {
+			next.sums[v.Name] = sum
+		}
+		refresh, err := f.deliver(ctx, pod, v, fileTarget{vm.UID(), next.sums, in})
+		failed = errors.Join(failed, err)
+		if !refresh.IsZero() && refresh.Before(next.due) {
+			next.due = refresh
+		}
+	}
+	return next, failed
+}
+
+type fileTarget struct {
+	uid  string
+	sums map[string][sha256.Size]byte
+	in   volumes.Inputs
+}
+
+func (f *PodFiles) deliver(ctx context.Context, pod *corev1.Pod, v *corev1.Volume, to fileTarget) (time.Time, error) {
+	content, refresh, err := f.source.Files(ctx, pod, v, to.in)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("volume %q: %w", v.Name, err)
+	}
+	encoded, err := json.Marshal(content)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("volume %q: %w", v.Name, err)
+	}
+	sum := sha256.Sum256(encoded)
+	if had, ok := to.sums[v.Name]; ok && had == sum {
+		return refresh, nil
+	}
+	if err := f.host.PutFiles(ctx, to.uid, content); err != nil {
+		return time.Time{}, fmt.Errorf("deliver volume %q: %w", v.Name, err)
+	}
+	to.sums[v.Name] = sum
+	return refresh, nil
+}

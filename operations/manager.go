@@ -1,0 +1,283 @@
+package operations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/virtual-kubelet/vic/cache"
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// Volumes fills volumes, and drops what it keeps for a pod.
+type Volumes interface {
+	FileSource
+	TokenForgetter
+}
+
+// Config is what a Manager works with.
+type Config struct {
+	Host    portlayer.PodHost
+	Images  ImageStore
+	Env     EnvSource
+	Volumes Volumes
+	Cache   *cache.Pods
+	Events  record.EventRecorder
+
+	// NodeName is the virtual node whose pods these are. VMs of another are left alone.
+	NodeName string
+	// Node tells what pods may ask of it; it is called often.
+	Node func() NodeFacts
+	// Scope is the network that pod VMs join; empty is none.
+	Scope string
+	// Defaults are for pods that say nothing; the zero value is plan.StandardDefaults.
+	Defaults   plan.Defaults
+	ClusterDNS plan.ClusterDNS
+	// HostDNS returns the resolv.conf of the node.
+	HostDNS func() wire.DNS
+
+	// OrphanGrace is how long a VM may be without a pod; 0 is two minutes.
+	OrphanGrace time.Duration
+	// ParallelPulls bounds the images that are pulled at one time; 0 is three.
+	ParallelPulls int
+}
+
+// Manager runs the pods of one node. It is safe for concurrent use.
+type Manager struct {
+	cfg   Config
+	units *units
+	ready chan struct{}
+
+	mu      sync.Mutex // guards all below
+	workers map[types.UID]*worker
+	// tombstones are pods whose objects are gone, with when that was heard: a late update does not bring them back.
+	tombstones map[types.UID]time.Time
+	orphans    map[types.UID]time.Time // VMs without a pod, since when
+	listed     bool                    // the pods that are not known do not exist
+	shutdown   bool
+	runContext context.Context //nolint:containedctx // of Run, for the workers that it owns; nil while it does not run
+	running    sync.WaitGroup  // of workers
+}
+
+// New returns a Manager that does nothing before Run.
+func New(cfg Config) *Manager {
+	if cfg.Defaults == (plan.Defaults{}) {
+		cfg.Defaults = plan.StandardDefaults()
+	}
+	if cfg.OrphanGrace == 0 {
+		cfg.OrphanGrace = orphanGrace
+	}
+	if cfg.ParallelPulls == 0 {
+		cfg.ParallelPulls = parallelPulls
+	}
+	return &Manager{
+		cfg: cfg, units: newUnits(cfg), ready: make(chan struct{}),
+		workers:    map[types.UID]*worker{},
+		tombstones: map[types.UID]time.Time{},
+		orphans:    map[types.UID]time.Time{},
+	}
+}
+
+func newUnits(cfg Config) *units {
+	ev := events{cfg.Events}
+	caps := cfg.Host.Capabilities()
+	images := NewImages(cfg.Images, cfg.ParallelPulls, ev)
+	admission := NewAdmission(cfg.Host)
+	return &units{
+		observer: cfg.Host, cache: cfg.Cache, events: ev, images: images, admission: admission,
+		node: cfg.Node, hotAdd: caps.HotAddDisk,
+		creator: NewPodCreator(CreatorConfig{
+			Host: cfg.Host, Admission: admission, Disks: images, Capabilities: caps,
+			NodeName: cfg.NodeName, Scope: cfg.Scope, Defaults: cfg.Defaults,
+		}),
+		starter: NewPodStarter(StarterConfig{
+			Host: cfg.Host, Disks: cfg.Host, Images: images, Env: cfg.Env, Admission: admission,
+			Defaults: cfg.Defaults, ClusterDNS: cfg.ClusterDNS, HostDNS: cfg.HostDNS, Node: cfg.Node, events: ev,
+		}),
+		files:   NewPodFiles(cfg.Host, cfg.Volumes),
+		stopper: NewPodStopper(cfg.Host),
+		deleter: NewPodDeleter(DeleterConfig{Host: cfg.Host, Volumes: cfg.Volumes, Admission: admission}),
+	}
+}
+
+// Ready is closed when the cache knows the pod VMs that the host holds.
+func (m *Manager) Ready() <-chan struct{} { return m.ready }
+
+// Run works until ctx ends; when it returns nothing of it goes on, and the VMs are as they were. It is called once.
+func (m *Manager) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer m.running.Wait()
+	defer cancel()
+	changed := m.cfg.Host.Watch(ctx)
+	if err := m.restore(ctx); err != nil {
+		return err
+	}
+	close(m.ready)
+	m.begin(ctx)
+	collect := time.NewTicker(min(collectEvery, m.cfg.OrphanGrace))
+	defer collect.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case uid, ok := <-changed:
+			if !ok {
+				<-ctx.Done()
+				return nil
+			}
+			m.wake(types.UID(uid))
+		case <-collect.C:
+			if err := m.collect(ctx); err != nil {
+				logging.From(ctx).WarnContext(ctx, "orphans could not be looked for", "err", err)
+			}
+		}
+	}
+}
+
+// restore puts the identities of this node's VMs into the cache, and tries until the host answers.
+func (m *Manager) restore(ctx context.Context) error {
+	delays := backoff{first: retryFirst, max: retryMax}
+	for {
+		vms, err := m.owned(ctx)
+		if err == nil {
+			for _, vm := range vms {
+				id := vm.Spec.Identity
+				m.cfg.Cache.Restore(types.UID(id.UID), types.NamespacedName{Namespace: id.Namespace, Name: id.Name})
+			}
+			return nil
+		}
+		logging.From(ctx).WarnContext(ctx, "pod VMs could not be listed", "err", err)
+		if !sleep(ctx, delays.next()) {
+			return fmt.Errorf("list pod VMs: %w", errors.Join(err, ctx.Err()))
+		}
+	}
+}
+
+// begin starts the workers that were asked for before Run.
+func (m *Manager) begin(ctx context.Context) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.runContext = ctx
+	for _, w := range m.workers {
+		m.startLocked(w)
+	}
+}
+
+// Sync tells that pod is desired as it is now: new, changed or being deleted. It returns at once.
+func (m *Manager) Sync(pod *corev1.Pod) {
+	if pod.Spec.NodeName != m.cfg.NodeName {
+		return
+	}
+	pod = pod.DeepCopy()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, gone := m.tombstones[pod.UID]; gone {
+		return
+	}
+	delete(m.orphans, pod.UID)
+	m.cfg.Cache.SetPod(pod)
+	m.tellLocked(pod.UID, func(d *desired) {
+		d.pod, d.known = pod, true
+	})
+}
+
+// Forget tells that the pod's API object is gone. Its VM goes too, and everything that is kept of it. It returns at once.
+func (m *Manager) Forget(uid types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.forgetLocked(uid)
+}
+
+func (m *Manager) forgetLocked(uid types.UID) {
+	m.tombstones[uid] = time.Now()
+	delete(m.orphans, uid)
+	m.cfg.Cache.ReleaseName(uid)
+	m.tellLocked(uid, func(d *desired) { d.gone = true })
+}
+
+// Resync tells all pods of this node that there are. From now on a VM without one of them is an orphan.
+func (m *Manager) Resync(known []*corev1.Pod) {
+	for _, pod := range known {
+		m.Sync(pod)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.listed = true
+}
+
+// tellLocked changes what is desired of a pod, whose worker is made if there is none.
+func (m *Manager) tellLocked(uid types.UID, change func(*desired)) {
+	w, ok := m.workers[uid]
+	if !ok {
+		if m.shutdown {
+			return
+		}
+		w = newWorker(m.units, uid)
+		w.in.pod = m.identity(uid)
+		m.workers[uid] = w
+	}
+	w.tell(change)
+	if !ok {
+		m.startLocked(w)
+	}
+}
+
+// identity is what is known of a pod without its object.
+func (m *Manager) identity(uid types.UID) *corev1.Pod {
+	if e, ok := m.cfg.Cache.Get(uid); ok {
+		return e.Pod
+	}
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: uid}}
+}
+
+// startLocked runs w, once Run does.
+func (m *Manager) startLocked(w *worker) {
+	ctx := m.runContext
+	if ctx == nil || ctx.Err() != nil {
+		return
+	}
+	// Ends with the pod or with Run, which waits for it.
+	m.running.Go(func() {
+		w.run(ctx)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.workers[w.uid] == w && ctx.Err() == nil && !m.shutdown {
+			delete(m.workers, w.uid)
+		}
+	})
+}
+
+func (m *Manager) wake(uid types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if w, ok := m.workers[uid]; ok {
+		w.wake()
+	}
+}
+
+// owned lists the VMs of this node.
+func (m *Manager) owned(ctx context.Context) ([]portlayer.PodVM, error) {
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	all, err := m.cfg.Host.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ours []portlayer.PodVM
+	for _, vm := range all {
+		if vm.Spec.Identity.NodeName == m.cfg.NodeName {
+			ours = append(ours, vm)
+		}
+	}
+	return ours, nil
+}

@@ -1,0 +1,221 @@
+package operations
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/operations/status"
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// view is all that a decision is made from.
+type view struct {
+	desired
+	vm       *portlayer.PodVM // nil where the host knows none
+	previous corev1.PodStatus
+	ready    int // images that are here
+}
+
+// fingerprint changes with everything in a view that a step may bring about or wait for.
+type fingerprint struct {
+	state      portlayer.State
+	version    uint64
+	bootID     string
+	generation uint64
+	current    bool
+	logs       bool
+	revision   int
+	ready      int
+}
+
+func (v *view) fingerprint() fingerprint {
+	f := fingerprint{revision: v.revision, ready: v.ready}
+	if v.vm != nil {
+		f.state, f.version, f.current, f.logs = v.vm.State, v.vm.Version, v.vm.Current, v.vm.LogsComplete
+		if g := v.vm.Guest; g != nil {
+			f.bootID, f.generation = g.BootID, g.Generation
+		}
+	}
+	return f
+}
+
+// state is StateRemoved also where the host knows no VM.
+func (v *view) state() portlayer.State {
+	if v.vm == nil {
+		return portlayer.StateRemoved
+	}
+	return v.vm.State
+}
+
+func (v *view) running() bool { return v.state() == portlayer.StateRunning }
+
+// guest is the snapshot of the boot that runs; nil where it is not known.
+func (v *view) guest() *wire.Snapshot {
+	if v.vm == nil || !v.running() || !v.vm.Current {
+		return nil
+	}
+	return v.vm.Guest
+}
+
+// taken tells that the guest has the container, or that it will never run.
+func (v *view) taken(container string) bool {
+	g := v.guest()
+	if g == nil {
+		return false
+	}
+	c, ok := g.Container(container)
+	return ok && (c.Known || c.Final)
+}
+
+// untilSilent is when a silent guest becomes an unreachable one.
+func (v *view) untilSilent() time.Duration {
+	if v.vm == nil || v.vm.SilentSince.IsZero() {
+		return lookAgain
+	}
+	if left := time.Until(v.vm.SilentSince.Add(status.SilentAfter)); left > 0 {
+		return left + time.Millisecond
+	}
+	return lookAgain
+}
+
+// look observes the VM and what is desired of it.
+func (w *worker) look(ctx context.Context) (*view, error) {
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	v := &view{desired: w.desired()}
+	vm, err := w.observer.Get(ctx, string(w.uid))
+	switch {
+	case err == nil:
+		v.vm = &vm
+	case !errors.Is(err, portlayer.ErrNotFound):
+		return nil, err
+	}
+	v.previous = v.pod.Status
+	if e, ok := w.cache.Get(w.uid); ok {
+		v.previous = e.Pod.Status
+	}
+	for _, i := range w.waits {
+		if img, _ := i.wait.state(); img != nil {
+			v.ready++
+		}
+	}
+	return v, nil
+}
+
+// noteUpdate sees what a new version of the pod changes.
+func (w *worker) noteUpdate(v *view) {
+	before := w.seen
+	if !v.known || before == v.pod {
+		return
+	}
+	w.seen = v.pod
+	if before == nil {
+		return
+	}
+	if v.pod.Generation != before.Generation {
+		w.refused = nil
+	}
+	if !maps.Equal(before.Labels, v.pod.Labels) || !maps.Equal(before.Annotations, v.pod.Annotations) {
+		w.boot.delivery.due = time.Now() // downward API files show them
+	}
+	for i := range v.pod.Spec.Containers {
+		c := &v.pod.Spec.Containers[i]
+		if i >= len(before.Spec.Containers) || before.Spec.Containers[i].Image == c.Image {
+			continue
+		}
+		if v.taken(c.Name) {
+			w.events.ofContainer(v.pod, c.Name, warning(eventIgnoredUpdate, "The image of a running container is not replaced: delete the pod to run %q", c.Image))
+			continue
+		}
+		w.dropImage(c.Name)
+	}
+}
+
+// noteBoot forgets what belonged to another boot.
+func (w *worker) noteBoot(v *view) {
+	g := v.guest()
+	if v.vm != nil && v.vm.Guest != nil {
+		w.vms.lastGuest = v.vm.Guest
+	}
+	if g == nil {
+		return
+	}
+	if g.BootID != w.boot.id {
+		w.boot = bootMemory{id: g.BootID, ran: map[string]bool{}}
+	}
+	if g.Phase != wire.PhaseWaiting {
+		w.vms.seeds = nil
+	}
+}
+
+// noteEnd sees that a VM ended which should run: it is told, once, and a VM that does so again and again has to wait.
+func (w *worker) noteEnd(v *view) {
+	if v.running() || v.state() == portlayer.StateCreated || v.ending() || v.shutdown || !v.known || final(v.previous.Phase) {
+		return
+	}
+	former := w.former(v)
+	if former == nil || former.Phase == wire.PhaseDone || former.BootID == w.vms.endedBoot {
+		return
+	}
+	w.vms.endedBoot, w.vms.seeds = former.BootID, nil
+	if former.StopReason == plan.StopReasonNodeShutdown {
+		return
+	}
+	why := "the VM is gone"
+	if v.vm != nil && v.vm.StopReason != "" {
+		why = v.vm.StopReason
+	}
+	w.events.ofPod(v.pod, warning(eventVMEnded, "Pod VM ended unexpectedly: %s", why))
+	if v.vm != nil && former.Time.Sub(v.vm.StartedAt) > restartReset {
+		w.vms.restarts = nil
+	}
+	w.vms.restartAt = time.Now()
+	if w.vms.restarts == nil {
+		// As with containers, the first restart is at once.
+		w.vms.restarts = &backoff{first: restartFirst, max: restartMax}
+		return
+	}
+	w.vms.restartAt = w.vms.restartAt.Add(w.vms.restarts.next())
+}
+
+// former is the last snapshot of a VM that does not run.
+func (w *worker) former(v *view) *wire.Snapshot {
+	if v.vm != nil && v.vm.Guest != nil {
+		return v.vm.Guest
+	}
+	return w.vms.lastGuest
+}
+
+// finished tells that everything in the pod ended by itself.
+func finished(former *wire.Snapshot) bool {
+	return former != nil && former.Phase == wire.PhaseDone && former.StopReason != plan.StopReasonNodeShutdown
+}
+
+// relayEvents tells the guest's events beside the pod and acknowledges them.
+func (w *worker) relayEvents(ctx context.Context, v *view) {
+	g := v.guest()
+	if g == nil || len(g.Events) == 0 {
+		return
+	}
+	last := g.Events[len(g.Events)-1].Seq
+	for _, e := range g.Events {
+		if e.Seq > w.boot.eventsSeq {
+			w.events.ofGuest(v.pod, e)
+		}
+	}
+	w.boot.eventsSeq = max(w.boot.eventsSeq, last)
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	if err := w.observer.AckEvents(ctx, string(w.uid), g.BootID, last); err != nil {
+		logging.From(ctx).DebugContext(ctx, "events were not acknowledged", "err", err)
+	}
+}
+
+func final(p corev1.PodPhase) bool { return p == corev1.PodSucceeded || p == corev1.PodFailed }

@@ -1,0 +1,76 @@
+package operations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// Shutdown ends all pods of the node within their grace periods and powers their VMs off; they stay what they are in the
+// API, and run again when the node is back. When ctx ends first the power of those that are left is cut. With keep the VMs
+// go on by themselves. Either way nothing is started any more; Run's context can end afterwards.
+func (m *Manager) Shutdown(ctx context.Context, keep bool) error {
+	if keep {
+		m.refuseWork()
+		return nil
+	}
+	waiting, err := m.endWorkers(ctx)
+	for _, w := range waiting {
+		select {
+		case <-w.stopped:
+		case <-ctx.Done():
+			return errors.Join(err, m.cutPower(ctx))
+		}
+	}
+	return err
+}
+
+func (m *Manager) refuseWork() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shutdown = true
+}
+
+// endWorkers tells all workers that the node ends, those of VMs of which no pod was seen too, and returns those that run.
+func (m *Manager) endWorkers(ctx context.Context) ([]*worker, error) {
+	vms, err := m.owned(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, vm := range vms {
+		if uid := types.UID(vm.UID()); vm.State == portlayer.StateRunning && m.workers[uid] == nil {
+			m.tellLocked(uid, func(*desired) {})
+		}
+	}
+	m.shutdown = true
+	if m.runContext == nil || m.runContext.Err() != nil {
+		return nil, errors.Join(err, errors.New("shut down pods: the manager does not run"))
+	}
+	var all []*worker
+	for _, w := range m.workers {
+		w.tell(func(d *desired) { d.shutdown = true })
+		all = append(all, w)
+	}
+	return all, err
+}
+
+// cutPower outlives ctx, whose end is what calls for it.
+func (m *Manager) cutPower(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), powerOffTimeout)
+	defer cancel()
+	vms, err := m.owned(ctx)
+	for _, vm := range vms {
+		if vm.State != portlayer.StateRunning {
+			continue
+		}
+		logging.From(ctx).WarnContext(ctx, "pod did not end in time", "podUID", vm.UID())
+		if offErr := m.cfg.Host.PowerOff(ctx, vm.UID()); offErr != nil {
+			err = errors.Join(err, fmt.Errorf("power off pod VM %s: %w", vm.UID(), offErr))
+		}
+	}
+	return err
+}

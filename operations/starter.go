@@ -1,0 +1,182 @@
+package operations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations/environment"
+	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/persona"
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// StarterHost is what PodStarter needs of the host, beside disks.
+type StarterHost interface {
+	Start(ctx context.Context, uid string) error
+	Configure(ctx context.Context, uid string, pod wire.Pod) (wire.Ready, error)
+	Run(ctx context.Context, uid string, c wire.Container) error
+	PowerOff(ctx context.Context, uid string) error
+}
+
+// EnvSource resolves what a container's environment refers to.
+type EnvSource interface {
+	Env(ctx context.Context, pod *corev1.Pod, c *corev1.Container, in environment.Inputs) ([]string, error)
+}
+
+// ImageDisks gives the disks of images.
+type ImageDisks interface {
+	Source(img persona.Image) portlayer.DiskSource
+}
+
+// StarterConfig is what a PodStarter works with.
+type StarterConfig struct {
+	Host      StarterHost
+	Disks     DiskHost
+	Images    ImageDisks
+	Env       EnvSource
+	Admission MemoryReleaser
+	Defaults  plan.Defaults
+	// ClusterDNS is the cluster's name service, HostDNS the resolv.conf of the node.
+	ClusterDNS plan.ClusterDNS
+	HostDNS    func() wire.DNS
+	// Node tells what environment and files may refer to.
+	Node func() NodeFacts
+
+	events events
+}
+
+// NodeFacts are what pods may ask of their node.
+type NodeFacts struct {
+	HostIP      string
+	Allocatable corev1.ResourceList
+}
+
+// PodStarter brings a pod from a VM that is off to containers that run, in steps that may each be repeated. It is safe
+// for concurrent use.
+type PodStarter struct{ cfg StarterConfig }
+
+// NewPodStarter returns a PodStarter.
+func NewPodStarter(cfg StarterConfig) *PodStarter { return &PodStarter{cfg: cfg} }
+
+// PowerOn starts the VM, with the disks of the images that are here, and waits for its guest. A guest that never answered
+// is powered off again, so that the next try boots it anew; one that may have containers is left alone.
+func (s *PodStarter) PowerOn(ctx context.Context, vm portlayer.PodVM, images []persona.Image) error {
+	uid := vm.UID()
+	if vm.State != portlayer.StateRunning {
+		if err := attach(ctx, s.cfg.Disks, uid, s.sources(images)); err != nil {
+			return err
+		}
+	}
+	err := s.cfg.Host.Start(ctx, uid)
+	if err == nil {
+		s.cfg.Admission.Release(uid)
+		return nil
+	}
+	mayRun := vm.State == portlayer.StateRunning && vm.Guest != nil
+	if !mayRun && (errors.Is(err, portlayer.ErrGuestUnreachable) || ctx.Err() != nil) {
+		s.rollback(ctx, uid)
+	}
+	return fmt.Errorf("start pod VM %s: %w", uid, err)
+}
+
+// rollback outlives ctx, whose end may be what stopped the wait for the guest.
+func (s *PodStarter) rollback(ctx context.Context, uid string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	defer cancel()
+	if err := s.cfg.Host.PowerOff(ctx, uid); err != nil {
+		logging.From(ctx).WarnContext(ctx, "pod VM left running", "err", err)
+	}
+}
+
+// Configure gives the guest what all containers share. A guest that has it is left alone.
+func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm portlayer.PodVM, seeds []wire.Seed) error {
+	if vm.Current && vm.Guest.Phase != wire.PhaseWaiting {
+		return nil
+	}
+	dns, warned := plan.DNS(pod, s.cfg.ClusterDNS, s.cfg.HostDNS())
+	if warned.Reason != "" {
+		s.cfg.events.ofPod(pod, warning(warned.Reason, "%s", warned.Message))
+	}
+	_, err := s.cfg.Host.Configure(ctx, vm.UID(), plan.Pod(pod, plan.PodInputs{
+		DNS:           dns,
+		PodIP:         podIP(&vm),
+		ClusterDomain: s.cfg.ClusterDNS.Domain,
+		ScratchDisk:   scratchSerial,
+		Seeds:         seeds,
+		Defaults:      s.cfg.Defaults,
+	}))
+	if err != nil {
+		return fmt.Errorf("configure pod VM %s: %w", vm.UID(), err)
+	}
+	return nil
+}
+
+// Run runs one container, and attaches its image's disk first. One that the guest knows is left alone.
+func (s *PodStarter) Run(ctx context.Context, pod *corev1.Pod, vm portlayer.PodVM, run ContainerRun) error {
+	name := run.Container.Name
+	if c, ok := vm.Guest.Container(name); ok && (c.Known || c.Final) {
+		return nil
+	}
+	serial := diskSerial(run.Image)
+	if !hasDisk(&vm, serial) {
+		if err := attach(ctx, s.cfg.Disks, vm.UID(), s.sources([]persona.Image{run.Image})); err != nil {
+			return err
+		}
+	}
+	node := s.cfg.Node()
+	env, err := s.cfg.Env.Env(ctx, pod, run.Container, environment.Inputs{
+		PodIP: addressOf(&vm), HostIP: node.HostIP, NodeAllocatable: node.Allocatable,
+	})
+	if err != nil {
+		return fmt.Errorf("environment of container %s: %w", name, err)
+	}
+	c, err := plan.Container(pod, run.Container, plan.ContainerInputs{
+		Image: plan.ImageConfig{
+			Entrypoint: run.Image.Config.Entrypoint, Cmd: run.Image.Config.Cmd, Env: run.Image.Config.Env,
+			User: run.Image.Config.User, WorkingDir: run.Image.Config.WorkingDir, StopSignal: run.Image.Config.StopSignal,
+		},
+		Env: env, Disks: []string{serial}, Defaults: s.cfg.Defaults,
+	})
+	if err != nil {
+		return fmt.Errorf("plan container %s: %w", name, err)
+	}
+	if err := s.cfg.Host.Run(ctx, vm.UID(), c); err != nil {
+		return fmt.Errorf("run container %s: %w", name, err)
+	}
+	return nil
+}
+
+// ContainerRun is a container with its image.
+type ContainerRun struct {
+	Container *corev1.Container
+	Image     persona.Image
+}
+
+func (s *PodStarter) sources(images []persona.Image) map[string]portlayer.DiskSource {
+	disks := make(map[string]portlayer.DiskSource, len(images))
+	for _, img := range images {
+		disks[diskSerial(img)] = s.cfg.Images.Source(img)
+	}
+	return disks
+}
+
+// podIP is the address that the VM's lease says, the zero Addr where it has none.
+func podIP(vm *portlayer.PodVM) netip.Addr {
+	if len(vm.Spec.NICs) == 0 {
+		return netip.Addr{}
+	}
+	return vm.Spec.NICs[0].Address.Addr()
+}
+
+func addressOf(vm *portlayer.PodVM) string {
+	if ip := podIP(vm); ip.IsValid() {
+		return ip.String()
+	}
+	return ""
+}

@@ -1,0 +1,287 @@
+package operations
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/virtual-kubelet/vic/cache"
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// Observer is what a worker looks at and acknowledges by itself.
+type Observer interface {
+	Get(ctx context.Context, uid string) (portlayer.PodVM, error)
+	AckEvents(ctx context.Context, uid, bootID string, seq uint64) error
+}
+
+// units are what all workers work with.
+type units struct {
+	observer  Observer
+	cache     *cache.Pods
+	events    events
+	images    ImageEnsurer
+	creator   *PodCreator
+	starter   *PodStarter
+	files     *PodFiles
+	stopper   *PodStopper
+	deleter   *PodDeleter
+	admission MemoryReleaser
+	node      func() NodeFacts
+	hotAdd    bool
+}
+
+// desired is what others tell a worker.
+type desired struct {
+	pod *corev1.Pod
+	// known tells that pod has its spec; otherwise it is an identity, taken from a VM.
+	known bool
+	// gone tells that the API object is no more.
+	gone bool
+	// shutdown tells that the node ends and the VM with it.
+	shutdown bool
+	// revision counts what was told.
+	revision int
+}
+
+// ending tells that the pod is to go for good.
+func (d desired) ending() bool { return d.gone || d.pod.DeletionTimestamp != nil }
+
+// worker brings one pod from what is to what is desired. One goroutine runs it, run; steps that wait are done on
+// another, one at a time, so that status and events go on meanwhile.
+type worker struct {
+	*units
+	uid     types.UID
+	wakeup  chan struct{} // one token: look again
+	stopped chan struct{} // closed when run has returned
+
+	mu sync.Mutex // guards in
+	in desired
+
+	// What is below belongs to run's goroutine. All of it may be lost.
+	results  chan result
+	acting   *acting
+	retries  retries
+	paces    map[string]pace
+	waits    map[string]*containerImage
+	pullers  sync.WaitGroup
+	seen     *corev1.Pod // the pod of the last look
+	refused  error       // why seen can't run here
+	rejected error       // why it was not admitted
+	boot     bootMemory
+	vms      vmMemory
+	ended    bool // nothing is left to do
+}
+
+// bootMemory is what a worker remembers of the boot that runs.
+type bootMemory struct {
+	id        string
+	ran       map[string]bool // containers that the guest took, perhaps before its snapshot shows them
+	delivery  Delivery
+	stopping  *Stopping
+	eventsSeq uint64 // the last one that was told
+}
+
+// vmMemory is what a worker remembers of its VM over boots.
+type vmMemory struct {
+	lastGuest *wire.Snapshot
+	endedBoot string      // the boot whose unexpected end was told
+	seeds     []wire.Seed // what the next boot begins with; nil: not made yet
+	restarts  *backoff    // of the whole VM; nil: it did not end lately
+	restartAt time.Time
+}
+
+// acting is the step that is being done.
+type acting struct {
+	step   step
+	cancel context.CancelFunc
+}
+
+// step is one thing to do, on a goroutine of its own.
+type step struct {
+	// name is the key for its retries, and "" for nothing to do.
+	name string
+	// build tells that a deletion cancels it.
+	build   bool
+	timeout time.Duration
+	// quiet keeps its success out of the log.
+	quiet bool
+	run   func(ctx context.Context) outcome
+}
+
+// outcome is how a step ended. then is called on the worker's goroutine, also beside an error.
+type outcome struct {
+	err error
+	// again is how long the same step has to wait while nothing changes; 0 is a moment.
+	again time.Duration
+	then  func()
+}
+
+type result struct {
+	outcome
+	step      step
+	seen      fingerprint
+	took      time.Duration
+	cancelled bool
+}
+
+// pace keeps a step from being repeated before its effect shows.
+type pace struct {
+	seen  fingerprint
+	until time.Time
+}
+
+// moment is the least time between two steps of one name while nothing changes.
+const moment = 500 * time.Millisecond
+
+func newWorker(u *units, uid types.UID) *worker {
+	return &worker{
+		units: u, uid: uid,
+		wakeup:  make(chan struct{}, 1),
+		stopped: make(chan struct{}),
+		results: make(chan result, 1),
+		retries: retries{},
+		paces:   map[string]pace{},
+		waits:   map[string]*containerImage{},
+	}
+}
+
+// tell changes what is desired, and wakes the worker.
+func (w *worker) tell(change func(*desired)) {
+	w.mu.Lock()
+	change(&w.in)
+	w.in.revision++
+	w.mu.Unlock()
+	w.wake()
+}
+
+func (w *worker) wake() {
+	select {
+	case w.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+func (w *worker) desired() desired {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.in
+}
+
+// run works until ctx ends or nothing is left to do. When it returns nothing of it goes on.
+func (w *worker) run(ctx context.Context) {
+	defer close(w.stopped)
+	pod := w.desired().pod
+	ctx, cancel := context.WithCancel(logging.With(ctx, "pod", pod.Namespace+"/"+pod.Name, "podUID", w.uid))
+	defer w.drain()
+	defer cancel()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.wakeup:
+		case <-timer.C:
+		case r := <-w.results:
+			w.finish(ctx, r)
+		}
+		next := w.round(ctx)
+		if w.ended {
+			return
+		}
+		timer.Reset(max(next, time.Millisecond))
+	}
+}
+
+// drain waits for what run has begun.
+func (w *worker) drain() {
+	if w.acting != nil {
+		w.acting.cancel()
+		<-w.results
+	}
+	w.dropImages()
+	w.pullers.Wait()
+}
+
+// round looks, reports, and begins the step that is next. It returns when to look again.
+func (w *worker) round(ctx context.Context) time.Duration {
+	v, err := w.look(ctx)
+	if err != nil {
+		w.retries.failed("look", err)
+		logging.From(ctx).WarnContext(ctx, "pod VM could not be looked at", "err", err)
+		return w.retries.wait("look")
+	}
+	w.retries.succeeded("look")
+	w.noteUpdate(v)
+	w.noteBoot(v)
+	w.noteEnd(v)
+	w.relayEvents(ctx, v)
+	v.previous = w.report(v)
+	if w.acting != nil {
+		if w.acting.step.build && (v.ending() || v.shutdown) {
+			w.acting.cancel()
+		}
+		return min(lookAgain, v.untilSilent())
+	}
+	next, wait := w.decide(ctx, v)
+	switch {
+	case next.name != "":
+		wait = min(wait, w.begin(ctx, next, v.fingerprint()))
+	case v.shutdown && !v.running():
+		w.ended = true
+	}
+	return min(wait, lookAgain, v.untilSilent())
+}
+
+// begin does s unless it has to wait, for the duration that it returns.
+func (w *worker) begin(ctx context.Context, s step, seen fingerprint) time.Duration {
+	if wait := w.retries.wait(s.name); wait > 0 {
+		return wait
+	}
+	if p, ok := w.paces[s.name]; ok && p.seen == seen && time.Until(p.until) > 0 {
+		return time.Until(p.until)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	w.acting = &acting{step: s, cancel: cancel}
+	began := time.Now()
+	// Ends with the step, which ctx bounds; drain waits for it.
+	go func() {
+		o := s.run(ctx)
+		w.results <- result{
+			outcome: o, step: s, seen: seen, took: time.Since(began),
+			cancelled: errors.Is(ctx.Err(), context.Canceled),
+		}
+	}()
+	return lookAgain
+}
+
+// finish takes a step's result.
+func (w *worker) finish(ctx context.Context, r result) {
+	w.acting.cancel()
+	w.acting = nil
+	if r.then != nil {
+		r.then()
+	}
+	log := logging.From(ctx)
+	switch {
+	case r.err == nil:
+		w.retries.succeeded(r.step.name)
+		w.paces[r.step.name] = pace{r.seen, time.Now().Add(max(r.again, moment))}
+		if !r.step.quiet {
+			log.InfoContext(ctx, "pod step done", "op", r.step.name, "took", r.took)
+		}
+	case r.cancelled:
+		log.InfoContext(ctx, "pod step cancelled", "op", r.step.name, "took", r.took)
+	default:
+		w.retries.failed(r.step.name, r.err)
+		w.tellFailure(r)
+		log.WarnContext(ctx, "pod step failed, will be tried again", "op", r.step.name, "took", r.took, "err", r.err)
+	}
+}

@@ -1,0 +1,95 @@
+package operations
+
+import (
+	"context"
+	"strings"
+
+	"github.com/virtual-kubelet/vic/persona"
+)
+
+// containerImage is the wait for one container's image.
+type containerImage struct {
+	ref    string
+	wait   *imageWait
+	cancel context.CancelFunc
+}
+
+// wantImages begins to bring the images of all containers that the guest does not have.
+func (w *worker) wantImages(ctx context.Context, v *view) {
+	for i := range v.pod.Spec.Containers {
+		c := &v.pod.Spec.Containers[i]
+		if _, ok := w.waits[c.Name]; ok || v.taken(c.Name) {
+			continue
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		one := &containerImage{
+			ref: c.Image, cancel: cancel,
+			wait: &imageWait{images: w.units.images, events: w.events, wake: w.wake},
+		}
+		w.waits[c.Name] = one
+		// Ends when the image is here or nobody wants it any more; drain waits for it.
+		w.pullers.Go(func() { one.wait.run(ctx, v.pod, c) })
+	}
+}
+
+// dropImage ends the wait for a container's image, and forgets the image.
+func (w *worker) dropImage(container string) {
+	if i, ok := w.waits[container]; ok {
+		i.cancel()
+		delete(w.waits, container)
+	}
+}
+
+// dropImages ends all waits.
+func (w *worker) dropImages() {
+	for name, i := range w.waits {
+		if img, _ := i.wait.state(); img == nil {
+			w.dropImage(name)
+		} else {
+			i.cancel()
+		}
+	}
+}
+
+// image returns the image of a container, nil while it is not here.
+func (w *worker) image(container string) *persona.Image {
+	i, ok := w.waits[container]
+	if !ok {
+		return nil
+	}
+	img, _ := i.wait.state()
+	return img
+}
+
+// images returns the images that are here, and whether those are all that the pod needs.
+func (w *worker) images(v *view) (here []persona.Image, all bool) {
+	all = true
+	for i := range v.pod.Spec.Containers {
+		if img := w.image(v.pod.Spec.Containers[i].Name); img != nil {
+			here = append(here, *img)
+		} else {
+			all = false
+		}
+	}
+	return here, all
+}
+
+// maxConsoleBytes is how much of a console an event shows.
+const maxConsoleBytes = 200
+
+// lastLine returns the last line that says something, in printable characters only: it comes from a VM.
+func lastLine(console string) string {
+	lines := strings.FieldsFunc(console, func(r rune) bool { return r == '\n' || r == '\r' })
+	for i := len(lines) - 1; i >= 0; i-- {
+		line := strings.TrimSpace(strings.Map(func(r rune) rune {
+			if r < ' ' || r == 0x7f || r > '~' {
+				return -1
+			}
+			return r
+		}, lines[i]))
+		if line != "" {
+			return line[max(0, len(line)-maxConsoleBytes):]
+		}
+	}
+	return "nothing"
+}
