@@ -76,7 +76,7 @@ func (p *publisher) next(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return true
 	}
-	if err := p.publish(ctx, uid); err != nil {
+	if err := p.publish(ctx, uid); err != nil && ctx.Err() == nil {
 		logging.From(ctx).WarnContext(ctx, "pod's end not written", "podUID", uid, "err", err)
 		p.queue.AddRateLimited(uid)
 		return true

@@ -27,7 +27,7 @@ const (
 // written only after Flush. A Node runs once.
 func (n *Node) Run(ctx context.Context) error {
 	ctx = logging.With(ctx, "node", n.cfg.Name)
-	ctx = vklog.WithLogger(ctx, vkLogger{logging.From(ctx)})
+	ctx = vklog.WithLogger(ctx, vkLogger{l: logging.From(ctx)})
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.api.Serve(ctx, n.listener) })
 	g.Go(func() error { n.serving.Run(ctx); return nil })
