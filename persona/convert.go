@@ -151,7 +151,7 @@ func (s *Store) convert(ctx context.Context, w *workDir, a *artifact, progress f
 }
 
 func writeDisk(ctx context.Context, f *flatten.Flattener, name string) (size int64, err error) {
-	disk, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // a path of our own
+	disk, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return 0, err
 	}

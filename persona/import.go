@@ -55,7 +55,7 @@ func (s *Store) importFrom(ctx context.Context, path string, named reference.Nam
 }
 
 func (s *Store) importArchive(ctx context.Context, path string, named reference.Named) (_ Image, err error) {
-	archive, err := os.Open(path) //nolint:gosec // the user's own choice
+	archive, err := os.Open(path)
 	if err != nil {
 		return Image{}, err
 	}
@@ -111,7 +111,7 @@ func (s *Store) unpackArchive(ctx context.Context, archive *os.File, w *workDir)
 
 // contextReader stops reading when its context ends.
 type contextReader struct {
-	ctx context.Context //nolint:containedctx // an io.Reader has nowhere else to take it from; it lives for one call
+	ctx context.Context // an io.Reader has nowhere else to take it from; it lives for one call
 	r   io.Reader
 }
 

@@ -56,7 +56,7 @@ func (x *index) load() ([]Image, error) {
 }
 
 func readIndex(path string) ([]Image, error) {
-	b, err := os.ReadFile(path) //nolint:gosec // a path of our own
+	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -117,7 +117,7 @@ func replaceFile(name string, b []byte) (err error) {
 }
 
 func writeSynced(name string, b []byte) error {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // a path of our own
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func writeSynced(name string, b []byte) error {
 }
 
 func syncDir(name string) error {
-	d, err := os.Open(name) //nolint:gosec // a path of our own
+	d, err := os.Open(name)
 	if err != nil {
 		return err
 	}

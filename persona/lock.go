@@ -36,7 +36,7 @@ func poll(ctx context.Context, try func() (bool, error)) error {
 
 // tryFlock reports whether it got f's lock, which ends with f.
 func tryFlock(f *os.File) (bool, error) {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // descriptors are small
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return false, nil
 	}
@@ -45,7 +45,7 @@ func tryFlock(f *os.File) (bool, error) {
 
 // lockFile waits for the lock on the file name, which it makes and leaves. Closing the result unlocks it.
 func lockFile(ctx context.Context, name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600) //nolint:gosec // a path of our own
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func tryWorkDir(path string) (*workDir, error) {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	dir, err := os.Open(path) //nolint:gosec // a path of our own
+	dir, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // its owner has just removed it
 	}

@@ -1,6 +1,7 @@
 package persona_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/subtle"
 	"net/http"
@@ -118,7 +119,9 @@ func TestSecondPullFetchesNoLayer(t *testing.T) {
 func TestConcurrentPullsConvertOnce(t *testing.T) {
 	var count blobCounter
 	r := startRegistry(t, count.wrap)
-	ref := push(t, r, "hello", build(t, strings.Repeat("x", 4<<20)))
+	ref := push(t, r, "hello", build(t, "x", func(s *testimage.Spec) {
+		s.Layers = append(s.Layers, []testimage.File{{Name: "/big", Content: bytes.Repeat([]byte("x"), 4<<20)}})
+	}))
 	dir := t.TempDir()
 	// Two stores on one directory stand for two processes: their locks are as separate.
 	stores := []*persona.Store{open(t, persona.Config{Dir: dir}), open(t, persona.Config{Dir: dir})}
@@ -131,7 +134,7 @@ func TestConcurrentPullsConvertOnce(t *testing.T) {
 		})
 	}
 	require.NoError(t, g.Wait())
-	require.EqualValues(t, pulls+1, count.n.Load(), "a configuration each and one layer")
+	require.EqualValues(t, pulls+2, count.n.Load(), "a configuration each and the two layers once")
 	requireClean(t, dir, 1)
 	images, err := stores[0].List()
 	require.NoError(t, err)

@@ -149,7 +149,7 @@ func (s *Store) Source(img Image) Source {
 		Digest:    img.DiskDigest,
 		SizeBytes: img.DiskBytes,
 		Open: func() (io.ReadSeekCloser, error) {
-			f, err := os.Open(path) //nolint:gosec // a path of our own
+			f, err := os.Open(path)
 			if err != nil {
 				return nil, fmt.Errorf("open disk of image %s: %w", img.ID, missing(err))
 			}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -34,7 +35,7 @@ func hasher(h v1.Hash) (hash.Hash, error) {
 }
 
 func checkSum(what string, h hash.Hash, want v1.Hash) error {
-	if got := fmt.Sprintf("%x", h.Sum(nil)); got != want.Hex {
+	if got := hex.EncodeToString(h.Sum(nil)); got != want.Hex {
 		return fmt.Errorf("%w: %s is %s:%s and should be %s", ErrDigestMismatch, what, want.Algorithm, got, want)
 	}
 	return nil

@@ -31,11 +31,13 @@ func main() {
 		return
 	}
 	_, _ = fmt.Fprintln(os.Stderr, "hello-image:", err) // there is nobody else to tell
-	if errors.Is(err, errUsage) {
+	if isUsage(err) {
 		os.Exit(exitMisused)
 	}
 	os.Exit(exitFailed)
 }
+
+func isUsage(err error) bool { return errors.Is(err, errUsage) }
 
 type options struct {
 	server, busybox, output, name string

@@ -1,8 +1,6 @@
 package flatten_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -11,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -56,7 +53,7 @@ func describe(t *testing.T, root string) map[string]fileFacts {
 		}
 		switch st.Mode & unix.S_IFMT {
 		case unix.S_IFREG:
-			content, err := os.ReadFile(name) //nolint:gosec // a test's own file
+			content, err := os.ReadFile(name)
 			if err != nil {
 				return err
 			}
@@ -68,7 +65,7 @@ func describe(t *testing.T, root string) map[string]fileFacts {
 			f.Size = st.Size
 		}
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			f.Links = uint64(st.Nlink)
+			f.Links = st.Nlink
 			if first[st.Ino] == "" {
 				first[st.Ino] = rel
 			}
@@ -110,17 +107,13 @@ func readXattrs(name string) (map[string]string, error) {
 	return xattrs, nil
 }
 
-// mount mounts disk read-only and returns where.
-func mount(t *testing.T, disk string) string {
+// describeDisk describes a disk, and mounts it no longer than that: loop devices are few.
+func describeDisk(t *testing.T, disk string) map[string]fileFacts {
 	t.Helper()
 	dir := t.TempDir()
 	run(t, "mount", "-t", "ext4", "-o", "loop,ro,noload", disk, dir)
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil && !errors.Is(err, syscall.EINVAL) {
-			t.Errorf("unmount %s: %v", dir, err)
-		}
-	})
-	return dir
+	defer func() { assert.NoError(t, unix.Unmount(dir, 0)) }()
+	return describe(t, dir)
 }
 
 // check fails the test unless e2fsck finds nothing to mend.
@@ -131,7 +124,6 @@ func check(t *testing.T, disk string) {
 
 func run(t *testing.T, name string, args ...string) {
 	t.Helper()
-	// Not the test's context: it has ended when cleanups run.
-	out, err := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
 	require.NoError(t, err, "%s %s: %s", name, strings.Join(args, " "), out)
 }

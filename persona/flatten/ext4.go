@@ -114,7 +114,7 @@ func (f *Flattener) emitNode(ctx context.Context, tw *tar.Writer, path string, i
 		return nil
 	}
 	content := io.NewSectionReader(f.spool, ino.offset, ino.size)
-	if n, err := io.Copy(tw, content); err != nil {
+	if n, err := f.copy(tw, content); err != nil {
 		return err
 	} else if n != ino.size {
 		return fmt.Errorf("%q: spool: %w", path, io.ErrUnexpectedEOF)
@@ -150,7 +150,7 @@ func headerOf(path string, ino *inode) *tar.Header {
 func ext4Time(t time.Time) time.Time {
 	const minSeconds, maxSeconds = -1 << 31, 0x27fffffff // the most that the writer passes in this form: the year 2310
 	seconds := min(max(t.Unix(), minSeconds), maxSeconds)
-	epoch := (seconds - int64(int32(seconds))) >> 32 & 3 //nolint:gosec // the lower half, with its sign, is what ext4 stores
-	low := int64(uint32(seconds))                        //nolint:gosec // likewise
+	epoch := (seconds - int64(int32(seconds))) >> 32 & 3
+	low := int64(uint32(seconds))
 	return time.Unix(epoch<<32|low, int64(t.Nanosecond()))
 }

@@ -86,11 +86,11 @@ func (e *ext4Editor) write(offset int64, b []byte) {
 func (e *ext4Editor) u32(offset int64) uint32 { return binary.LittleEndian.Uint32(e.read(offset, 4)) }
 
 func (e *ext4Editor) add32(offset int64, delta int32) {
-	e.write(offset, binary.LittleEndian.AppendUint32(nil, e.u32(offset)+uint32(delta))) //nolint:gosec // wraps on purpose
+	e.write(offset, binary.LittleEndian.AppendUint32(nil, e.u32(offset)+uint32(delta)))
 }
 
 func (e *ext4Editor) add16(offset int64, delta int16) {
-	v := binary.LittleEndian.Uint16(e.read(offset, 2)) + uint16(delta) //nolint:gosec // wraps on purpose
+	v := binary.LittleEndian.Uint16(e.read(offset, 2)) + uint16(delta)
 	e.write(offset, binary.LittleEndian.AppendUint16(nil, v))
 }
 
@@ -120,7 +120,7 @@ func (e *ext4Editor) removeLostFound() {
 		return
 	}
 	// An entry is removed by making the one before it longer.
-	e.add16(rootBlock+dirParentEntry+dirEntryBytesAt, int16(binary.LittleEndian.Uint16(entry[dirEntryBytesAt:]))) //nolint:gosec // 20
+	e.add16(rootBlock+dirParentEntry+dirEntryBytesAt, int16(binary.LittleEndian.Uint16(entry[dirEntryBytesAt:])))
 	e.add16(root+inodeLinks, -1)
 	e.write(lost, make([]byte, inodeBytes))
 

@@ -19,6 +19,7 @@ const (
 	DefaultMaxEntries = 1 << 20
 
 	spoolBufferBytes = 1 << 20
+	copyBufferBytes  = 128 << 10
 )
 
 // Limits bounds what one image may cost. A zero field means its default.
@@ -52,6 +53,8 @@ type Flattener struct {
 	spool Spool
 	// out buffers what is written to spool.
 	out *bufio.Writer
+	// buffer is for copying, so that many small files need one only.
+	buffer []byte
 	// spooled is the number of bytes written to spool.
 	spooled int64
 	// unread is how many bytes of layers may still be read.
@@ -69,6 +72,7 @@ func New(spool Spool, limits Limits) *Flattener {
 		tree:   newTree(limits.Entries),
 		spool:  spool,
 		out:    bufio.NewWriterSize(spool, spoolBufferBytes),
+		buffer: make([]byte, copyBufferBytes),
 		unread: limits.Bytes,
 		limits: limits,
 	}
@@ -152,7 +156,7 @@ func (f *Flattener) spoolContent(ctx context.Context, ino *inode, content io.Rea
 		return fmt.Errorf("%w: its files hold more than %d bytes", ErrTooLarge, f.limits.Bytes)
 	}
 	ino.offset = f.spooled
-	n, err := io.Copy(f.out, content)
+	n, err := f.copy(f.out, content)
 	f.spooled += n
 	if err != nil {
 		return asMalformed(ctx, err)
@@ -161,6 +165,11 @@ func (f *Flattener) spoolContent(ctx context.Context, ino *inode, content io.Rea
 		return fmt.Errorf("%w: %d bytes of %d", ErrMalformed, n, ino.size)
 	}
 	return nil
+}
+
+// copy is io.Copy without a buffer of its own. It hides what else the two ends can do, for which io.Copy would leave buffer.
+func (f *Flattener) copy(to io.Writer, from io.Reader) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, f.buffer)
 }
 
 // asMalformed says that err is the layer's fault where that is certain, and leaves every other error as it is.
@@ -176,7 +185,7 @@ func asMalformed(ctx context.Context, err error) error {
 
 // layerReader bounds what is read of all layers together, and stops when its context ends.
 type layerReader struct {
-	ctx   context.Context //nolint:containedctx // an io.Reader has nowhere else to take it from; it lives for one call
+	ctx   context.Context // an io.Reader has nowhere else to take it from; it lives for one call
 	r     io.Reader
 	left  *int64
 	limit int64

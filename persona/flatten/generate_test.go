@@ -2,10 +2,10 @@ package flatten_test
 
 import (
 	"archive/tar"
-	"fmt"
 	"math/rand/v2"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -112,7 +112,7 @@ func (g *generator) file(name string, kind byte) entry {
 	case tar.TypeDir:
 		e.hdr.Name += "/"
 	case tar.TypeReg:
-		e.data = strings.Repeat(fmt.Sprint(g.rnd.IntN(100)), g.rnd.IntN(5000)*g.rnd.IntN(3))
+		e.data = strings.Repeat(strconv.Itoa(g.rnd.IntN(100)), g.rnd.IntN(5000)*g.rnd.IntN(3))
 		e.hdr.Size = int64(len(e.data))
 	case tar.TypeLink:
 		e.hdr.Linkname = pick(g.rnd, "", "/", "./") + g.name()

@@ -23,8 +23,6 @@ type entry struct {
 	data string
 }
 
-func (e entry) isWhiteout() bool { return strings.HasPrefix(path.Base(e.hdr.Name), ".wh.") }
-
 // reference is the image as a naive extractor makes it, on a real directory: layer after layer, whiteouts first. It runs
 // inside a chroot, so that links lead where they lead in a container.
 type reference struct {
@@ -37,7 +35,7 @@ func newReference(t *testing.T) *reference {
 	t.Helper()
 	require.Zero(t, os.Geteuid(), "owners, devices and mounts need root")
 	dir := t.TempDir()
-	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // the mode that an image's root has unless a layer says otherwise
+	require.NoError(t, os.Chmod(dir, 0o755))
 	return &reference{dir: dir, mtimes: map[string]time.Time{"/": time.Unix(0, 0)}}
 }
 
@@ -112,7 +110,7 @@ func (r *reference) walk(dir string, makeDirs bool, depth int) (string, error) {
 	case errors.Is(err, os.ErrNotExist) && makeDirs:
 		r.mtimes[dir] = time.Unix(0, 0)
 		// Without the set-group-id bit and the group that it would have from its parent.
-		return dir, errors.Join(os.Mkdir(dir, 0o755), os.Chown(dir, 0, 0), unix.Chmod(dir, 0o755)) //nolint:gosec // as runtimes do
+		return dir, errors.Join(os.Mkdir(dir, 0o755), os.Chown(dir, 0, 0), unix.Chmod(dir, 0o755))
 	case err != nil:
 		return "", err
 	case info.IsDir():
@@ -186,10 +184,10 @@ func (r *reference) link(name string, e entry) error {
 }
 
 func create(name string, e entry) error {
-	dev := int(unix.Mkdev(uint32(e.hdr.Devmajor), uint32(e.hdr.Devminor))) //nolint:gosec // small numbers
+	dev := int(unix.Mkdev(uint32(e.hdr.Devmajor), uint32(e.hdr.Devminor)))
 	switch e.hdr.Typeflag {
 	case tar.TypeDir:
-		if err := os.Mkdir(name, 0o755); err != nil && !errors.Is(err, os.ErrExist) { //nolint:gosec // set below
+		if err := os.Mkdir(name, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
 		return nil
@@ -221,7 +219,7 @@ func setAttributes(name string, e entry) error {
 		return err
 	}
 	if e.hdr.Typeflag != tar.TypeSymlink {
-		if err := unix.Chmod(name, uint32(e.hdr.Mode)); err != nil { //nolint:gosec // twelve bits
+		if err := unix.Chmod(name, uint32(e.hdr.Mode)); err != nil {
 			return err
 		}
 	}
