@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/portlayer/rundir"
 )
+
+// copyTimeout is how long Logs waits for the end of a log.
+const copyTimeout = 5 * time.Second
 
 // Logs returns the log of one attempt of a container from the run directory, whether its VM runs or not. ErrNotFound
 // when the container never ran, or not that often.
@@ -21,6 +25,7 @@ func (e *Engine) Logs(ctx context.Context, uid, container string, opts LogOption
 	if !ok {
 		return nil, fmt.Errorf("log of container %s in pod VM %s: %w", container, uid, ErrNotFound)
 	}
+	e.awaitCopy(ctx, p, container, attempt)
 	r, err := p.dir.ReadLog(ctx, container, attempt, rundir.ReadOptions{
 		Follow:     opts.Follow && !p.over(container, attempt),
 		Tail:       opts.Tail,
@@ -32,6 +37,52 @@ func (e *Engine) Logs(ctx context.Context, uid, container string, opts LogOption
 		return nil, fmt.Errorf("log of container %s in pod VM %s: %w", container, uid, err)
 	}
 	return r, nil
+}
+
+// awaitCopy waits, for a while, until the log of an attempt that has ended is copied to its end: who asks for the log of
+// a container that just failed wants to see why.
+func (e *Engine) awaitCopy(ctx context.Context, p *pod, container string, attempt int32) {
+	w, stop := e.hub.subscribe(p.uid)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, copyTimeout)
+	defer cancel()
+	for p.copying(container, attempt) {
+		select {
+		case <-w.wake:
+			w.take()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// copying tells whether an attempt has ended, and the rest of its log is on its way.
+func (p *pod) copying(container string, attempt int32) bool {
+	p.mu.Lock()
+	link := p.link
+	p.mu.Unlock()
+	if link == nil {
+		return false
+	}
+	if _, open := link.Greeted(); !open {
+		return false
+	}
+	c, ok := p.status(container)
+	if !ok {
+		return false
+	}
+	t := ended(c, attempt)
+	return t != nil && !p.logWhole(container, t)
+}
+
+// ended returns how an attempt ended; nil while it runs, and when the guest does not say any more.
+func ended(c wire.ContainerStatus, attempt int32) *wire.Terminated {
+	for _, t := range []*wire.Terminated{c.Current, c.Last} {
+		if t != nil && t.Attempt == attempt {
+			return t
+		}
+	}
+	return nil
 }
 
 // status returns what the guest said last about a container.
@@ -90,10 +141,8 @@ func (p *pod) over(container string, attempt int32) bool {
 	if !ok {
 		return false
 	}
-	for _, t := range []*wire.Terminated{c.Current, c.Last} {
-		if t != nil && t.Attempt == attempt {
-			return p.logWhole(container, t)
-		}
+	if t := ended(c, attempt); t != nil {
+		return p.logWhole(container, t)
 	}
 	return attempt < c.RestartCount
 }

@@ -147,8 +147,8 @@ func (e *Engine) askOff(ctx context.Context, p *pod) {
 	asking, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	if err := link.PowerOff(asking); err != nil {
-		// A guest that is quick takes its answer with it.
-		logging.From(ctx).DebugContext(ctx, "guest did not confirm the power-off", "podUID", p.uid, "err", err)
+		logging.From(ctx).WarnContext(ctx, "guest did not power off", "podUID", p.uid, "err", err)
+		return
 	}
 	ctx, cancelOff := context.WithTimeout(ctx, offTimeout)
 	defer cancelOff()

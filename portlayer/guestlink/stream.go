@@ -78,11 +78,11 @@ func (l *Link) upgrade(ctx context.Context, path string) (*upgraded, error) {
 		_ = conn.SetDeadline(time.Unix(1, 0)) // wakes the exchange, which then fails
 	})
 	u, err := handshake(ctx, conn, path)
-	if !stop() && err == nil {
-		err = unreachable(ctx.Err())
+	if !stop() {
+		err = unreachable(ctx.Err()) // whatever the exchange made of it
 	}
 	if err != nil {
-		_ = conn.Close() // the exchange's error says more
+		_ = conn.Close() // the other error says more
 		return nil, err
 	}
 	return u, nil

@@ -3,7 +3,6 @@ package portlayertest
 import (
 	"context"
 	"io"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -83,8 +82,6 @@ func guestPowersOff(t *tester) {
 	t.create("uid-1")
 	require.NoError(t, t.Hypervisor.PowerOn(t.ctx, "uid-1"))
 	link := t.link("uid-1")
-	ctx, cancel := context.WithTimeout(t.ctx, 10*time.Second)
-	defer cancel()
-	_ = link.PowerOff(ctx) // its answer may go down with the VM
+	require.NoError(t, link.PowerOff(t.ctx))
 	t.await("uid-1", inState(portlayer.StateStopped))
 }

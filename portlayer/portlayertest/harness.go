@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -55,7 +56,8 @@ func (h *Harness) spec(uid string) portlayer.VMSpec {
 type tester struct {
 	*testing.T
 	Harness
-	ctx context.Context //nolint:containedctx // it bounds the test that the tester is
+	ctx     context.Context // bounds the test that the tester is
+	created []string
 }
 
 func newTester(t *testing.T, open func(t *testing.T) Harness) *tester {
@@ -67,16 +69,21 @@ func newTester(t *testing.T, open func(t *testing.T) Harness) *tester {
 	return &tester{T: t, Harness: h, ctx: ctx}
 }
 
-// create makes a VM that the test removes at its end.
+// clear leaves the hypervisor as it was, before the harness cleans up what it is made of.
+func (t *tester) clear() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), t.Timeout)
+	defer cancel()
+	for _, uid := range t.created {
+		assert.NoError(t, t.Hypervisor.Destroy(ctx, uid))
+	}
+}
+
+// create makes a VM that is removed when the test ends.
 func (t *tester) create(uid string) portlayer.VM {
 	t.Helper()
 	vm, err := t.Hypervisor.Create(t.ctx, t.spec(uid))
 	require.NoError(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), t.Timeout)
-		defer cancel()
-		require.NoError(t, t.Hypervisor.Destroy(ctx, uid))
-	})
+	t.created = append(t.created, uid)
 	return vm
 }
 

@@ -43,7 +43,11 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"the next process finds VMs as they are":             adopted,
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { test(newTester(t, open)) })
+		t.Run(name, func(t *testing.T) {
+			h := newTester(t, open)
+			defer h.clear()
+			test(h)
+		})
 	}
 }
 
