@@ -120,7 +120,7 @@ func TestStreamsThroughTheAPIServer(t *testing.T) {
 		assert.Equal(t, "log of a\n", string(text))
 	})
 	t.Run("a missing log is explained in the kubelet's words", func(t *testing.T) {
-		_, err := pods.GetLogs("a", &corev1.PodLogOptions{Previous: true}).DoRaw(t.Context())
+		_, err := pods.GetLogs("a", &corev1.PodLogOptions{Previous: true}).Stream(t.Context())
 		assert.EqualError(t, err, `previous terminated container "c" in pod "a" not found`)
 	})
 	for name, dial := range executors {
