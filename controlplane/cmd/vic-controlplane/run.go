@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -48,8 +49,12 @@ func (o *runOptions) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	defer klog.Flush()
-	end := fatal(cmd, c.logFile)
+	stderr, err := logfile.TakeStderr(log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stderr.GiveBack()) }()
+	end := fatal(ctx, stderr, c.logFile)
 	logfile.Capture(log, end)
 	listener, err := listen.Listen(ctx, listen.Config{Port: c.apiPort, Preferred: settings.APIPort, Pods: c.podListen})
 	if err != nil {
@@ -138,14 +143,18 @@ func (c *runConfig) serve(ctx context.Context, cmd *cobra.Command, dir *statedir
 }
 
 // fatal returns what ends the process from any goroutine, when a component can't go on. Only the first cause is told.
-func fatal(cmd *cobra.Command, logFile string) func(cause string) {
+// Once ctx has ended there is none: components that are stopped while they start have no other way out than this.
+func fatal(ctx context.Context, stderr io.Writer, logFile string) func(cause string) {
 	var once sync.Mutex
 	return func(cause string) {
 		once.Lock() // and never unlocked
+		if ctx.Err() != nil {
+			os.Exit(0)
+		}
 		if cause == "" {
 			cause = "a component gave up"
 		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s; see %s\n", program, cause, logFile)
+		fmt.Fprintf(stderr, "%s: %s; see %s\n", program, cause, logFile)
 		os.Exit(exitFailed)
 	}
 }

@@ -13,10 +13,11 @@ type File struct {
 	path  string
 	limit int64
 
-	mu    sync.Mutex // guards all below
-	file  *os.File
-	size  int64
-	fatal string
+	mu     sync.Mutex // guards all below
+	file   *os.File
+	size   int64
+	fatal  string
+	stderr bool // the file is standard error, too
 }
 
 // Open moves what is at path to path.1 and begins anew. The files are readable by their owner only.
@@ -74,6 +75,9 @@ func (f *File) rotate() error {
 		return fmt.Errorf("open log: %w", err)
 	}
 	f.file, f.size = file, 0
+	if f.stderr {
+		return f.becomeStderrLocked()
+	}
 	return nil
 }
 

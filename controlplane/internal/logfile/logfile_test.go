@@ -78,3 +78,23 @@ func TestCaptureTakesKlog(t *testing.T) {
 	assert.Contains(t, read(t, path), `"Something happened" key="value"`)
 	assert.Equal(t, "it broke: here", cause)
 }
+
+func TestStandardErrorGoesToTheLogAndComesBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f := open(t, path, 20)
+	stderr, err := logfile.TakeStderr(f)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, stderr.GiveBack()) }()
+
+	_, err = os.Stderr.WriteString("stray before")
+	require.NoError(t, err)
+	_, err = f.Write([]byte("a line that fills it"))
+	require.NoError(t, err)
+	_, err = f.Write([]byte("the next, in a new file"))
+	require.NoError(t, err)
+	_, err = os.Stderr.WriteString(" stray after")
+	require.NoError(t, err)
+
+	assert.Contains(t, read(t, path+".1"), "stray before")
+	assert.Contains(t, read(t, path), "the next, in a new file stray after")
+}

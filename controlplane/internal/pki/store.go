@@ -53,11 +53,11 @@ func (s *store) loadKey(name string) (crypto.Signer, error) {
 	}
 	parsed, err := keyutil.ParsePrivateKeyPEM(data)
 	if err != nil {
-		return nil, fmt.Errorf("parse key %s: %w", name, err)
+		return nil, fmt.Errorf("parse key %s: %w", s.keyPath(name), err)
 	}
 	key, ok := parsed.(*ecdsa.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("parse key %s: not an ECDSA key", name)
+		return nil, fmt.Errorf("parse key %s: not an ECDSA key", s.keyPath(name))
 	}
 	return key, os.Chmod(s.keyPath(name), 0o600)
 }

@@ -49,7 +49,7 @@ func startEtcd(ctx context.Context, cfg Config) (*etcdServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Etcd, err = embed.StartEtcd(config); err != nil {
+	if s.Etcd, err = embedEtcd(config); err != nil {
 		return nil, errors.Join(fmt.Errorf("start etcd on %s: %w", cfg.EtcdDir, err), dir.Close())
 	}
 	select {
@@ -62,6 +62,16 @@ func startEtcd(ctx context.Context, cfg Config) (*etcdServer, error) {
 	case <-ctx.Done():
 		return s, fmt.Errorf("start etcd on %s: %w", cfg.EtcdDir, context.Cause(ctx))
 	}
+}
+
+// embedEtcd makes an error of a panic: that is how etcd's raft meets a log that it can't read.
+func embedEtcd(config *embed.Config) (e *embed.Etcd, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			e, err = nil, fmt.Errorf("its data may be damaged: %v", cause)
+		}
+	}()
+	return embed.StartEtcd(config)
 }
 
 func (s *etcdServer) config(cfg Config) (*embed.Config, error) {
