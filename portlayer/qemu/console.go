@@ -98,4 +98,3 @@ func (v *podVM) appendConsole(b []byte) error {
 	_, err = f.Write(b)
 	return errors.Join(err, f.Close())
 }
-

@@ -47,15 +47,19 @@ func Open(ctx context.Context, cfg Config) (*Hypervisor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open VCH: %w", err)
 	}
-	h := &Hypervisor{
-		config: cfg, layout: layout(cfg.Dir), accel: cfg.Accel,
-		vms: map[string]*podVM{}, starting: map[string]int64{}, watchers: map[chan string]struct{}{},
-	}
+	h := newHypervisor(cfg)
 	if err := h.open(ctx); err != nil {
 		h.Close()
 		return nil, fmt.Errorf("open VCH %s: %w", cfg.Dir, err)
 	}
 	return h, nil
+}
+
+func newHypervisor(cfg Config) *Hypervisor {
+	return &Hypervisor{
+		config: cfg, layout: layout(cfg.Dir), accel: cfg.Accel,
+		vms: map[string]*podVM{}, starting: map[string]int64{}, watchers: map[chan string]struct{}{},
+	}
 }
 
 func (h *Hypervisor) open(ctx context.Context) error {
@@ -265,4 +269,3 @@ func networkPorts(s portlayer.VMSpec) []network.Port {
 	}
 	return ports
 }
-

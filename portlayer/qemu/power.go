@@ -216,7 +216,7 @@ func (h *Hypervisor) detach(ctx context.Context, v *podVM) error {
 	return undo(ctx, func(ctx context.Context) error {
 		var err error
 		for _, port := range networkPorts(r.Spec) {
-			err = errors.Join(err, h.config.Network.Detach(ctx, port.Key))
+			err = errors.Join(err, h.config.Network.Detach(ctx, port))
 		}
 		return err
 	})

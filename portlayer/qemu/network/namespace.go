@@ -1,0 +1,106 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// namespacesDir is where ip-netns(8) looks for namespaces.
+const namespacesDir = "/run/netns"
+
+// inNamespace runs f on a thread in the namespace, which processes that f starts inherit.
+func inNamespace(name string, f func() error) error {
+	ns, err := netns.GetFromName(name)
+	if err != nil {
+		return fmt.Errorf("enter namespace %s: %w", name, err)
+	}
+	defer ns.Close()
+	done := make(chan error, 1)
+	go func() { // ends with f; its thread ends with it, since it is never unlocked
+		runtime.LockOSThread()
+		if err := netns.Set(ns); err != nil {
+			done <- fmt.Errorf("enter namespace %s: %w", name, err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
+// makeNamespace makes a namespace unless it is there. What a crash left of one is replaced.
+func makeNamespace(name string) error {
+	path := filepath.Join(namespacesDir, name)
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err == nil && st.Type == unix.NSFS_MAGIC {
+		return nil
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("replace namespace %s: %w", name, err)
+	}
+	done := make(chan error, 1)
+	go func() { // ends at once; its thread, which is in the new namespace, ends with it
+		runtime.LockOSThread()
+		ns, err := netns.NewNamed(name)
+		if err == nil {
+			err = errors.Join(ns.Close(), silenceIPv6("all"), silenceIPv6("default"), switchOnly())
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		return fmt.Errorf("make namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+func dropNamespace(name string) error {
+	path := filepath.Join(namespacesDir, name)
+	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("unmount namespace %s: %w", name, err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+// switchOnly keeps frames that the bridge of this thread's namespace passes on out of the hooks for routed packets,
+// where a machine has br_netfilter.
+func switchOnly() error {
+	return setting("/proc/sys/net/bridge/bridge-nf-call-iptables", "0")
+}
+
+// silenceIPv6 keeps an interface of this thread's namespace from having IPv6 addresses. A kernel without IPv6 has none.
+func silenceIPv6(link string) error {
+	return setting(filepath.Join("/proc/sys/net/ipv6/conf", link, "disable_ipv6"), "1")
+}
+
+// setting writes a file of /proc/sys; one that the kernel does not have needs no setting.
+func setting(file, value string) error {
+	if err := os.WriteFile(file, []byte(value), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// withLinks gives f the links of a namespace.
+func withLinks(name string, f func(*netlink.Handle) error) error {
+	ns, err := netns.GetFromName(name)
+	if err != nil {
+		return fmt.Errorf("open namespace %s: %w", name, err)
+	}
+	defer ns.Close()
+	links, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("list links of namespace %s: %w", name, err)
+	}
+	defer links.Close()
+	return f(links)
+}
