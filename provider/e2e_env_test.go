@@ -5,7 +5,6 @@ package provider_test
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -29,6 +28,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/cache"
 	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/provider"
 	"github.com/virtual-kubelet/vic/provider/certs"
@@ -126,6 +126,9 @@ func (m *instantManager) Sync(pod *corev1.Pod) {
 	if entry, ok := m.pods.Get(pod.UID); ok && (entry.Pod.Status.Phase != corev1.PodRunning || pod.DeletionTimestamp != nil) {
 		m.pods.SetStatus(pod.UID, m.statusOf(pod))
 	}
+	if pod.DeletionTimestamp != nil && !m.holds() {
+		m.pods.Finish(pod.UID)
+	}
 }
 
 func (m *instantManager) Forget(uid types.UID) { m.pods.Remove(uid) }
@@ -136,17 +139,16 @@ func (m *instantManager) Resync(known []*corev1.Pod) {
 	m.resync = append(m.resync, known)
 }
 
-func (m *instantManager) Finished(uid types.UID) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	entry, ok := m.pods.Get(uid)
-	return !ok || entry.Pod.DeletionTimestamp != nil && !m.hold
-}
-
 func (m *instantManager) setHold(hold bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.hold = hold
+}
+
+func (m *instantManager) holds() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.hold
 }
 
 func (m *instantManager) statusOf(pod *corev1.Pod) corev1.PodStatus {
@@ -180,14 +182,14 @@ func (m *instantManager) statusOf(pod *corev1.Pod) corev1.PodStatus {
 // echo serves streams without containers.
 type echo struct{}
 
-func (echo) Logs(_ context.Context, _, name, _ string, opts portlayer.LogOptions) (io.ReadCloser, error) {
+func (echo) Logs(_ context.Context, c operations.Container, opts portlayer.LogOptions) (io.ReadCloser, error) {
 	if opts.Previous {
 		return nil, portlayer.ErrNotFound
 	}
-	return io.NopCloser(strings.NewReader("log of " + name + "\n")), nil
+	return io.NopCloser(strings.NewReader("log of " + c.Name + "\n")), nil
 }
 
-func (echo) Exec(_ context.Context, _, _, _ string, exec wire.Exec, s portlayer.Streams) (wire.Exit, error) {
+func (echo) Exec(_ context.Context, _ operations.Container, exec wire.Exec, s portlayer.Streams) (wire.Exit, error) {
 	if s.Stdin != nil {
 		if _, err := io.Copy(s.Stdout, s.Stdin); err != nil {
 			return wire.Exit{}, err
@@ -200,16 +202,18 @@ func (echo) Exec(_ context.Context, _, _, _ string, exec wire.Exec, s portlayer.
 	return wire.Exit{}, err
 }
 
-func (echo) Attach(context.Context, string, string, string, wire.Attach, portlayer.Streams) (wire.Exit, error) {
+func (echo) Attach(context.Context, operations.Container, wire.Attach, portlayer.Streams) (wire.Exit, error) {
 	return wire.Exit{}, portlayer.ErrNotRunning
 }
 
-func (echo) PortForward(_ context.Context, _, _ string, port uint16, stream io.ReadWriteCloser) error {
-	if port != 80 {
-		return errors.New("connection refused")
-	}
-	_, err := io.Copy(stream, stream)
-	return err
+// DialPort connects to what sends back what it gets.
+func (echo) DialPort(context.Context, string, string, uint16) (io.ReadWriteCloser, error) {
+	here, there := net.Pipe()
+	go func() { // ends with the connection
+		_, _ = io.Copy(there, there)
+		_ = there.Close()
+	}()
+	return here, nil
 }
 
 // plenty is a VCH without limits.

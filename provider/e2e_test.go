@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	neturl "net/url"
 	"os"
@@ -27,7 +28,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/transport/spdy"
 	utilexec "k8s.io/client-go/util/exec"
 )
 
@@ -122,6 +125,9 @@ func TestStreamsThroughTheAPIServer(t *testing.T) {
 	t.Run("a missing log is explained in the kubelet's words", func(t *testing.T) {
 		_, err := pods.GetLogs("a", &corev1.PodLogOptions{Previous: true}).Stream(t.Context())
 		assert.EqualError(t, err, `previous terminated container "c" in pod "a" not found`)
+	})
+	t.Run("a port is forwarded", func(t *testing.T) {
+		assert.Equal(t, "through the pod", forward(t, ns, "through the pod"))
 	})
 	for name, dial := range executors {
 		t.Run("exec over "+name+" carries input, output and the exit code", func(t *testing.T) {
@@ -283,6 +289,33 @@ func run(t *testing.T, dial dialer, ns, stdin string, command ...string) (string
 	var out bytes.Buffer
 	err = executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdin: strings.NewReader(stdin), Stdout: &out})
 	return out.String(), err
+}
+
+func forward(t *testing.T, ns, text string) string {
+	t.Helper()
+	url := env.client.CoreV1().RESTClient().Post().Resource("pods").Namespace(ns).Name("a").SubResource("portforward").URL()
+	transport, upgrader, err := spdy.RoundTripperFor(env.admin)
+	require.NoError(t, err)
+	stop, ready := make(chan struct{}), make(chan struct{})
+	forwarder, err := portforward.New(spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url),
+		[]string{"0:80"}, stop, ready, io.Discard, io.Discard)
+	require.NoError(t, err)
+	var forwarding sync.WaitGroup
+	forwarding.Go(func() { assert.NoError(t, forwarder.ForwardPorts()) })
+	defer forwarding.Wait()
+	defer close(stop)
+	waitFor(t, "port-forward is ready", ready)
+	ports, err := forwarder.GetPorts()
+	require.NoError(t, err)
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", fmt.Sprintf("localhost:%d", ports[0].Local))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, text)
+	require.NoError(t, err)
+	answer := make([]byte, len(text))
+	_, err = io.ReadFull(conn, answer)
+	require.NoError(t, err)
+	return string(answer)
 }
 
 func get(t *testing.T, url, token string) int {

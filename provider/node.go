@@ -130,7 +130,7 @@ func (n *Node) buildPodLoop() error {
 	// Virtual Kubelet wants informers of these and, as it resolves no environment, never reads them: they are not started.
 	unused := informers.NewSharedInformerFactory(n.cfg.Clients.Main, 0).Core().V1()
 	loop, err := node.NewPodController(node.PodControllerConfig{
-		PodClient:                 podsClient{PodsGetter: n.cfg.Clients.Main.CoreV1(), finished: n.cfg.Manager.Finished},
+		PodClient:                 podsClient{PodsGetter: n.cfg.Clients.Main.CoreV1(), finished: n.provider.finished},
 		PodInformer:               n.pods.Core().V1().Pods(),
 		EventRecorder:             quietRecorder{n.cfg.Recorder},
 		Provider:                  n.provider,

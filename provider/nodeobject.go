@@ -55,7 +55,7 @@ type health struct {
 
 // nodeObject builds the Node object. Transition times are now; see keepTransitions.
 func nodeObject(name string, d *Description, port int32, c portlayer.Capacity, h health, now time.Time) *corev1.Node {
-	capacity := capacityOf(c)
+	capacity := CapacityOf(c)
 	hostname := d.Hostname
 	if hostname == "" {
 		hostname = name
@@ -108,7 +108,8 @@ func labelsOf(hostname string, d *Description) map[string]string {
 	return labels
 }
 
-func capacityOf(c portlayer.Capacity) corev1.ResourceList {
+// CapacityOf puts what a VCH offers into Kubernetes' words.
+func CapacityOf(c portlayer.Capacity) corev1.ResourceList {
 	return corev1.ResourceList{
 		corev1.ResourceCPU:              *resource.NewMilliQuantity(c.CPUMilli, resource.DecimalSI),
 		corev1.ResourceMemory:           *resource.NewQuantity(c.MemoryBytes, resource.BinarySI),

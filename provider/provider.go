@@ -22,8 +22,6 @@ type Manager interface {
 	Forget(uid types.UID)
 	// Resync gives the first complete list of the node's pods.
 	Resync(known []*corev1.Pod)
-	// Finished tells that nothing of a pod which is being deleted runs or will run again; also of a pod unknown to it.
-	Finished(uid types.UID) bool
 }
 
 // Pods is the last known state of the node's pods. *cache.Pods is one.
@@ -110,6 +108,13 @@ func (p *Provider) NotifyPods(_ context.Context, notify func(*corev1.Pod)) {
 		p.notify = notify
 		close(p.registered)
 	})
+}
+
+// finished tells that the object of a pod which is being deleted may go: nothing of it runs or will run. So it is with a
+// pod that nothing is known of.
+func (p *Provider) finished(uid types.UID) bool {
+	entry, ok := p.pods.Get(uid)
+	return !ok || entry.Finished
 }
 
 // wake hands over the pod as the API server has it now: Virtual Kubelet's copy may be older than what the watch has

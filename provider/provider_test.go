@@ -20,10 +20,9 @@ import (
 
 // recordingManager remembers what it was told.
 type recordingManager struct {
-	mu       sync.Mutex // guards all below
-	synced   []*corev1.Pod
-	forgot   []types.UID
-	finished map[types.UID]bool
+	mu     sync.Mutex // guards all below
+	synced []*corev1.Pod
+	forgot []types.UID
 }
 
 func (m *recordingManager) Sync(pod *corev1.Pod) {
@@ -39,12 +38,6 @@ func (m *recordingManager) Forget(uid types.UID) {
 }
 
 func (*recordingManager) Resync([]*corev1.Pod) {}
-
-func (m *recordingManager) Finished(uid types.UID) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.finished[uid]
-}
 
 func newPod(name string, uid types.UID) *corev1.Pod {
 	return &corev1.Pod{

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,31 +16,58 @@ import (
 	"github.com/virtual-kubelet/vic/internal/logging"
 )
 
-const (
-	// publishers is how many pods' statuses are handed over or deletions made at a time.
-	publishers = 16
-	// finishInterval is how often a pod that is being deleted is asked about, beside every change of its status.
-	finishInterval = time.Second
-)
+// publishers is how many pods' statuses are handed over or deletions made at a time.
+const publishers = 16
 
 // publisher brings statuses from the cache to Virtual Kubelet, and API objects of pods that have ended to their end.
 type publisher struct {
 	provider *Provider
 	client   corev1client.PodsGetter
 	queue    workqueue.TypedRateLimitingInterface[types.UID]
-	busy     atomic.Int64 // items that are being worked on
+
+	mu       sync.Mutex // guards flushing
+	flushing map[types.UID]struct{}
 }
 
 func newPublisher(p *Provider, client corev1client.PodsGetter) *publisher {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](retryBase, retryMax)
-	return &publisher{provider: p, client: client, queue: workqueue.NewTypedRateLimitingQueue(limiter)}
+	return &publisher{
+		provider: p, client: client, queue: workqueue.NewTypedRateLimitingQueue(limiter), flushing: map[types.UID]struct{}{},
+	}
 }
 
 // changed asks for the status of that pod to be written. It never blocks.
 func (p *publisher) changed(uid types.UID) { p.queue.Add(uid) }
 
-// idle tells that no status waits to be handed over.
-func (p *publisher) idle() bool { return p.queue.Len() == 0 && p.busy.Load() == 0 }
+// flush asks for all that is known now; flushed tells when it has been handed over.
+func (p *publisher) flush() {
+	for _, e := range p.provider.pods.List() {
+		p.mu.Lock()
+		p.flushing[e.Pod.UID] = struct{}{}
+		p.mu.Unlock()
+		p.changed(e.Pod.UID)
+	}
+}
+
+func (p *publisher) flushed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.flushing) == 0
+}
+
+// begin tells whether what is published of that pod from now on counts for a flush: what has begun before may be older.
+func (p *publisher) begin(uid types.UID) (counts bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, counts = p.flushing[uid]
+	return counts
+}
+
+func (p *publisher) end(uid types.UID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.flushing, uid)
+}
 
 // run works until ctx ends.
 func (p *publisher) run(ctx context.Context) {
@@ -70,18 +95,20 @@ func (p *publisher) next(ctx context.Context) bool {
 	if shutdown {
 		return false
 	}
-	p.busy.Add(1)
-	defer p.busy.Add(-1)
 	defer p.queue.Done(uid)
 	if ctx.Err() != nil {
 		return true
 	}
+	counts := p.begin(uid)
 	if err := p.publish(ctx, uid); err != nil && ctx.Err() == nil {
 		logging.From(ctx).WarnContext(ctx, "pod's end not written", "podUID", uid, "err", err)
 		p.queue.AddRateLimited(uid)
 		return true
 	}
 	p.queue.Forget(uid)
+	if counts {
+		p.end(uid)
+	}
 	return true
 }
 
@@ -100,15 +127,10 @@ func (p *publisher) publish(ctx context.Context, uid types.UID) error {
 	if entry.Pod.Status.Phase != "" {
 		pod.Status = entry.Pod.Status
 	}
-	if pod.DeletionTimestamp == nil {
-		p.provider.notify(pod)
-		return nil
-	}
-	if p.provider.manager.Finished(uid) {
+	if pod.DeletionTimestamp != nil && entry.Finished {
 		return p.finish(ctx, pod)
 	}
 	p.provider.notify(pod)
-	p.queue.AddAfter(uid, finishInterval)
 	return nil
 }
 

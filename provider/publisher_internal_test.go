@@ -22,25 +22,17 @@ import (
 	"github.com/virtual-kubelet/vic/cache"
 )
 
-// ended tells which pods have.
-type ended struct {
-	told
-	uids map[types.UID]bool
-}
-
-func (e *ended) Finished(uid types.UID) bool { return e.uids[uid] }
-
 // published is a publisher whose notifications are kept.
 type published struct {
 	*publisher
 	client *fake.Clientset
 	cache  *cache.Pods
 
-	mu   sync.Mutex // guards seen
-	seen []*corev1.Pod
+	mu   sync.Mutex    // guards seen
+	seen []*corev1.Pod // handed to Virtual Kubelet
 }
 
-func newPublished(t *testing.T, manager Manager, current ...*corev1.Pod) *published {
+func newPublished(t *testing.T, current ...*corev1.Pod) *published {
 	t.Helper()
 	indexer := clientcache.NewIndexer(clientcache.MetaNamespaceKeyFunc,
 		clientcache.Indexers{clientcache.NamespaceIndex: clientcache.MetaNamespaceIndexFunc})
@@ -50,7 +42,7 @@ func newPublished(t *testing.T, manager Manager, current ...*corev1.Pod) *publis
 		objects = append(objects, pod.DeepCopy())
 	}
 	p := &published{client: fake.NewClientset(objects...), cache: cache.New()}
-	provider := NewProvider(manager, p.cache, corev1listers.NewPodLister(indexer))
+	provider := NewProvider(&told{}, p.cache, corev1listers.NewPodLister(indexer))
 	p.publisher = newPublisher(provider, p.client.CoreV1())
 	provider.NotifyPods(t.Context(), func(pod *corev1.Pod) {
 		p.mu.Lock()
@@ -77,7 +69,7 @@ func TestPublish(t *testing.T) {
 	running := corev1.PodStatus{Phase: corev1.PodRunning}
 
 	t.Run("the API server's metadata goes with the observed status", func(t *testing.T) {
-		p := newPublished(t, &ended{}, podOf("1", func(p *corev1.Pod) { p.Labels = map[string]string{"new": "label"} }))
+		p := newPublished(t, podOf("1", func(p *corev1.Pod) { p.Labels = map[string]string{"new": "label"} }))
 		p.cache.SetPod(podOf("1"))
 		p.cache.SetStatus("1", running)
 		require.NoError(t, p.publish(t.Context(), "1"))
@@ -87,7 +79,7 @@ func TestPublish(t *testing.T) {
 		assert.Empty(t, p.verbs())
 	})
 	t.Run("a former pod's status does not reach its successor", func(t *testing.T) {
-		p := newPublished(t, &ended{}, podOf("2"))
+		p := newPublished(t, podOf("2"))
 		p.cache.SetPod(podOf("1"))
 		p.cache.SetStatus("1", running)
 		require.NoError(t, p.publish(t.Context(), "1"))
@@ -95,12 +87,12 @@ func TestPublish(t *testing.T) {
 		assert.Empty(t, p.verbs())
 	})
 	t.Run("an unknown pod is nothing", func(t *testing.T) {
-		p := newPublished(t, &ended{})
+		p := newPublished(t)
 		require.NoError(t, p.publish(t.Context(), "1"))
 		assert.Empty(t, p.seen)
 	})
 	t.Run("a pod that is ending stays while it runs", func(t *testing.T) {
-		p := newPublished(t, &ended{}, podOf("1", ending))
+		p := newPublished(t, podOf("1", ending))
 		p.cache.SetPod(podOf("1", ending))
 		p.cache.SetStatus("1", running)
 		require.NoError(t, p.publish(t.Context(), "1"))
@@ -108,8 +100,9 @@ func TestPublish(t *testing.T) {
 		assert.Empty(t, p.verbs())
 	})
 	t.Run("a pod that has ended is written a last time and then deleted", func(t *testing.T) {
-		p := newPublished(t, &ended{uids: map[types.UID]bool{"1": true}}, podOf("1", ending))
+		p := newPublished(t, podOf("1", ending))
 		p.cache.SetPod(podOf("1", ending))
+		p.cache.Finish("1")
 		p.cache.SetStatus("1", corev1.PodStatus{Phase: corev1.PodFailed})
 		require.NoError(t, p.publish(t.Context(), "1"))
 		assert.Equal(t, []string{"patch", "delete"}, p.verbs())
@@ -119,22 +112,24 @@ func TestPublish(t *testing.T) {
 		assert.Equal(t, types.UID("1"), *deletion.DeleteOptions.Preconditions.UID)
 	})
 	t.Run("a pod that is gone already is deleted", func(t *testing.T) {
-		p := newPublished(t, &ended{uids: map[types.UID]bool{"1": true}}, podOf("1", ending))
+		p := newPublished(t, podOf("1", ending))
 		require.NoError(t, p.client.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("pods"), "n", "p"))
 		p.cache.SetPod(podOf("1", ending))
+		p.cache.Finish("1")
 		require.NoError(t, p.publish(t.Context(), "1"))
 	})
 	t.Run("a deletion that fails is returned", func(t *testing.T) {
-		p := newPublished(t, &ended{uids: map[types.UID]bool{"1": true}}, podOf("1", ending))
+		p := newPublished(t, podOf("1", ending))
 		boom := errors.New("boom")
 		p.client.PrependReactor("delete", "pods", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, boom })
 		p.cache.SetPod(podOf("1", ending))
+		p.cache.Finish("1")
 		require.ErrorIs(t, p.publish(t.Context(), "1"), boom)
 	})
 }
 
 func TestPublisherRunsUntilItsContextEnds(t *testing.T) {
-	p := newPublished(t, &ended{}, podOf("1"))
+	p := newPublished(t, podOf("1"))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { // ends with ctx
@@ -147,8 +142,14 @@ func TestPublisherRunsUntilItsContextEnds(t *testing.T) {
 		p.cache.SetStatus("1", corev1.PodStatus{Phase: corev1.PodRunning})
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return len(p.seen) > 0 && p.idle()
+		return len(p.seen) > 0
 	}, timeout, poll)
+	p.cache.SetStatus("1", corev1.PodStatus{Phase: corev1.PodSucceeded})
+	p.flush()
+	require.Eventually(t, p.flushed, timeout, poll)
+	p.mu.Lock()
+	assert.Equal(t, corev1.PodSucceeded, p.seen[len(p.seen)-1].Status.Phase, "what was known before a flush is out after it")
+	p.mu.Unlock()
 	cancel()
 	<-done
 }

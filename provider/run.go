@@ -46,12 +46,10 @@ func (n *Node) Run(ctx context.Context) error {
 
 // Flush returns once every status that is known now has been given to the API server, or ctx ends.
 func (n *Node) Flush(ctx context.Context) error {
-	for _, e := range n.cfg.Pods.List() {
-		n.publisher.changed(e.Pod.UID)
-	}
+	n.publisher.flush()
 	ticker := time.NewTicker(flushInterval)
 	defer ticker.Stop()
-	for !n.publisher.idle() || n.podLoop.SyncPodStatusFromProviderQueueLen() > 0 {
+	for !n.publisher.flushed() || n.podLoop.SyncPodStatusFromProviderQueueLen() > 0 {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("write statuses: %w", ctx.Err())

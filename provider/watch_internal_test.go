@@ -19,7 +19,6 @@ func (r *told) Register(p *corev1.Pod)   { r.calls = append(r.calls, "register "
 func (r *told) Unregister(uid types.UID) { r.calls = append(r.calls, "unregister "+string(uid)) }
 func (r *told) changed(uid types.UID)    { r.calls = append(r.calls, "changed "+string(uid)) }
 func (*told) Resync([]*corev1.Pod)       {}
-func (*told) Finished(types.UID) bool    { return false }
 func (r *told) watch() clientcache.ResourceEventHandler {
 	return &podWatch{manager: r, references: r, changed: r.changed}
 }

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -36,7 +37,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	if req.none && !req.Follow {
 		return
 	}
-	lines, err := s.cfg.Containers.Logs(ctx, vars["namespace"], vars["pod"], vars["container"], req.LogOptions)
+	lines, err := s.cfg.Containers.Logs(ctx, containerOf(vars), req.LogOptions)
 	if err != nil {
 		status, message := s.explainLogs(vars, req.Previous, err)
 		http.Error(w, message, status)
@@ -53,6 +54,10 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	if err := copyLines(w, lines); err != nil && ctx.Err() == nil {
 		logging.From(ctx).DebugContext(ctx, "log not sent whole", "pod", vars["namespace"]+"/"+vars["pod"], "err", err)
 	}
+}
+
+func containerOf(vars map[string]string) operations.Container {
+	return operations.Container{Namespace: vars["namespace"], Name: vars["pod"], Container: vars["container"]}
 }
 
 // copyLines sends each piece as it comes, and the head of the answer at once.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -37,10 +38,10 @@ const (
 
 // Containers is the part of operations that serves streams. Errors are those of portlayer.
 type Containers interface {
-	Logs(ctx context.Context, namespace, name, container string, opts portlayer.LogOptions) (io.ReadCloser, error)
-	Exec(ctx context.Context, namespace, name, container string, exec wire.Exec, s portlayer.Streams) (wire.Exit, error)
-	Attach(ctx context.Context, namespace, name, container string, attach wire.Attach, s portlayer.Streams) (wire.Exit, error)
-	PortForward(ctx context.Context, namespace, name string, port uint16, stream io.ReadWriteCloser) error
+	Logs(ctx context.Context, c operations.Container, opts portlayer.LogOptions) (io.ReadCloser, error)
+	Exec(ctx context.Context, c operations.Container, exec wire.Exec, s portlayer.Streams) (wire.Exit, error)
+	Attach(ctx context.Context, c operations.Container, attach wire.Attach, s portlayer.Streams) (wire.Exit, error)
+	DialPort(ctx context.Context, namespace, name string, port uint16) (io.ReadWriteCloser, error)
 }
 
 // Config is what a Server needs.

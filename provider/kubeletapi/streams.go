@@ -10,22 +10,28 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gorilla/mux"
 	"github.com/virtual-kubelet/virtual-kubelet/node/api"
 	utilexec "k8s.io/utils/exec"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// maxRunBytes bounds what /run answers with.
-const maxRunBytes = 1 << 20
+const (
+	// maxRunBytes bounds what /run answers with.
+	maxRunBytes = 1 << 20
+	// forwardLinger is how long a forwarded connection may go on answering a client that sends nothing more.
+	forwardLinger = time.Minute
+)
 
 func (s *Server) exec(ctx context.Context, namespace, pod, container string, cmd []string, io api.AttachIO) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	exit, err := s.cfg.Containers.Exec(ctx, namespace, pod, container,
+	exit, err := s.cfg.Containers.Exec(ctx, operations.Container{Namespace: namespace, Name: pod, Container: container},
 		wire.Exec{Args: cmd, TTY: io.TTY(), Stdin: io.Stdin() != nil}, streamsOf(ctx, io))
 	return exitError(exit, err)
 }
@@ -33,7 +39,7 @@ func (s *Server) exec(ctx context.Context, namespace, pod, container string, cmd
 func (s *Server) attach(ctx context.Context, namespace, pod, container string, io api.AttachIO) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	exit, err := s.cfg.Containers.Attach(ctx, namespace, pod, container,
+	exit, err := s.cfg.Containers.Attach(ctx, operations.Container{Namespace: namespace, Name: pod, Container: container},
 		wire.Attach{Stdin: io.Stdin() != nil}, streamsOf(ctx, io))
 	return exitError(exit, err)
 }
@@ -42,7 +48,37 @@ func (s *Server) portForward(ctx context.Context, namespace, pod string, port in
 	if port < 1 || port > math.MaxUint16 {
 		return fmt.Errorf("port %d is not between 1 and %d", port, math.MaxUint16)
 	}
-	return s.cfg.Containers.PortForward(ctx, namespace, pod, uint16(port), stream)
+	conn, err := s.cfg.Containers.DialPort(ctx, namespace, pod, uint16(port))
+	if err != nil {
+		return err
+	}
+	return join(stream, conn)
+}
+
+// join copies both ways until the pod has closed its side. When the client has closed its own, or is gone, which look
+// alike, the pod gets forwardLinger to answer.
+func join(client, pod io.ReadWriteCloser) error {
+	var sending sync.WaitGroup
+	answered := make(chan struct{})
+	sending.Go(func() { // ends when the pod has answered, or forwardLinger after the client has ended
+		_, err := io.Copy(pod, client)
+		if half, ok := pod.(interface{ CloseWrite() error }); ok && err == nil && half.CloseWrite() == nil {
+			select {
+			case <-answered:
+			case <-time.After(forwardLinger):
+			}
+		}
+		_ = pod.Close() // the other direction ends by it, and tells what is wrong
+	})
+	_, err := io.Copy(client, pod)
+	close(answered)
+	_ = client.Close() // nothing more is sent, and what was sent is told by err
+	_ = pod.Close()    // as above
+	sending.Wait()
+	if err != nil {
+		return fmt.Errorf("forward: %w", err)
+	}
+	return nil
 }
 
 // run answers with all that a command writes, as the kubelet's /run does.
@@ -54,8 +90,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	output := &boundedBuffer{}
-	exit, err := s.cfg.Containers.Exec(r.Context(), vars["namespace"], vars["pod"], vars["container"],
-		wire.Exec{Args: cmd}, portlayer.Streams{Stdout: output, Stderr: output})
+	exit, err := s.cfg.Containers.Exec(r.Context(), containerOf(vars), wire.Exec{Args: cmd}, portlayer.Streams{Stdout: output, Stderr: output})
 	if err := exitError(exit, err); err != nil {
 		status := http.StatusInternalServerError
 		if errors.Is(err, portlayer.ErrNotFound) {
