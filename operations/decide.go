@@ -17,6 +17,7 @@ import (
 const (
 	stepCreate     = "create"
 	stepPowerOn    = "powerOn"
+	stepGreet      = "greet"
 	stepConfigure  = "configure"
 	stepContainers = "containers"
 	stepFiles      = "files"
@@ -117,20 +118,17 @@ func (w *worker) build(ctx context.Context, v *view) (step, time.Duration) {
 // buildGuest goes on with a VM that runs.
 func (w *worker) buildGuest(ctx context.Context, v *view) (step, time.Duration) {
 	g := v.guest()
-	if g == nil {
-		if v.vm.Guest != nil {
-			return nothing, lookAgain // the host's link comes back by itself
-		}
-		return w.powerOn(v, nil), lookAgain
+	if g == nil && !w.unconfigured(v) {
+		return w.greet(v), lookAgain
 	}
-	switch g.Phase {
-	case wire.PhaseWaiting:
+	if g == nil || g.Phase == wire.PhaseWaiting {
 		w.wantImages(ctx, v)
-		seeds := w.seedsOf(v, nil)
+		seeds := w.seedsOf(v, w.former(v))
 		return step{name: stepConfigure, build: true, timeout: configureTimeout, run: func(ctx context.Context) outcome {
 			return outcome{err: w.starter.Configure(ctx, v.pod, *v.vm, seeds)}
 		}}, lookAgain
-	case wire.PhaseConfigured:
+	}
+	if g.Phase == wire.PhaseConfigured {
 		w.wantImages(ctx, v)
 		return w.containers(v, g)
 	}
@@ -141,13 +139,30 @@ func (w *worker) buildGuest(ctx context.Context, v *view) (step, time.Duration) 
 	return w.stop(v, req), lookAgain
 }
 
+// greet waits for the guest of a VM that runs already, such as one that this program finds at its start.
+func (w *worker) greet(v *view) step {
+	return step{name: stepGreet, build: true, quiet: true, timeout: bootTimeout, run: w.start(v, nil)}
+}
+
 func (w *worker) powerOn(v *view, images []persona.Image) step {
-	if !v.running() {
-		w.seedsOf(v, w.former(v)) // before the new boot's snapshot hides the old one
+	return step{name: stepPowerOn, build: true, timeout: bootTimeout, run: w.start(v, images)}
+}
+
+// start powers on, waits for the guest, and notes which boot it was that greeted.
+func (w *worker) start(v *view, images []persona.Image) func(context.Context) outcome {
+	return func(ctx context.Context) outcome {
+		if err := w.starter.PowerOn(ctx, *v.vm, images); err != nil {
+			return w.admitted(v, err)
+		}
+		vm, err := w.observer.Get(ctx, string(w.uid))
+		return outcome{err: err, then: func() { w.vms.greeted = vm.StartedAt }}
 	}
-	return step{name: stepPowerOn, build: true, timeout: bootTimeout, run: func(ctx context.Context) outcome {
-		return w.admitted(v, w.starter.PowerOn(ctx, *v.vm, images))
-	}}
+}
+
+// unconfigured tells that the guest of this boot has greeted and has no plan. The host keeps the last snapshot of the boot
+// before until then, so that it is not lost.
+func (w *worker) unconfigured(v *view) bool {
+	return v.running() && !v.vm.Current && !w.vms.greeted.IsZero() && w.vms.greeted.Equal(v.vm.StartedAt)
 }
 
 // containers keeps the volumes current and runs the containers that the guest does not have and whose images are here.
@@ -185,6 +200,7 @@ func (w *worker) containers(v *view, g *wire.Snapshot) (step, time.Duration) {
 
 // stop asks the stopper for what is next. A request that differs from the one before begins with what that has achieved.
 func (w *worker) stop(v *view, req StopRequest) step {
+	req.Idle = w.unconfigured(v)
 	if w.boot.stopping == nil {
 		w.boot.stopping = &Stopping{}
 	}

@@ -25,6 +25,8 @@ type StopRequest struct {
 	Reason string
 	// LogsWithin bounds the wait for the end of the logs; 0 waits as long as it takes.
 	LogsWithin time.Duration
+	// Idle tells that no container runs in the VM, whatever its last snapshot says.
+	Idle bool
 }
 
 // Stopping is how far the stop of one VM is. The zero value is one that was not begun. A lost one only means that the
@@ -49,7 +51,7 @@ func (s *PodStopper) Stop(ctx context.Context, vm portlayer.PodVM, req StopReque
 	}
 	now := time.Now()
 	switch {
-	case idle(vm):
+	case req.Idle, idle(vm):
 		return 0, s.powerOff(ctx, vm)
 	case vm.Current && vm.Guest.Phase == wire.PhaseDone:
 		return s.afterLogs(ctx, vm, req, p)

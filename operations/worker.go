@@ -91,6 +91,7 @@ type bootMemory struct {
 // vmMemory is what a worker remembers of its VM over boots.
 type vmMemory struct {
 	lastGuest *wire.Snapshot
+	greeted   time.Time   // when the VM was started whose guest has greeted
 	endedBoot string      // the boot whose unexpected end was told
 	seeds     []wire.Seed // what the next boot begins with; nil: not made yet
 	restarts  *backoff    // of the whole VM; nil: it did not end lately
