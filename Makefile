@@ -6,6 +6,7 @@ SHELL := /bin/bash
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 # A vendor directory is used when it is there and current; a stale one is refused by go with the file that differs.
 export GOFLAGS += -buildvcs=false
+include controlplane/Makefile.inc
 GO      ?= go
 LDFLAGS := -s -w -X github.com/virtual-kubelet/vic/internal/version.Version=$(VERSION)
 
@@ -49,7 +50,9 @@ bin/hello-image:
 bin/hello.tar: bin/hello bin/hello-image
 	bin/hello-image --server bin/hello --busybox "$$(command -v busybox)" -o $@
 
-include controlplane/Makefile.inc
+bin/vic-controlplane:
+	@[ -e $@ ] || echo "Compiling Kubernetes (API server, scheduler, controller-manager, etcd, kubectl): minutes the first time, seconds later."
+	cd controlplane && $(GO) build -ldflags '$(CONTROLPLANE_LDFLAGS)' -o ../$@ ./cmd/vic-controlplane
 
 bin/kubectl: bin/vic-controlplane
 	ln -sf vic-controlplane $@
@@ -70,7 +73,8 @@ test-unit: setup ## Unit tests with the race detector
 
 .PHONY: test-controlplane
 test-controlplane: build ## The control plane's own tests
-	cd controlplane && $(GO) test ./...
+	cd controlplane && $(GO) test -race -shuffle=on $(CONTROLPLANE_UNIT_PACKAGES)
+	cd controlplane && VIC_CONTROLPLANE_BINARY=$(CURDIR)/bin/vic-controlplane $(GO) test -count=1 $(CONTROLPLANE_E2E_PACKAGES)
 
 .PHONY: test-qemu
 test-qemu: build ## Contract suites and the guest on real QEMU

@@ -71,7 +71,7 @@ func (w *FrameWriter) Frame(t FrameType, payload []byte) error {
 		n := min(len(payload), MaxFrameBytes)
 		b := make([]byte, 0, frameHeaderBytes+n)
 		b = append(b, byte(t))
-		b = binary.BigEndian.AppendUint32(b, uint32(n)) //nolint:gosec // at most MaxFrameBytes
+		b = binary.BigEndian.AppendUint32(b, uint32(n))
 		b = append(b, payload[:n]...)
 		if _, err := w.w.Write(b); err != nil {
 			return fmt.Errorf("write frame: %w", err)

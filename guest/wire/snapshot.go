@@ -71,7 +71,7 @@ type ContainerStatus struct {
 	RestartCount int32 `json:"restartCount"`
 	// Final tells that the container will not be started again in this boot.
 	Final bool `json:"final,omitempty"`
-	// Backoff is the delay of the latest restart; NextStart is when the next one is due.
+	// Backoff is the delay that the next restart waits (Seed.Backoff of another boot); NextStart is when it is due.
 	Backoff   time.Duration `json:"backoff,omitempty"`
 	NextStart time.Time     `json:"nextStart,omitzero"`
 	// LogBytes is the length of the current attempt's log so far.

@@ -55,6 +55,7 @@ func Open(ctx context.Context, cfg Config) (*Hypervisor, error) {
 	return h, nil
 }
 
+// newHypervisor knows no VM yet.
 func newHypervisor(cfg Config) *Hypervisor {
 	return &Hypervisor{
 		config: cfg, layout: layout(cfg.Dir), accel: cfg.Accel,

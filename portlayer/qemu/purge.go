@@ -9,19 +9,19 @@ import (
 	"path/filepath"
 )
 
-// Purge ends every VM of the VCH in dir and removes what belongs to it. It needs neither QEMU's program nor a guest
-// image. A VCH that another process has open is refused with portlayer.ErrBusy; one that is not there is no error.
+// Purge ends every VM of the VCH in dir and deletes the directory; one that is not there is no error. It needs neither
+// QEMU nor a guest image. A VM that another process holds makes it ErrBusy, and then the directory stays.
 func Purge(ctx context.Context, dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return fmt.Errorf("purge VCH: %w", err)
 	}
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	h := newHypervisor(Config{Dir: dir})
 	defer h.Close()
 	uids, err := h.layout.uids()
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
 	if err != nil {
 		return fmt.Errorf("purge VCH %s: %w", dir, err)
 	}
@@ -29,6 +29,9 @@ func Purge(ctx context.Context, dir string) error {
 		err = errors.Join(err, h.Destroy(ctx, uid))
 	}
 	if err != nil {
+		return fmt.Errorf("purge VCH %s: %w", dir, err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("purge VCH %s: %w", dir, err)
 	}
 	return nil

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/virtual-kubelet/vic/persona"
+)
+
+func newImageCommand() *cobra.Command {
+	return newGroup("image", "Manage the images of a state directory",
+		newImageImportCommand(), newImagePullCommand(), newImageListCommand(), newImageRemoveCommand(), newImagePruneCommand())
+}
+
+// imageFlags are those of every image command.
+type imageFlags struct {
+	dir      string
+	registry registryFlags
+}
+
+// openStore opens the image store of the state directory, and makes both where they are missing: images can be imported
+// before the first `vic up`.
+func (f *imageFlags) openStore() (*persona.Store, error) {
+	config, err := f.registry.config()
+	if err != nil {
+		return nil, err
+	}
+	state, err := makeState(f.dir)
+	if err != nil {
+		return nil, err
+	}
+	config.Dir = state.Images()
+	return persona.Open(config)
+}
+
+func newImageImportCommand() *cobra.Command {
+	var flags imageFlags
+	cmd := &cobra.Command{
+		Use:   "import FILE-or-OCI-LAYOUT [NAME]",
+		Short: "Import an image from an archive of docker save or an OCI layout",
+		Args:  cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name := ""
+			if len(args) == 2 {
+				name = args[1]
+			}
+			store, err := flags.openStore()
+			if err != nil {
+				return err
+			}
+			img, err := store.Import(cmd.Context(), args[0], name)
+			if err != nil {
+				return imageMisuse(err)
+			}
+			return printImage(cmd.OutOrStdout(), "imported", img)
+		},
+	}
+	addDirFlag(cmd, &flags.dir)
+	return cmd
+}
+
+func newImagePullCommand() *cobra.Command {
+	var flags imageFlags
+	cmd := &cobra.Command{
+		Use:   "pull NAME",
+		Short: "Pull an image from a registry",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := flags.openStore()
+			if err != nil {
+				return err
+			}
+			img, err := store.Pull(cmd.Context(), args[0], persona.PullOptions{})
+			if err != nil {
+				return imageMisuse(err)
+			}
+			return printImage(cmd.OutOrStdout(), "pulled", img)
+		},
+	}
+	addDirFlag(cmd, &flags.dir)
+	flags.registry.add(cmd)
+	return cmd
+}
+
+func newImageListCommand() *cobra.Command {
+	var flags imageFlags
+	var output string
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List images",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := openExisting(flags.dir); err != nil {
+				return err
+			}
+			store, err := flags.openStore()
+			if err != nil {
+				return err
+			}
+			images, err := store.List()
+			if err != nil {
+				return err
+			}
+			return printImages(cmd.OutOrStdout(), output, images)
+		},
+	}
+	addDirFlag(cmd, &flags.dir)
+	addOutputFlag(cmd, &output)
+	return cmd
+}
+
+func newImageRemoveCommand() *cobra.Command {
+	var flags imageFlags
+	cmd := &cobra.Command{
+		Use:   "rm NAME-or-ID...",
+		Short: "Remove names, and images that have none left",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := flags.openStore()
+			if err != nil {
+				return err
+			}
+			var failed error
+			for _, ref := range args {
+				failed = errors.Join(failed, imageMisuse(store.Remove(cmd.Context(), ref)))
+			}
+			return failed
+		},
+	}
+	addDirFlag(cmd, &flags.dir)
+	return cmd
+}
+
+func newImagePruneCommand() *cobra.Command {
+	var flags imageFlags
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove images that have no name any more",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := flags.openStore()
+			if err != nil {
+				return err
+			}
+			pruned, err := store.Prune(cmd.Context())
+			for _, img := range pruned {
+				if err := printImage(cmd.OutOrStdout(), "removed", img); err != nil {
+					return err
+				}
+			}
+			return err
+		},
+	}
+	addDirFlag(cmd, &flags.dir)
+	return cmd
+}
+
+// imageMisuse makes a bad name the user's mistake.
+func imageMisuse(err error) error {
+	if errors.Is(err, persona.ErrInvalidName) {
+		return misused("%w", err)
+	}
+	return err
+}
+
+func printImage(w io.Writer, done string, img persona.Image) error {
+	_, err := fmt.Fprintf(w, "%s %s (%s, %d MiB)\n", done, imageName(img), img.ID, (img.DiskBytes+1<<20-1)>>20)
+	return err
+}
+
+func printImages(w io.Writer, output string, images []persona.Image) error {
+	if output == outputJSON {
+		if images == nil {
+			images = []persona.Image{}
+		}
+		return printJSON(w, images)
+	}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tIMAGE ID\tDISK\tCREATED")
+	for _, img := range images {
+		fmt.Fprintf(t, "%s\t%s\t%dMi\t%s\n", imageName(img), shortID(img.ID), (img.DiskBytes+1<<20-1)>>20, img.Created.Format("2006-01-02"))
+	}
+	return t.Flush()
+}
+
+func imageName(img persona.Image) string {
+	switch {
+	case len(img.Names) > 0:
+		return strings.Join(img.Names, ", ")
+	case len(img.RepoDigests) > 0:
+		return img.RepoDigests[0]
+	default:
+		return "<none>"
+	}
+}
+
+// shortID is the twelve digits that Docker shows.
+func shortID(id string) string {
+	hex := strings.TrimPrefix(id, "sha256:")
+	return hex[:min(12, len(hex))]
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validate/content"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
+
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/provider"
+	"github.com/virtual-kubelet/vic/standalone"
+)
+
+// kubeletPort is where a kubelet's API is expected.
+const kubeletPort = 10250
+
+// nodeFile is the configuration of `vic node`; docs/node.md shows every key.
+type nodeFile struct {
+	NodeName           string            `json:"nodeName"`
+	Dir                string            `json:"dir"`
+	Address            string            `json:"address"`
+	Port               int               `json:"port"`
+	GuestImage         string            `json:"guestImage"`
+	CPU                int64             `json:"cpu"`
+	Memory             string            `json:"memory"`
+	Accel              string            `json:"accel"`
+	Subnet             string            `json:"subnet"`
+	Taint              *bool             `json:"taint"`
+	Labels             map[string]string `json:"labels"`
+	ClusterDNS         []string          `json:"clusterDNS"`
+	ClusterDomain      string            `json:"clusterDomain"`
+	InsecureRegistries []string          `json:"insecureRegistries"`
+	RegistryMirrors    map[string]string `json:"registryMirrors"`
+}
+
+func newNodeCommand() *cobra.Command {
+	var kubeconfig, config string
+	cmd := &cobra.Command{
+		Use:   "node",
+		Short: "Join a cluster with this machine's QEMU as a node",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if kubeconfig == "" || config == "" {
+				return misused("--kubeconfig and --config are needed (see docs/node.md)")
+			}
+			cfg, err := readNodeFile(config)
+			if err != nil {
+				return err
+			}
+			api, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+			if err != nil {
+				return fmt.Errorf("--kubeconfig %s: %w", kubeconfig, err)
+			}
+			return cfg.run(cmd.Context(), api)
+		},
+	}
+	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "`FILE` with the node's credential")
+	cmd.Flags().StringVar(&config, "config", "", "`FILE` with the node's configuration (docs/node.md)")
+	return cmd
+}
+
+// readNodeFile reads, completes and checks a configuration; a key that it does not know is refused.
+func readNodeFile(path string) (*nodeFile, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	f := &nodeFile{Dir: "/var/lib/vic", Port: kubeletPort, Accel: "auto", ClusterDomain: clusterDomain}
+	if err := yaml.UnmarshalStrict(text, f); err != nil {
+		return nil, misused("--config %s: %w", path, err)
+	}
+	if err := f.check(); err != nil {
+		return nil, misused("--config %s: %w", path, err)
+	}
+	return f, nil
+}
+
+func (f *nodeFile) check() error {
+	if f.NodeName == "" {
+		return errors.New("nodeName is missing")
+	}
+	flags, err := f.flags()
+	if err != nil {
+		return err
+	}
+	if _, err := f.subnet(); err != nil {
+		return err
+	}
+	if f.Address != "" {
+		if _, err := netip.ParseAddr(f.Address); err != nil {
+			return fmt.Errorf("address: %w", err)
+		}
+	}
+	if f.Port < 1 || f.Port > 65535 {
+		return fmt.Errorf("port %d is no port (1 to 65535)", f.Port)
+	}
+	for _, server := range f.ClusterDNS {
+		if _, err := netip.ParseAddr(server); err != nil {
+			return fmt.Errorf("clusterDNS: %w", err)
+		}
+	}
+	for key, value := range f.Labels {
+		if errs := append(content.IsLabelKey(key), content.IsLabelValue(value)...); len(errs) > 0 {
+			return fmt.Errorf("labels: %s=%s: %s", key, value, errs[0])
+		}
+	}
+	registries := f.registries()
+	_, err = registries.config()
+	return errors.Join(flags.validate(), err)
+}
+
+func (f *nodeFile) flags() (nodeFlags, error) {
+	flags := nodeFlags{name: f.NodeName, cpu: f.CPU, accel: f.Accel, guestImage: f.GuestImage}
+	if f.Memory != "" {
+		if err := flags.memory.Set(f.Memory); err != nil {
+			return nodeFlags{}, fmt.Errorf("memory: %w", err)
+		}
+	}
+	return flags, nil
+}
+
+// subnet is the zero prefix where none is configured.
+func (f *nodeFile) subnet() (netip.Prefix, error) {
+	if f.Subnet == "" {
+		return netip.Prefix{}, nil
+	}
+	p, err := netip.ParsePrefix(f.Subnet)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("subnet: %w", err)
+	}
+	return p, nil
+}
+
+func (f *nodeFile) registries() registryFlags {
+	r := registryFlags{insecure: f.InsecureRegistries}
+	for host, mirror := range f.RegistryMirrors {
+		r.mirrors = append(r.mirrors, host+"="+mirror)
+	}
+	return r
+}
+
+// run is the node until ctx ends; pod VMs outlive it.
+func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
+	flags, err := f.flags()
+	if err != nil {
+		return err
+	}
+	image, err := flags.files()
+	if err != nil {
+		return err
+	}
+	registries := f.registries()
+	images, err := registries.config()
+	if err != nil {
+		return err
+	}
+	subnet, err := f.subnet()
+	if err != nil {
+		return err
+	}
+	address, err := f.address(api)
+	if err != nil {
+		return err
+	}
+	state, err := standalone.Open(f.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, state.Close()) }()
+	network, err := openNetwork(ctx, state, subnet)
+	if err != nil {
+		return err
+	}
+	n, err := openQEMUNode(ctx, qemuNodeConfig{
+		Flags: flags, GuestImage: image, State: state, Rest: api, Network: network, Images: images,
+		Address: address, Listen: netip.AddrPortFrom(address, uint16(f.Port)).String(), //nolint:gosec // checked to be a port
+		Taints: f.taints(), Labels: f.Labels, DNS: plan.ClusterDNS{Servers: f.ClusterDNS, Domain: f.ClusterDomain},
+	})
+	if err != nil {
+		return err
+	}
+	defer n.close()
+	go func() {
+		select {
+		case <-n.ready():
+			logging.From(ctx).InfoContext(ctx, "node became Ready", "node", f.NodeName, "address", address.String(), "port", strconv.Itoa(f.Port))
+		case <-ctx.Done():
+		}
+	}()
+	return n.run(ctx)
+}
+
+func (f *nodeFile) taints() []corev1.Taint {
+	if f.Taint != nil && !*f.Taint {
+		return nil
+	}
+	return []corev1.Taint{provider.DefaultTaint()}
+}
+
+// address is the configured one, else the one that this machine reaches the API server from.
+func (f *nodeFile) address(api *rest.Config) (netip.Addr, error) {
+	if f.Address != "" {
+		return netip.ParseAddr(f.Address)
+	}
+	u, err := url.Parse(api.Host)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("address of the API server: %w", err)
+	}
+	from, err := sourceAddress(u)
+	if err != nil || from.IsLoopback() {
+		return nodeAddress(nil)
+	}
+	return from, nil
+}

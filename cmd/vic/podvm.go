@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu"
+	"github.com/virtual-kubelet/vic/standalone"
+)
+
+func newPodVMCommand() *cobra.Command {
+	return newGroup("podvm", "Show what the hypervisor really holds", newPodVMListCommand())
+}
+
+// podVMView is a pod VM as users and scripts see it.
+type podVMView struct {
+	Name        string    `json:"name"`
+	Namespace   string    `json:"namespace"`
+	UID         string    `json:"uid"`
+	State       string    `json:"state"`
+	IP          string    `json:"ip"`
+	PID         int       `json:"pid"`
+	MemoryBytes int64     `json:"memoryBytes"`
+	Created     time.Time `json:"created"`
+}
+
+func newPodVMListCommand() *cobra.Command {
+	var dir, output string
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List pod VMs; needs no API server",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			state, err := openExisting(dir)
+			if err != nil {
+				return err
+			}
+			vms, err := qemu.List(state.VCH())
+			if err != nil {
+				return err
+			}
+			return printPodVMs(cmd.OutOrStdout(), output, vms)
+		},
+	}
+	addDirFlag(cmd, &dir)
+	addOutputFlag(cmd, &output)
+	return cmd
+}
+
+func printPodVMs(w io.Writer, output string, vms []portlayer.VM) error {
+	views := make([]podVMView, 0, len(vms))
+	for _, vm := range vms {
+		views = append(views, viewOf(vm))
+	}
+	slices.SortFunc(views, func(a, b podVMView) int {
+		return strings.Compare(a.Namespace+"/"+a.Name+"/"+a.UID, b.Namespace+"/"+b.Name+"/"+b.UID)
+	})
+	if output == outputJSON {
+		return printJSON(w, views)
+	}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "NAMESPACE\tNAME\tSTATE\tIP\tPID\tMEMORY\tAGE\tUID")
+	for _, v := range views {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%dMi\t%s\t%s\n", v.Namespace, v.Name, v.State, v.IP, v.PID, v.MemoryBytes>>20,
+			time.Since(v.Created).Round(time.Second), v.UID)
+	}
+	return t.Flush()
+}
+
+func viewOf(vm portlayer.VM) podVMView {
+	id := vm.Spec.Identity
+	v := podVMView{
+		Name: id.Name, Namespace: id.Namespace, UID: id.UID, State: string(vm.State), PID: vm.PID,
+		MemoryBytes: vm.Spec.Size.MemoryBytes, Created: vm.CreatedAt,
+	}
+	if len(vm.Spec.NICs) > 0 {
+		v.IP = vm.Spec.NICs[0].Address.Addr().String()
+	}
+	return v
+}
+
+const (
+	outputTable = "table"
+	outputJSON  = "json"
+)
+
+func addDirFlag(cmd *cobra.Command, dir *string) {
+	def, err := standalone.DefaultPath()
+	if err != nil {
+		def = ""
+	}
+	cmd.Flags().StringVar(dir, "dir", def, "state directory")
+}
+
+func addOutputFlag(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVarP(output, "output", "o", outputTable, "form of the result: table or json")
+	pre := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		if *output != outputTable && *output != outputJSON {
+			return misused("--output %q is none of table, json", *output)
+		}
+		if pre != nil {
+			return pre(cmd, args)
+		}
+		return nil
+	}
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/virtual-kubelet/vic/cache"
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/version"
+	"github.com/virtual-kubelet/vic/operations"
+	"github.com/virtual-kubelet/vic/operations/environment"
+	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/operations/volumes"
+	"github.com/virtual-kubelet/vic/persona"
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
+	"github.com/virtual-kubelet/vic/provider"
+	"github.com/virtual-kubelet/vic/provider/objects"
+	"github.com/virtual-kubelet/vic/standalone"
+)
+
+// kubernetesVersion is the one that is implemented; the node's version begins with it.
+const kubernetesVersion = "v1.36.3"
+
+// qemuNodeConfig is what a node on this machine's QEMU is made of.
+type qemuNodeConfig struct {
+	Flags      nodeFlags
+	GuestImage qemu.GuestImage
+	State      *standalone.Dir
+	Rest       *rest.Config
+	// Network is nil for user-mode networking.
+	Network *network.Network
+	Images  persona.Config
+	// Address is the node's; Listen is where the kubelet API is served.
+	Address netip.Addr
+	Listen  string
+	Taints  []corev1.Taint
+	Labels  map[string]string
+	// DNS is the cluster's name service.
+	DNS plan.ClusterDNS
+}
+
+// qemuNode is the whole of a node: hypervisor, engine, images, operations, provider.
+type qemuNode struct {
+	config     qemuNodeConfig
+	hypervisor *qemu.Hypervisor
+	engine     *portlayer.Engine
+	images     *persona.Store
+	objects    *objects.Objects
+	events     *provider.Events
+	manager    *operations.Manager
+	provider   *provider.Node
+}
+
+// openQEMUNode builds the node from the bottom up. Close undoes it; VMs that run are adopted and stay.
+func openQEMUNode(ctx context.Context, cfg qemuNodeConfig) (*qemuNode, error) {
+	n := &qemuNode{config: cfg}
+	for _, step := range []func(context.Context) error{n.openHost, n.openImages, n.openOperations} {
+		if err := step(ctx); err != nil {
+			n.close()
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+func (n *qemuNode) openHost(ctx context.Context) (err error) {
+	accel, err := qemu.ParseAccel(n.config.Flags.accel)
+	if err != nil {
+		return misused("--accel: %w", err)
+	}
+	n.hypervisor, err = qemu.Open(ctx, qemu.Config{
+		Dir: n.config.State.VCH(), GuestImage: n.config.GuestImage, Accel: accel, Network: n.config.Network,
+		CPUMilli: n.config.Flags.cpu * 1000, MemoryBytes: n.config.Flags.memory.bytes,
+	})
+	if err != nil {
+		return err
+	}
+	scope := qemu.UserScope()
+	if n.config.Network != nil {
+		scope = n.config.Network.Scope()
+	}
+	n.engine, err = portlayer.NewEngine(ctx, portlayer.EngineConfig{
+		Hypervisor: n.hypervisor, Scopes: []portlayer.ScopeConfig{scope}, RunDir: n.config.State.Runs(), NodeName: n.config.Flags.name,
+		Capabilities: portlayer.Capabilities{Hypervisor: "qemu", PodNetwork: n.config.Network != nil, HotAddDisk: true},
+	})
+	return err
+}
+
+func (n *qemuNode) openImages(context.Context) (err error) {
+	images := n.config.Images
+	images.Dir = n.config.State.Images()
+	n.images, err = persona.Open(images)
+	return err
+}
+
+func (n *qemuNode) openOperations(ctx context.Context) error {
+	clients, err := provider.NewClients(n.config.Rest, "vic/"+version.Version)
+	if err != nil {
+		return err
+	}
+	pods := cache.New()
+	n.objects = objects.New(clients.Main)
+	n.events = provider.NewEvents(clients.Events, n.config.Flags.name)
+	allocatable, err := n.allocatable(ctx)
+	if err != nil {
+		return err
+	}
+	facts := operations.NodeFacts{HostIP: n.config.Address.String(), Allocatable: allocatable}
+	n.manager = operations.New(operations.Config{
+		Host: n.engine, Images: n.images, Cache: pods, Events: n.events.Recorder(),
+		Env:      environment.New(environment.Config{Objects: n.objects, Services: n.objects, Events: n.events.Recorder()}),
+		Volumes:  volumes.New(volumes.Config{Objects: n.objects, Client: clients.Main}),
+		NodeName: n.config.Flags.name, Scope: n.scope(), ClusterDNS: n.config.DNS, HostDNS: hostDNS,
+		Node: func() operations.NodeFacts { return facts },
+	})
+	n.provider, err = provider.New(provider.Config{
+		Name: n.config.Flags.name, Clients: clients, Manager: n.manager, Containers: n.manager, Pods: pods, References: n.objects,
+		Host: n.engine, Recorder: n.events.Recorder(), ListenAddress: n.config.Listen, CertDir: n.config.State.Node(),
+		Metrics: newRegistry(), Description: n.description(),
+	})
+	return err
+}
+
+func (n *qemuNode) scope() string {
+	if n.config.Network != nil {
+		return n.config.Network.Scope().Name
+	}
+	return qemu.UserScope().Name
+}
+
+func (n *qemuNode) description() provider.Description {
+	return provider.Description{
+		InternalIP: n.config.Address.String(), InstanceType: "vic-qemu", Labels: n.config.Labels, Taints: n.config.Taints,
+		KubeletVersion: kubernetesVersion + "-vic-" + version.Version, OSImage: "vic pod VMs on QEMU",
+		RuntimeVersion: "vic://" + version.Version,
+	}
+}
+
+func (n *qemuNode) allocatable(ctx context.Context) (corev1.ResourceList, error) {
+	c, err := n.engine.Capacity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return provider.CapacityOf(c), nil
+}
+
+// run is the node until ctx ends. Pod VMs go on.
+func (n *qemuNode) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { n.objects.Run(ctx); return nil })
+	group.Go(func() error { return n.manager.Run(ctx) })
+	group.Go(func() error {
+		select {
+		case <-n.manager.Ready():
+			return n.provider.Run(ctx)
+		case <-ctx.Done():
+			return n.provider.Close()
+		}
+	})
+	return group.Wait()
+}
+
+// shutdown ends all pods, unless they are kept, and writes their last statuses.
+func (n *qemuNode) shutdown(ctx context.Context, keep bool) error {
+	n.provider.SetNotReady("NodeShutdown", "vic is stopping")
+	return errors.Join(n.manager.Shutdown(ctx, keep), n.provider.Flush(ctx))
+}
+
+// close lets go of everything that open opened; it is safe on a node that is half open.
+func (n *qemuNode) close() {
+	if n.events != nil {
+		n.events.Close()
+	}
+	if n.engine != nil {
+		n.engine.Close()
+	}
+	if n.hypervisor != nil {
+		n.hypervisor.Close()
+	}
+}
+
+func (n *qemuNode) ready() <-chan struct{}  { return n.provider.Ready() }
+func (n *qemuNode) signed() <-chan struct{} { return n.provider.Signed() }
+func (n *qemuNode) accel() qemu.Accel       { return n.hypervisor.Accel() }
+
+// certificateIPs are the addresses that the node's serving certificate is for.
+func (n *qemuNode) certificateIPs() []net.IP { return []net.IP{n.config.Address.AsSlice()} }
+
+// capacity says in a user's words what the node offers.
+func (n *qemuNode) capacity(ctx context.Context) (string, error) {
+	c, err := n.engine.Capacity(ctx)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d CPUs, %.1f GiB", c.CPUMilli/1000, float64(c.MemoryBytes)/(1<<30)), nil
+}
+
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// openNetwork opens the pods' network. Without root there is none, and QEMU's user mode takes its place.
+func openNetwork(ctx context.Context, state *standalone.Dir, subnet netip.Prefix) (*network.Network, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	return network.Open(ctx, networkConfig(state, subnet))
+}
+
+func networkConfig(state *standalone.Dir, subnet netip.Prefix) network.Config {
+	return network.Config{Dir: state.VCH(), Subnet: subnet, UplinkNAT: true}
+}
+
+// openNetworkWithAPI opens the network as openNetwork does, with a way from the kubernetes Service's address to the API
+// server, which listens on the gateway's.
+func openNetworkWithAPI(ctx context.Context, state *standalone.Dir) (*network.Network, error) {
+	n, err := openNetwork(ctx, state, netip.Prefix{})
+	if n == nil || err != nil {
+		return nil, err
+	}
+	cfg := networkConfig(state, n.Subnet())
+	cfg.Translate = []network.Translation{{
+		From: netip.AddrPortFrom(netip.MustParseAddr(serviceAddress), 443),
+		To:   netip.AddrPortFrom(n.Gateway(), podAPIPort),
+	}}
+	return network.Open(ctx, cfg)
+}
+
+func purgeNetwork(ctx context.Context, state *standalone.Dir) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return network.Purge(ctx, state.VCH())
+}
+
+// nodeAddress is an address of this machine that others reach, since the API server refuses to talk to loopback ones.
+func nodeAddress(n *network.Network) (netip.Addr, error) {
+	if n != nil {
+		return n.Gateway(), nil
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("find this machine's address: %w", err)
+	}
+	for _, a := range addrs {
+		p, err := netip.ParsePrefix(a.String())
+		if err == nil && p.Addr().Is4() && p.Addr().IsGlobalUnicast() {
+			return p.Addr(), nil
+		}
+	}
+	return netip.Addr{}, errors.New("this machine has no IPv4 address but loopback, which the API server does not reach")
+}
+
+// hostDNS is this machine's resolv.conf. systemd-resolved listens on loopback, which pods don't reach; it keeps the real
+// servers in a file of its own.
+func hostDNS() wire.DNS {
+	for _, path := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		dns := plan.ParseResolvConf(string(text))
+		if len(dns.Nameservers) > 0 && !strings.HasPrefix(dns.Nameservers[0], "127.") {
+			return dns
+		}
+	}
+	return wire.DNS{}
+}
+
+// sourceAddress is the address that packets to u leave from; nothing is sent.
+func sourceAddress(u *url.URL) (netip.Addr, error) {
+	port := u.Port()
+	if port == "" {
+		port = "443"
+	}
+	conn, err := net.Dial("udp", net.JoinHostPort(u.Hostname(), port)) //nolint:noctx // UDP: it only asks the routing table
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer conn.Close()
+	from, err := netip.ParseAddrPort(conn.LocalAddr().String())
+	return from.Addr().Unmap(), err
+}

@@ -1,0 +1,124 @@
+package standalone
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrInUse says that another process holds the state directory.
+var ErrInUse = errors.New("state directory is in use")
+
+// Dir is a state directory. Everything in it belongs to the user who made it; nobody else can look inside.
+type Dir struct {
+	Path string
+	lock *os.File
+}
+
+// DefaultPath is the XDG state directory's vic: $XDG_STATE_HOME/vic, else ~/.local/state/vic.
+func DefaultPath() (string, error) {
+	if base := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "vic"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find the default state directory (set --dir): %w", err)
+	}
+	return filepath.Join(home, ".local", "state", "vic"), nil
+}
+
+// At names a state directory without touching it.
+func At(path string) (*Dir, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("state directory %q: %w", path, err)
+	}
+	return &Dir{Path: abs}, nil
+}
+
+// Open makes the state directory where there is none and locks it until Close. ErrInUse names the process that has it.
+func Open(path string) (*Dir, error) {
+	d, err := At(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(d.Path, 0o700); err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(d.Path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open state directory: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock state directory %s: %w", d.Path, err)
+		}
+		return nil, fmt.Errorf("%w: %s is held by process %s", ErrInUse, d.Path, holder(f))
+	}
+	if err := writePID(f); err != nil {
+		_ = f.Close() // the write's error is the one to report
+		return nil, fmt.Errorf("write lock of %s: %w", d.Path, err)
+	}
+	d.lock = f
+	return d, nil
+}
+
+// Close gives the lock back.
+func (d *Dir) Close() error {
+	if d.lock == nil {
+		return nil
+	}
+	return d.lock.Close()
+}
+
+// Purge deletes the directory with everything in it.
+func (d *Dir) Purge() error {
+	if err := os.RemoveAll(d.Path); err != nil {
+		return fmt.Errorf("remove state directory: %w", err)
+	}
+	return nil
+}
+
+// Kubeconfig is where `vic up` writes the administrator's kubeconfig.
+func (d *Dir) Kubeconfig() string { return filepath.Join(d.Path, "kubeconfig") }
+
+// ControlPlane holds etcd's data, certificates and logs.
+func (d *Dir) ControlPlane() string { return filepath.Join(d.Path, "controlplane") }
+
+// NodeKubeconfig is the node's own credential.
+func (d *Dir) NodeKubeconfig() string { return filepath.Join(d.ControlPlane(), "vic-node.kubeconfig") }
+
+// Images is the image store.
+func (d *Dir) Images() string { return filepath.Join(d.Path, "images") }
+
+// VCH holds VMs and their disks.
+func (d *Dir) VCH() string { return filepath.Join(d.Path, "vch") }
+
+// Runs holds a run directory for each pod.
+func (d *Dir) Runs() string { return filepath.Join(d.Path, "run") }
+
+// Node holds the node's serving certificate.
+func (d *Dir) Node() string { return filepath.Join(d.Path, "node") }
+
+func writePID(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+func holder(f *os.File) string {
+	b := make([]byte, 16)
+	n, _ := f.ReadAt(b, 0) // an unreadable pid is shown as unknown
+	if pid := strings.TrimSpace(string(b[:n])); pid != "" {
+		return pid
+	}
+	return "unknown"
+}

@@ -1,0 +1,201 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// countLines logs a number twenty times a second, so that a lost or repeated line shows.
+const countLines = `trap 'exit 0' TERM; i=0; while :; do echo $i; i=$((i+1)); usleep 50000; done`
+
+// requireCounts requires that a log of countLines has every number once.
+func requireCounts(t *testing.T, log string, atLeast int) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	require.GreaterOrEqual(t, len(lines), atLeast)
+	for i, line := range lines {
+		require.Equal(t, strconv.Itoa(i), line, "line %d of %d", i, len(lines))
+	}
+}
+
+func requireNoProcess(t *testing.T, pid int) {
+	t.Helper()
+	require.NotZero(t, pid)
+	_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func restarts(p *corev1.Pod) int32 {
+	if len(p.Status.ContainerStatuses) == 0 {
+		return -1
+	}
+	return p.Status.ContainerStatuses[0].RestartCount
+}
+
+func TestKillOfVICLosesNothing(t *testing.T) {
+	c := up(t)
+	c.importImage(t)
+	p := c.create(t, pod("default", "counter", countLines))
+	p = c.waitReady(t, p)
+	before, ok := c.vm(t, p)
+	require.True(t, ok)
+
+	for range 3 {
+		c.kill()
+		c.start(t)
+	}
+	p = c.waitReady(t, p)
+	after, ok := c.vm(t, p)
+	require.True(t, ok)
+	assert.Equal(t, before.PID, after.PID, "the VM is the same")
+	assert.Zero(t, restarts(p))
+	assert.Len(t, c.vms(t), 1)
+	requireCounts(t, c.kubectl(t, "logs", "counter"), 50)
+	assert.Equal(t, "alive\n", c.kubectl(t, "exec", "counter", "--", "echo", "alive"))
+}
+
+func TestKillOfVICWhileAPodStarts(t *testing.T) {
+	c := up(t)
+	c.importImage(t)
+	// Moments from before the commit to after the container runs, under emulation.
+	for i, delay := range []time.Duration{0, 200 * time.Millisecond, 600 * time.Millisecond, 1500 * time.Millisecond, 3 * time.Second, 5 * time.Second} {
+		p := c.create(t, pod("default", fmt.Sprintf("early-%d", i), countLines))
+		c.atLeast(t, delay)
+		c.kill()
+		c.start(t)
+		p = c.waitReady(t, p)
+		assert.Zero(t, restarts(p), "killed after %s", delay)
+		requireCounts(t, c.kubectl(t, "logs", p.Name), 1)
+		c.delete(t, p)
+		require.Empty(t, c.vms(t), "killed after %s", delay)
+	}
+}
+
+// atLeast lets time pass: the moment of a kill is what the test varies, no condition tells it.
+func (c *cluster) atLeast(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-time.After(d):
+	case err := <-c.ended:
+		require.NoError(t, err, c.out.String())
+		require.Fail(t, "vic up ended")
+	}
+}
+
+func TestPodDeletedWhileVICIsAway(t *testing.T) {
+	c := up(t)
+	c.importImage(t)
+	p := c.create(t, pod("default", "left", sleepForever))
+	p = c.waitReady(t, p)
+	vm, ok := c.vm(t, p)
+	require.True(t, ok)
+	// The control plane outlives a kill of vic.
+	c.kill()
+	c.kubectl(t, "delete", "pod", "left", "--force", "--grace-period=0")
+	c.start(t)
+	c.waitGone(t, p)
+	requireNoProcess(t, vm.PID)
+}
+
+func TestQEMUKilledByHand(t *testing.T) {
+	tests := map[string]struct {
+		whileAway bool
+		policy    corev1.RestartPolicy
+	}{
+		"restarts":              {false, corev1.RestartPolicyAlways},
+		"restarts-after-return": {true, corev1.RestartPolicyAlways},
+		"fails":                 {false, corev1.RestartPolicyNever},
+	}
+	c := up(t)
+	c.importImage(t)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := c.create(t, pod("default", name, "echo in boot; "+sleepForever, restart(tt.policy)))
+			p = c.waitReady(t, p)
+			vm, ok := c.vm(t, p)
+			require.True(t, ok)
+			if tt.whileAway {
+				c.kill()
+			}
+			require.NoError(t, syscall.Kill(vm.PID, syscall.SIGKILL))
+			if tt.whileAway {
+				c.start(t)
+			}
+			if tt.policy == corev1.RestartPolicyNever {
+				p = c.waitPhase(t, p, corev1.PodFailed)
+				end := p.Status.ContainerStatuses[0].State.Terminated
+				require.NotNil(t, end)
+				assert.NotEmpty(t, end.Reason)
+				assert.Zero(t, restarts(p))
+			} else {
+				p = c.waitPod(t, p, "runs again", func(p *corev1.Pod) bool { return restarts(p) == 1 && ready(p) })
+				last := p.Status.ContainerStatuses[0].LastTerminationState.Terminated
+				require.NotNil(t, last)
+				assert.NotEmpty(t, last.Reason)
+				assert.Equal(t, "in boot\n", c.kubectl(t, "logs", "-p", name))
+			}
+			assert.Contains(t, c.kubectl(t, "logs", name), "in boot")
+			c.delete(t, p)
+		})
+	}
+}
+
+func TestStopAndUpAgain(t *testing.T) {
+	c := up(t)
+	c.importImage(t)
+	always := c.waitReady(t, c.create(t, pod("default", "always", sleepForever)))
+	never := c.waitReady(t, c.create(t, pod("default", "never", sleepForever, restart(corev1.RestartPolicyNever))))
+	vm, ok := c.vm(t, always)
+	require.True(t, ok)
+
+	c.stop(t)
+	requireNoProcess(t, vm.PID)
+	for _, vm := range c.vms(t) {
+		assert.Zero(t, vm.PID, "nothing is left running")
+	}
+
+	c.start(t)
+	again := c.waitPod(t, always, "runs again", func(p *corev1.Pod) bool { return restarts(p) == 1 && ready(p) })
+	assert.Equal(t, always.UID, again.UID)
+	c.waitPhase(t, never, corev1.PodFailed)
+}
+
+func TestKeepPodsLeavesTheVMs(t *testing.T) {
+	c := up(t, "--keep-pods")
+	c.importImage(t)
+	p := c.waitReady(t, c.create(t, pod("default", "kept", countLines)))
+	before, ok := c.vm(t, p)
+	require.True(t, ok)
+	c.stop(t)
+	after, ok := c.vm(t, p)
+	require.True(t, ok)
+	assert.Equal(t, before.PID, after.PID)
+	assert.Equal(t, "running", after.State)
+	c.start(t)
+	p = c.waitReady(t, p)
+	assert.Zero(t, restarts(p))
+	requireCounts(t, c.kubectl(t, "logs", "kept"), 10)
+}
+
+func TestOrphansAreCollected(t *testing.T) {
+	c := up(t)
+	c.importImage(t)
+	p := c.waitReady(t, c.create(t, pod("default", "orphan", sleepForever)))
+	c.kubectl(t, "delete", "pod", "orphan", "--force", "--grace-period=0")
+	c.eventually(t, "the VM is collected", func(context.Context) (bool, string) {
+		vm, ok := c.vm(t, p)
+		return !ok, vm.State
+	})
+}

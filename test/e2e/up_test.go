@@ -1,0 +1,71 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestKubeconfigIsPrivate(t *testing.T) {
+	info, err := os.Stat(shared.kubeconfig())
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+}
+
+func TestTwoClustersRunSideBySide(t *testing.T) {
+	c := up(t)
+	c.importImage(t)
+	a := c.waitReady(t, c.create(t, pod("default", "a", "exec /testpod serve :8000")))
+	ns := shared.namespace(t)
+	b := shared.waitReady(t, shared.create(t, pod(ns, "b", "exec /testpod serve :8000")))
+	assert.NotEqual(t, a.Status.PodIP, b.Status.PodIP)
+	assert.Contains(t, get(t, "http://"+a.Status.PodIP+":8000/env"), "HOSTNAME=a")
+	assert.Contains(t, get(t, "http://"+b.Status.PodIP+":8000/env"), "HOSTNAME=b")
+}
+
+func TestBadInputIsRefusedWithAReason(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = busy.Close() })
+	port := strconv.Itoa(busy.Addr().(*net.TCPAddr).Port)
+	empty := t.TempDir()
+	bad := filepath.Join(empty, "node.yaml")
+	require.NoError(t, os.WriteFile(bad, []byte("nodeName: n\nshoeSize: 9\n"), 0o600))
+	notAnImage := filepath.Join(empty, "image.tar")
+	require.NoError(t, os.WriteFile(notAnImage, []byte("no tar"), 0o600))
+
+	tests := map[string]struct {
+		args []string
+		code int
+		says string
+	}{
+		"a second vic up on the directory": {[]string{"up", "--dir", shared.dir}, 1, "in use"},
+		"an unknown flag":                  {[]string{"up", "--shoe-size", "9"}, 2, "shoe-size"},
+		"a port in use":                    {[]string{"up", "--dir", filepath.Join(empty, "d"), "--api-port", port}, 1, port},
+		"a port that is none":              {[]string{"up", "--dir", filepath.Join(empty, "e"), "--api-port", "70000"}, 2, "--api-port"},
+		"a memory size that is none":       {[]string{"up", "--dir", filepath.Join(empty, "e"), "--memory", "much"}, 2, "--memory"},
+		"a guest image that is not there":  {[]string{"up", "--dir", filepath.Join(empty, "e"), "--guest-image", empty}, 1, "vmlinuz"},
+		"an unknown configuration key":     {[]string{"node", "--kubeconfig", shared.kubeconfig(), "--config", bad}, 2, "shoeSize"},
+		"a configuration that is missing":  {[]string{"node", "--kubeconfig", shared.kubeconfig(), "--config", bad + "x"}, 1, bad + "x"},
+		"a file that is no image":          {[]string{"image", "import", notAnImage, "--dir", shared.dir}, 1, notAnImage},
+		"an image name that is none":       {[]string{"image", "import", bin("hello.tar"), "UPPER CASE", "--dir", shared.dir}, 2, "UPPER CASE"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			out, err := exec.CommandContext(t.Context(), bin("vic"), tt.args...).CombinedOutput()
+			var exit *exec.ExitError
+			require.ErrorAs(t, err, &exit, string(out))
+			assert.Equal(t, tt.code, exit.ExitCode(), string(out))
+			assert.Contains(t, string(out), tt.says)
+		})
+	}
+	assert.NoDirExists(t, filepath.Join(empty, "e"), "nothing is left behind")
+}
