@@ -65,6 +65,7 @@ func (r *reader) data(ctx context.Context, ref reference) (map[string]string, er
 		if ref.optional {
 			return nil, nil
 		}
+		return nil, configError("%s %q not found", ref.kind.lower(), ref.name)
 	default:
 		r.warn("FailedToRead"+ref.importance()+string(ref.kind), "failed to read %s %q", ref.kind.lower(), ref.name)
 	}

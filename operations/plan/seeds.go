@@ -34,7 +34,6 @@ func Seeds(pod *corev1.Pod, former *wire.Snapshot, status corev1.PodStatus) []wi
 		s := seeder{pod: pod, shown: shown(status, pod.Spec.Containers[i].Name)}
 		seed := wire.Seed{Name: pod.Spec.Containers[i].Name}
 		if c, ok := formerContainer(former, seed.Name); ok {
-			s.cutShort = CutShort(pod.Spec.RestartPolicy, former, c)
 			s.fromSnapshot(&seed, c, former)
 		} else {
 			s.fromStatus(&seed)
@@ -65,8 +64,6 @@ type seeder struct {
 	pod *corev1.Pod
 	// shown is the container's last known status.
 	shown corev1.ContainerStatus
-	// cutShort is the answer of CutShort.
-	cutShort bool
 }
 
 func (s *seeder) fromSnapshot(seed *wire.Seed, c wire.ContainerStatus, former *wire.Snapshot) {
@@ -82,7 +79,7 @@ func (s *seeder) fromSnapshot(seed *wire.Seed, c wire.ContainerStatus, former *w
 		seed.RestartCount = max(c.RestartCount, s.shown.RestartCount)
 		return
 	}
-	s.after(seed, end)
+	s.after(seed, end, RunsAgain(s.pod.Spec.RestartPolicy, former, c, end))
 	if !seed.Final && former.StopReason != StopReasonNodeShutdown {
 		seed.Backoff, seed.NotBefore = c.Backoff, c.NextStart
 	}
@@ -90,24 +87,31 @@ func (s *seeder) fromSnapshot(seed *wire.Seed, c wire.ContainerStatus, former *w
 
 // fromStatus is for a pod whose snapshots are lost: what was reported of it is all that is known.
 func (s *seeder) fromStatus(seed *wire.Seed) {
-	state := s.shown.State
+	var end *wire.Terminated
+	again := false
+	state, last := s.shown.State, s.shown.LastTerminationState.Terminated
 	switch {
 	case state.Terminated != nil:
-		s.after(seed, terminated(state.Terminated, s.shown.RestartCount))
+		end = terminated(state.Terminated, s.shown.RestartCount)
 	case state.Running != nil:
-		id := strings.TrimPrefix(s.shown.ContainerID, ContainerIDPrefix)
-		began := wire.ContainerStatus{ID: id, StartedAt: state.Running.StartedAt.Time, RestartCount: s.shown.RestartCount}
-		s.after(seed, Vanished(began, time.Time{}, "the pod's VM and its records are gone"))
-	case s.shown.LastTerminationState.Terminated != nil:
-		s.after(seed, terminated(s.shown.LastTerminationState.Terminated, s.shown.RestartCount))
+		end = Vanished(wire.ContainerStatus{
+			ID:           strings.TrimPrefix(s.shown.ContainerID, ContainerIDPrefix),
+			StartedAt:    state.Running.StartedAt.Time,
+			RestartCount: s.shown.RestartCount,
+		}, time.Time{}, "the pod's VM and its records are gone")
+	case last != nil:
+		end, again = terminated(last, s.shown.RestartCount), true
+	default:
+		return
 	}
+	s.after(seed, end, again || ShouldRestart(s.pod.Spec.RestartPolicy, end))
 }
 
 // after seeds what follows an attempt that ended like end.
-func (s *seeder) after(seed *wire.Seed, end *wire.Terminated) {
+func (s *seeder) after(seed *wire.Seed, end *wire.Terminated, again bool) {
 	seed.Last = end
 	seed.RestartCount = max(end.Attempt, s.shown.RestartCount)
-	if !s.cutShort && !ShouldRestart(s.pod.Spec.RestartPolicy, end) {
+	if !again {
 		seed.Final = true
 		return
 	}
@@ -149,10 +153,13 @@ func ShouldRestart(policy corev1.RestartPolicy, term *wire.Terminated) bool {
 	return true
 }
 
-// CutShort tells that the shutdown of the node ended c in the boot of former, and that this is no end for it: what
-// answered the signal with exit code 0 runs again too.
-func CutShort(policy corev1.RestartPolicy, former *wire.Snapshot, c wire.ContainerStatus) bool {
-	return former.StopReason == StopReasonNodeShutdown && c.Current != nil && policy != corev1.RestartPolicyNever
+// RunsAgain tells whether the next boot starts c, which ended like end in or before the boot of former. What the guest
+// had already decided to start again stays decided, and what the shutdown of the node has cut short runs again, also
+// where it answered the signal with exit code 0.
+func RunsAgain(policy corev1.RestartPolicy, former *wire.Snapshot, c wire.ContainerStatus, end *wire.Terminated) bool {
+	pending := c.State == wire.ContainerWaiting && c.Current == nil
+	cutShort := former.StopReason == StopReasonNodeShutdown && c.Known && policy != corev1.RestartPolicyNever
+	return pending || cutShort || ShouldRestart(policy, end)
 }
 
 // Ended returns how the latest attempt of c that ended did so, nil where none has ended.

@@ -105,16 +105,15 @@ func (b *builder) fromGuest(c wire.ContainerStatus) seen {
 
 // finished is for a container whose latest attempt ended like end.
 func (b *builder) finished(c wire.ContainerStatus, end, last *wire.Terminated) seen {
-	b.again[c.Name] = b.runsAgain(c, end)
+	b.again[c.Name] = plan.RunsAgain(b.Pod.Spec.RestartPolicy, b.guest, c, end)
+	if last != nil && last.ID == end.ID {
+		last = nil
+	}
 	return seen{
 		state:    corev1.ContainerState{Terminated: terminated(end)},
 		last:     terminated(last),
 		restarts: end.Attempt,
 	}
-}
-
-func (b *builder) runsAgain(c wire.ContainerStatus, end *wire.Terminated) bool {
-	return plan.ShouldRestart(b.Pod.Spec.RestartPolicy, end) || plan.CutShort(b.Pod.Spec.RestartPolicy, b.guest, c)
 }
 
 // fromFormer is for the last word of a guest that runs no more. What ran then has ended with its VM; once its successor
@@ -170,7 +169,8 @@ func (b *builder) whyGone() string {
 	return gone
 }
 
-// fromStatus is for a pod of whose guest nothing is known: what was reported stands, less what can't run without a VM.
+// fromStatus is for a container that no guest knows: what was reported of it stands, less that it runs where there is no
+// VM, or one whose guest was told of no container yet.
 func (b *builder) fromStatus(before corev1.ContainerStatus) seen {
 	s := seen{
 		state:    before.State,
@@ -179,7 +179,7 @@ func (b *builder) fromStatus(before corev1.ContainerStatus) seen {
 	}
 	if running := before.State.Running; running != nil {
 		s.id = strings.TrimPrefix(before.ContainerID, plan.ContainerIDPrefix)
-		if b.powered() {
+		if b.powered() && b.guest == nil {
 			return s
 		}
 		end := plan.Vanished(wire.ContainerStatus{

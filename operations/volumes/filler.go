@@ -34,7 +34,7 @@ type selection struct {
 func (f *filler) configMap(ctx context.Context, s selection) error {
 	cm, err := f.objects.ConfigMap(ctx, f.pod.Namespace, s.name)
 	if err != nil {
-		return unlessOptional(err, s)
+		return unlessOptional("configmap", err, s)
 	}
 	data := make(map[string][]byte, len(cm.Data)+len(cm.BinaryData))
 	maps.Copy(data, cm.BinaryData)
@@ -47,17 +47,20 @@ func (f *filler) configMap(ctx context.Context, s selection) error {
 func (f *filler) secret(ctx context.Context, s selection) error {
 	secret, err := f.objects.Secret(ctx, f.pod.Namespace, s.name)
 	if err != nil {
-		return unlessOptional(err, s)
+		return unlessOptional("secret", err, s)
 	}
 	return f.take(secret.Data, s, "references non-existent secret key: %s")
 }
 
 // unlessOptional forgives the absence of an optional object, and nothing else.
-func unlessOptional(err error, s selection) error {
-	if s.optional && apierrors.IsNotFound(err) {
+func unlessOptional(kind string, err error, s selection) error {
+	switch {
+	case !apierrors.IsNotFound(err):
+		return err
+	case s.optional:
 		return nil
 	}
-	return err
+	return fmt.Errorf("%s %q not found", kind, s.name)
 }
 
 func (f *filler) take(data map[string][]byte, s selection, missing string) error {

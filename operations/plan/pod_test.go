@@ -1,0 +1,84 @@
+package plan_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/operations/plan"
+)
+
+func TestPod(t *testing.T) {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "shop", UID: "u1"},
+		Spec: corev1.PodSpec{
+			Subdomain:     "web",
+			RestartPolicy: corev1.RestartPolicyNever,
+			HostAliases:   []corev1.HostAlias{{IP: "192.0.2.9", Hostnames: []string{"db", "db.example"}}, {IP: "192.0.2.8"}},
+			Containers: []corev1.Container{{Name: "c", VolumeMounts: []corev1.VolumeMount{
+				{Name: "config"}, {Name: "disk"}, {Name: "memory"}, {Name: "small"},
+			}}},
+			Volumes: []corev1.Volume{
+				{Name: "disk", VolumeSource: emptyDir("", "1Gi").VolumeSource},
+				{Name: "unused", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "gone"}}},
+				{Name: "memory", VolumeSource: emptyDir(corev1.StorageMediumMemory, "1Gi").VolumeSource},
+				{Name: "small", VolumeSource: emptyDir(corev1.StorageMediumMemory, "1Mi").VolumeSource},
+				{Name: "config", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{}}},
+			},
+		},
+	}
+	seeds := []wire.Seed{{Name: "c", RestartCount: 3}}
+	dns := wire.DNS{Nameservers: []string{"192.0.2.53"}}
+	got := plan.Pod(pod, plan.PodInputs{
+		DNS: dns, PodIP: netip.MustParseAddr("10.1.0.2"), ClusterDomain: "cluster.local", ScratchDisk: "scratch",
+		Seeds: seeds, Defaults: plan.StandardDefaults(),
+	})
+	assert.Equal(t, wire.Pod{
+		UID: "u1", Namespace: "shop", Name: "web-0", Hostname: "web-0", DNS: dns,
+		Hosts: []wire.Host{
+			{IP: "10.1.0.2", Names: []string{"web-0.web.shop.svc.cluster.local", "web-0"}},
+			{IP: "192.0.2.9", Names: []string{"db", "db.example"}},
+		},
+		ScratchDisk: "scratch",
+		Volumes: []wire.Volume{
+			{Name: "disk", Kind: wire.VolumeScratch},
+			{Name: "memory", Kind: wire.VolumeMemory, SizeBytes: 512 * mebi},
+			{Name: "small", Kind: wire.VolumeMemory, SizeBytes: mebi},
+			{Name: "config", Kind: wire.VolumeFiles},
+		},
+		Containers: seeds, RestartPolicy: "Never",
+	}, got)
+	files := plan.FileVolumes(pod)
+	require.Len(t, files, 1)
+	assert.Equal(t, "config", files[0].Name)
+	assert.Len(t, pod.Spec.Volumes, 5, "the pod stays as it is")
+}
+
+func TestAPodWithoutSubdomainOrAddress(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web"}}
+	got := plan.Pod(pod, plan.PodInputs{PodIP: netip.MustParseAddr("10.1.0.2")})
+	assert.Equal(t, []wire.Host{{IP: "10.1.0.2", Names: []string{"web"}}}, got.Hosts)
+	assert.Equal(t, "Always", got.RestartPolicy)
+	assert.Empty(t, plan.Pod(pod, plan.PodInputs{}).Hosts)
+}
+
+func TestHostname(t *testing.T) {
+	tests := map[string]struct{ name, hostname, want string }{
+		"the pod's name":              {"web", "", "web"},
+		"the host name of the spec":   {"web", "www", "www"},
+		"no more than Linux takes":    {strings.Repeat("a", 70), "", strings.Repeat("a", 63)},
+		"a cut never leaves a hyphen": {strings.Repeat("a", 61) + "-.b", "", strings.Repeat("a", 61)},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: tt.name}, Spec: corev1.PodSpec{Hostname: tt.hostname}}
+			require.Equal(t, tt.want, plan.Hostname(pod))
+		})
+	}
+}
