@@ -178,7 +178,8 @@ func TestEnv(t *testing.T) {
 		},
 		"values come from keys": {
 			container: corev1.Container{Env: []corev1.EnvVar{
-				{Name: "A", ValueFrom: key("settings", "COLOUR", false)}, {Name: "B", ValueFrom: secretKey("keys", "TOKEN", false)},
+				{Name: "A", ValueFrom: key("settings", "COLOUR", false)},
+				{Name: "B", ValueFrom: secretKey("keys", "TOKEN", false)},
 				{Name: "C", Value: "$(A)-$(B)"},
 			}},
 			want: []string{"A=red", "B=s3", "C=red-s3"},
@@ -189,10 +190,14 @@ func TestEnv(t *testing.T) {
 		},
 		"fields of the pod": {
 			container: corev1.Container{Env: []corev1.EnvVar{
-				{Name: "A", ValueFrom: field("metadata.name")}, {Name: "B", ValueFrom: field("metadata.namespace")},
-				{Name: "C", ValueFrom: field("metadata.uid")}, {Name: "D", ValueFrom: field("metadata.labels['app']")},
-				{Name: "E", ValueFrom: field("spec.nodeName")}, {Name: "F", ValueFrom: field("spec.serviceAccountName")},
-				{Name: "G", ValueFrom: field("status.podIP")}, {Name: "H", ValueFrom: field("status.hostIPs")},
+				{Name: "A", ValueFrom: field("metadata.name")},
+				{Name: "B", ValueFrom: field("metadata.namespace")},
+				{Name: "C", ValueFrom: field("metadata.uid")},
+				{Name: "D", ValueFrom: field("metadata.labels['app']")},
+				{Name: "E", ValueFrom: field("spec.nodeName")},
+				{Name: "F", ValueFrom: field("spec.serviceAccountName")},
+				{Name: "G", ValueFrom: field("status.podIP")},
+				{Name: "H", ValueFrom: field("status.hostIPs")},
 			}},
 			want: []string{"A=web", "B=shop", "C=u1", "D=web", "E=vic-local", "F=robot", "G=10.1.0.2", "H=192.0.2.1"},
 		},
@@ -203,8 +208,10 @@ func TestEnv(t *testing.T) {
 					Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("100Mi")},
 				},
 				Env: []corev1.EnvVar{
-					{Name: "A", ValueFrom: resourceOf("limits.cpu", "0")}, {Name: "B", ValueFrom: resourceOf("limits.cpu", "1m")},
-					{Name: "C", ValueFrom: resourceOf("requests.memory", "1Mi")}, {Name: "D", ValueFrom: resourceOf("limits.memory", "1Gi")},
+					{Name: "A", ValueFrom: resourceOf("limits.cpu", "0")},
+					{Name: "B", ValueFrom: resourceOf("limits.cpu", "1m")},
+					{Name: "C", ValueFrom: resourceOf("requests.memory", "1Mi")},
+					{Name: "D", ValueFrom: resourceOf("limits.memory", "1Gi")},
 					{Name: "E", ValueFrom: resourceOf("requests.cpu", "1")},
 				},
 			},

@@ -21,13 +21,13 @@ func TestEveryRowNamesAField(t *testing.T) {
 
 // paths collects the row paths of typ's fields, as deep as the table goes.
 func paths(known map[string]bool, at string, typ reflect.Type, rows map[string]row) {
-	for i := range typ.NumField() {
-		name, inline := jsonName(typ.Field(i))
+	for f := range typ.Fields() {
+		name, inline := jsonName(f)
 		if inline {
-			paths(known, at, typ.Field(i).Type, rows)
+			paths(known, at, f.Type, rows)
 			continue
 		}
-		path, field := at+"."+name, typ.Field(i).Type
+		path, field := at+"."+name, f.Type
 		known[path] = true
 		if field.Kind() == reflect.Pointer {
 			field = field.Elem()

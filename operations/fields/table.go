@@ -105,7 +105,7 @@ func only[T any](path, note, why string, fine ...T) row {
 func atLeast(path, note, why string, least resource.Quantity) row {
 	r := yes(path, note)
 	r.but = func(v reflect.Value) string {
-		q, ok := v.Interface().(resource.Quantity)
+		q, ok := reflect.TypeAssert[resource.Quantity](v)
 		if ok && q.Sign() > 0 && q.Cmp(least) < 0 {
 			return why
 		}

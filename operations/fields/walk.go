@@ -1,10 +1,10 @@
 package fields
 
 import (
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -84,7 +84,7 @@ func (w *walker) inside(at place, v reflect.Value, r row) {
 		w.parts(at, v)
 	case reflect.Slice:
 		for i := range v.Len() {
-			index := fmt.Sprint(i)
+			index := strconv.Itoa(i)
 			if r.most > 0 && i >= r.most {
 				w.refuse(at.element(index, ""), r.beyond)
 				continue

@@ -35,7 +35,8 @@ func TestContainer(t *testing.T) {
 		TerminationMessagePath: "/dev/message", TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		SecurityContext: &corev1.SecurityContext{ReadOnlyRootFilesystem: new(true)},
 		VolumeMounts: []corev1.VolumeMount{
-			{Name: "inner", MountPath: "/data/inner/", ReadOnly: true}, {Name: "outer", MountPath: "/data", SubPath: "sub"},
+			{Name: "inner", MountPath: "/data/inner/", ReadOnly: true},
+			{Name: "outer", MountPath: "/data", SubPath: "sub"},
 			{Name: "own", MountPath: "relative", SubPathExpr: "logs/$(A)"},
 		},
 	}, plan.ContainerInputs{Image: image, Env: []string{"A=pod", "B=b"}, Disks: []string{"d1"}})
@@ -45,7 +46,8 @@ func TestContainer(t *testing.T) {
 		Env:        []string{"PATH=/bin", "HOSTNAME=web", "TERM=xterm", "A=pod", "LANG=C", "B=b"},
 		WorkingDir: "/work", User: "app:staff", TTY: true, Stdin: true, StdinOnce: true,
 		Mounts: []wire.Mount{
-			{Volume: "outer", Path: "/data", SubPath: "sub"}, {Volume: "own", Path: "/relative", SubPath: "logs/pod"},
+			{Volume: "outer", Path: "/data", SubPath: "sub"},
+			{Volume: "own", Path: "/relative", SubPath: "logs/pod"},
 			{Volume: "inner", Path: "/data/inner", ReadOnly: true},
 		},
 		Resources:  wire.Resources{MemoryBytes: gibi, CPUMilli: 2000, CPURequestMilli: 500},
@@ -95,7 +97,9 @@ func TestContainerRefuses(t *testing.T) {
 		message   string
 	}{
 		"nothing to run": {
-			corev1.Container{}, plan.ImageConfig{}, environment.ReasonCreateContainerError,
+			corev1.Container{},
+			plan.ImageConfig{},
+			environment.ReasonCreateContainerError,
 			"no command specified: neither the pod nor the image says what to run",
 		},
 		"a sub-path of an unknown variable": {
@@ -111,19 +115,23 @@ func TestContainerRefuses(t *testing.T) {
 			`subPathExpr "$(ROOT)" of volume v: "/" is no path inside the volume`,
 		},
 		"root where the user must not be": {
-			corev1.Container{SecurityContext: nonRoot}, plan.ImageConfig{Cmd: []string{"x"}},
+			corev1.Container{SecurityContext: nonRoot},
+			plan.ImageConfig{Cmd: []string{"x"}},
 			environment.ReasonCreateContainerConfigError, "container has runAsNonRoot and image will run as root",
 		},
 		"root by its number": {
-			corev1.Container{SecurityContext: nonRoot}, plan.ImageConfig{Cmd: []string{"x"}, User: "0:5"},
+			corev1.Container{SecurityContext: nonRoot},
+			plan.ImageConfig{Cmd: []string{"x"}, User: "0:5"},
 			environment.ReasonCreateContainerConfigError, "container has runAsNonRoot and image will run as root",
 		},
 		"a user of whom nothing is known": {
-			corev1.Container{SecurityContext: nonRoot}, image, environment.ReasonCreateContainerConfigError,
+			corev1.Container{SecurityContext: nonRoot},
+			image, environment.ReasonCreateContainerConfigError,
 			"container has runAsNonRoot and image has non-numeric user (app), cannot verify user is non-root",
 		},
 		"a pod that contradicts itself": {
-			corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsNonRoot: new(true), RunAsUser: new(int64(0))}}, image,
+			corev1.Container{SecurityContext: &corev1.SecurityContext{RunAsNonRoot: new(true), RunAsUser: new(int64(0))}},
+			image,
 			environment.ReasonCreateContainerConfigError, "container's runAsUser breaks non-root policy",
 		},
 	}

@@ -51,7 +51,8 @@ func TestConditions(t *testing.T) {
 		},
 		"a pod that runs": {live(running(0, nil)), yes, yes, yes, yes},
 		"a pod that succeeded": {
-			vm(portlayer.StateStopped, wire.PhaseDone, terminated("c", "id1", 0)), no("", ""), row{corev1.ConditionTrue, "PodCompleted", ""},
+			vm(portlayer.StateStopped, wire.PhaseDone, terminated("c", "id1", 0)), no("", ""),
+			row{corev1.ConditionTrue, "PodCompleted", ""},
 			no("PodCompleted", ""), no("PodCompleted", ""),
 		},
 		"a pod that failed": {

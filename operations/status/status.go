@@ -158,13 +158,13 @@ func (b *builder) phase(all []corev1.ContainerStatus) (phase corev1.PodPhase, re
 	case b.failedByShutdown(all):
 		return corev1.PodFailed, ReasonTerminated, messageTerminated
 	}
-	t := b.count(all)
+	t, over := b.count(all), b.Terminating && b.ended()
 	switch {
 	case t.waiting > 0:
 		return corev1.PodPending, "", ""
 	case t.running > 0:
 		return corev1.PodRunning, "", ""
-	case t.again > 0 && !(b.Terminating && b.ended()):
+	case t.again > 0 && !over:
 		return corev1.PodRunning, "", ""
 	case t.succeeded == len(all):
 		return corev1.PodSucceeded, "", ""

@@ -382,15 +382,18 @@ func TestATerminatingPod(t *testing.T) {
 	}{
 		"runs until it has ended": {
 			vm(portlayer.StateRunning, wire.PhaseStopping, running(0, nil)),
-			corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metaAt(5)}}, corev1.PodRunning,
+			corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metaAt(5)}},
+			corev1.PodRunning,
 		},
 		"has succeeded when it ended well": {
 			vm(portlayer.StateRunning, wire.PhaseDone, terminated("c", "id1", 0)),
-			corev1.ContainerState{Terminated: shown("id1", 0)}, corev1.PodSucceeded,
+			corev1.ContainerState{Terminated: shown("id1", 0)},
+			corev1.PodSucceeded,
 		},
 		"has failed when it did not": {
 			vm(portlayer.StateStopped, wire.PhaseDone, terminated("c", "id1", 143)),
-			corev1.ContainerState{Terminated: shown("id1", 143)}, corev1.PodFailed,
+			corev1.ContainerState{Terminated: shown("id1", 143)},
+			corev1.PodFailed,
 		},
 		"has ended in a back-off": {
 			vm(portlayer.StateRunning, wire.PhaseDone, crash), corev1.ContainerState{Terminated: shown("id1", 3)}, corev1.PodFailed,

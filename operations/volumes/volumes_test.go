@@ -88,7 +88,8 @@ func TestFiles(t *testing.T) {
 		"a whole config map, in the order of its paths": {
 			source: configMap(corev1.ConfigMapVolumeSource{LocalObjectReference: named("settings"), DefaultMode: new(int32(0o400))}),
 			want: []wire.File{
-				{Path: "a.conf", Mode: 0o400, Data: []byte("A")}, {Path: "b.conf", Mode: 0o400, Data: []byte("B")},
+				{Path: "a.conf", Mode: 0o400, Data: []byte("A")},
+				{Path: "b.conf", Mode: 0o400, Data: []byte("B")},
 				{Path: "bin", Mode: 0o400, Data: []byte{0, 1}},
 			},
 		},
@@ -122,7 +123,8 @@ func TestFiles(t *testing.T) {
 				{Path: "cpu", ResourceFieldRef: &corev1.ResourceFieldSelector{ContainerName: "c", Resource: "requests.cpu"}},
 			}}},
 			want: []wire.File{
-				{Path: "cpu", Mode: 0o644, Data: []byte("0")}, {Path: "ip", Mode: 0o600, Data: []byte("10.1.0.2")},
+				{Path: "cpu", Mode: 0o644, Data: []byte("0")},
+				{Path: "ip", Mode: 0o600, Data: []byte("10.1.0.2")},
 				{Path: "labels", Mode: 0o644, Data: []byte(`app="web"`)},
 			},
 		},
@@ -265,7 +267,8 @@ func TestEveryPodGetsItsAccessToTheAPI(t *testing.T) {
 	got, refresh, err := files(t, api.resolver(), access(3607))
 	require.NoError(t, err)
 	assert.Equal(t, []wire.File{
-		{Path: "ca.crt", Mode: 0o644, Data: []byte("PEM")}, {Path: "namespace", Mode: 0o644, Data: []byte("shop")},
+		{Path: "ca.crt", Mode: 0o644, Data: []byte("PEM")},
+		{Path: "namespace", Mode: 0o644, Data: []byte("shop")},
 		{Path: "token", Mode: 0o644, Data: []byte("t")},
 	}, got.Files)
 	assert.WithinDuration(t, start().Add(3607*time.Second*8/10), refresh, time.Second)
