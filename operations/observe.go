@@ -161,16 +161,19 @@ func (w *worker) noteEnd(v *view) {
 		return
 	}
 	former := w.former(v)
-	if former == nil || former.Phase == wire.PhaseDone || former.BootID == w.vms.endedBoot {
+	if former == nil || former.BootID == w.vms.endedBoot || former.Phase == wire.PhaseDone || former.Phase == wire.PhaseWaiting {
 		return
 	}
 	w.vms.endedBoot, w.vms.seeds = former.BootID, nil
 	if former.StopReason == plan.StopReasonNodeShutdown {
 		return
 	}
-	why := "the VM is gone"
-	if v.vm != nil && v.vm.StopReason != "" {
+	why := "it was powered off"
+	switch {
+	case v.vm != nil && v.vm.StopReason != "":
 		why = v.vm.StopReason
+	case v.state() == portlayer.StateRemoved:
+		why = "it is gone"
 	}
 	w.events.ofPod(v.pod, warning(eventVMEnded, "Pod VM ended unexpectedly: %s", why))
 	if v.vm != nil && former.Time.Sub(v.vm.StartedAt) > restartReset {

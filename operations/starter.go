@@ -64,8 +64,9 @@ type PodStarter struct{ cfg StarterConfig }
 // NewPodStarter returns a PodStarter.
 func NewPodStarter(cfg StarterConfig) *PodStarter { return &PodStarter{cfg: cfg} }
 
-// PowerOn starts the VM, with the disks of the images that are here, and waits for its guest. A guest that never answered
-// is powered off again, so that the next try boots it anew; one that may have containers is left alone.
+// PowerOn starts the VM, with the disks of the images that are here, and waits for its guest. A guest that did not answer
+// in time is powered off again, so that the next try boots it anew; one that may have containers is left alone. When ctx
+// is cancelled the VM stays as it is: the pod's deletion powers it off, and a new run of the program goes on with it.
 func (s *PodStarter) PowerOn(ctx context.Context, vm portlayer.PodVM, images []persona.Image) error {
 	uid := vm.UID()
 	if vm.State != portlayer.StateRunning {
@@ -79,7 +80,7 @@ func (s *PodStarter) PowerOn(ctx context.Context, vm portlayer.PodVM, images []p
 		return nil
 	}
 	mayRun := vm.State == portlayer.StateRunning && vm.Guest != nil
-	if !mayRun && (errors.Is(err, portlayer.ErrGuestUnreachable) || ctx.Err() != nil) {
+	if !mayRun && errors.Is(err, portlayer.ErrGuestUnreachable) {
 		s.rollback(ctx, uid)
 	}
 	return fmt.Errorf("start pod VM %s: %w", uid, err)

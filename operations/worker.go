@@ -193,11 +193,13 @@ func (w *worker) run(ctx context.Context) {
 		case r := <-w.results:
 			w.finish(ctx, r)
 		}
-		next := w.round(ctx)
 		if w.ended {
 			return
 		}
-		timer.Reset(max(next, time.Millisecond))
+		timer.Reset(max(w.round(ctx), time.Millisecond))
+		if w.ended {
+			return
+		}
 	}
 }
 

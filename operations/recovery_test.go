@@ -1,0 +1,229 @@
+package operations_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+func TestCrashAtAnyTimeLeavesOneVMAndRestartsNothing(t *testing.T) {
+	// The VM boots in 2 s; steps follow each other at once.
+	for _, after := range []time.Duration{
+		0, time.Millisecond, time.Second, 2 * time.Second, 2050 * time.Millisecond, 2051 * time.Millisecond,
+		2100 * time.Millisecond, 3 * time.Second, time.Minute,
+	} {
+		t.Run(fmt.Sprintf("after %v", after), func(t *testing.T) {
+			onNode(t, func(t *testing.T, n *node) {
+				p := withConfigMap(pod(corev1.RestartPolicyAlways, "echo hello; sleep 10000"))
+				n.manager.Sync(p)
+				sleep(after)
+				n.restart(withStatus(p, n.status()))
+				n.awaitPhase(corev1.PodRunning)
+				sleep(2 * time.Minute)
+				assert.Equal(t, 1, n.count("Create"))
+				assert.Zero(t, n.container().RestartCount)
+				assert.Nil(t, n.container().LastTerminationState.Terminated)
+				assert.Equal(t, "hello\n", n.log(portlayer.LogOptions{Tail: -1}))
+				assert.Zero(t, n.events.count("Warning"), n.events)
+			})
+		})
+	}
+}
+
+func TestCrashWhileAVMIsRestartedCountsOnce(t *testing.T) {
+	for _, after := range []time.Duration{0, time.Millisecond, time.Second, 2050 * time.Millisecond, 2100 * time.Millisecond} {
+		t.Run(fmt.Sprintf("after %v", after), func(t *testing.T) {
+			onNode(t, func(t *testing.T, n *node) {
+				p := pod(corev1.RestartPolicyAlways, "echo hello; sleep 10000")
+				n.manager.Sync(p)
+				n.awaitPhase(corev1.PodRunning)
+				n.hv.Kill(uid, "signal: killed")
+				sleep(after)
+				n.restart(withStatus(p, n.status()))
+				n.await(time.Minute, "running", func() bool { return n.container().State.Running != nil })
+				assert.EqualValues(t, 1, n.container().RestartCount)
+				assert.EqualValues(t, 137, n.container().LastTerminationState.Terminated.ExitCode)
+			})
+		})
+	}
+}
+
+func TestVMThatWasKilledWhileNobodyLookedIsStartedAgain(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		p := pod(corev1.RestartPolicyAlways, "echo hello; sleep 10000")
+		n.manager.Sync(p)
+		n.awaitPhase(corev1.PodRunning)
+		before := n.status()
+		n.stop()
+		n.hv.Kill(uid, "signal: killed")
+		n.start()
+		n.manager.Resync([]*corev1.Pod{withStatus(p, before)})
+		n.await(time.Minute, "running", func() bool {
+			return n.container().State.Running != nil && n.container().RestartCount == 1
+		})
+		assert.Equal(t, "hello\n", n.log(portlayer.LogOptions{Tail: -1, Previous: true}))
+		assert.Equal(t, 1, n.events.count("Warning PodVMEnded"), n.events)
+	})
+}
+
+func TestNodeShutdown(t *testing.T) {
+	tests := map[string]struct {
+		policy corev1.RestartPolicy
+		check  func(t *testing.T, n *node)
+	}{
+		"runs a pod again when the node is back": {corev1.RestartPolicyAlways, func(t *testing.T, n *node) {
+			t.Helper()
+			n.await(time.Minute, "running again", func() bool {
+				return n.container().State.Running != nil && n.container().RestartCount == 1
+			})
+			assert.Zero(t, n.events.count("Warning"), n.events)
+		}},
+		"fails a pod that is never restarted": {corev1.RestartPolicyNever, func(t *testing.T, n *node) {
+			t.Helper()
+			n.awaitPhase(corev1.PodFailed)
+			sleep(5 * time.Minute)
+			assert.Equal(t, 1, n.count("PowerOn"))
+		}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			onNode(t, func(t *testing.T, n *node) {
+				p := pod(tt.policy, "sleep 10000")
+				n.manager.Sync(p)
+				n.awaitPhase(corev1.PodRunning)
+				require.NoError(t, n.manager.Shutdown(t.Context(), false))
+				vm, ok := n.vm()
+				require.True(t, ok)
+				assert.Equal(t, portlayer.StateStopped, vm.State)
+				n.restart(withStatus(p, n.status()))
+				tt.check(t, n)
+			})
+		})
+	}
+}
+
+func TestShutdownThatKeepsPodsLeavesThemRunning(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
+		n.manager.Sync(p)
+		n.awaitPhase(corev1.PodRunning)
+		before, _ := n.vm()
+		require.NoError(t, n.manager.Shutdown(t.Context(), true))
+		n.restart(withStatus(p, n.status()))
+		sleep(time.Minute)
+		after, _ := n.vm()
+		assert.Equal(t, before.StartedAt, after.StartedAt)
+		assert.NotNil(t, n.container().State.Running)
+	})
+}
+
+func TestShutdownCutsThePowerWhenItsTimeIsOver(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.manager.Sync(pod(corev1.RestartPolicyAlways, "sleep 10000"))
+		n.awaitPhase(corev1.PodRunning)
+		n.hv.Silence(uid, true)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		require.NoError(t, n.manager.Shutdown(ctx, false))
+		vm, _ := n.vm()
+		assert.Equal(t, portlayer.StateStopped, vm.State)
+	})
+}
+
+func TestShutdownStopsVMsWhosePodsWereNeverSeen(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.manager.Sync(pod(corev1.RestartPolicyAlways, "sleep 10000"))
+		n.awaitPhase(corev1.PodRunning)
+		n.stop()
+		n.start()
+		require.NoError(t, n.manager.Shutdown(t.Context(), false))
+		vm, _ := n.vm()
+		assert.Equal(t, portlayer.StateStopped, vm.State)
+	})
+}
+
+func TestOrphansAreCollectedAfterAGraceTime(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
+		n.manager.Sync(p)
+		n.awaitPhase(corev1.PodRunning)
+		n.stop()
+		n.start()
+		e, ok := n.pods.Lookup("default", "web")
+		require.True(t, ok)
+		assert.True(t, e.Restored)
+		sleep(10 * time.Minute)
+		_, ok = n.vm()
+		assert.True(t, ok, "before the pods were listed nothing is an orphan")
+
+		n.manager.Resync(nil)
+		sleep(time.Minute)
+		_, ok = n.vm()
+		assert.True(t, ok, "not before the grace time")
+		n.await(5*time.Minute, "collected", func() bool {
+			_, ok := n.vm()
+			_, known := n.pods.Get(uid)
+			return !ok && !known
+		})
+	})
+}
+
+func TestVMOfAnotherNodeIsLeftAlone(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		_, err := n.hv.Create(t.Context(), portlayer.VMSpec{
+			Identity: portlayer.Identity{UID: "other", Namespace: "default", Name: "other", NodeName: "another"},
+			Size:     portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 128 << 20},
+		})
+		require.NoError(t, err)
+		n.manager.Resync(nil)
+		sleep(time.Hour)
+		vms, err := n.hv.List(t.Context())
+		require.NoError(t, err)
+		assert.Len(t, vms, 1)
+	})
+}
+
+func TestPodOfTheSameNameIsAnotherPod(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
+		n.manager.Sync(p)
+		n.awaitPhase(corev1.PodRunning)
+		n.manager.Forget(uid)
+		next := p.DeepCopy()
+		next.UID = "uid-2"
+		n.manager.Sync(next)
+		n.await(time.Minute, "the next one runs", func() bool {
+			e, ok := n.pods.Lookup("default", "web")
+			return ok && e.Pod.UID == "uid-2" && e.Pod.Status.Phase == corev1.PodRunning
+		})
+		n.await(time.Minute, "the former is gone", func() bool {
+			_, ok := n.vm()
+			return !ok
+		})
+		assert.Equal(t, 2, n.count("Create"))
+	})
+}
+
+func TestDeletionWhileNobodyLookedIsDone(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
+		n.manager.Sync(p)
+		n.awaitPhase(corev1.PodRunning)
+		n.restart(withStatus(deleted(p, 30), n.status()))
+		n.await(time.Minute, "finished", func() bool {
+			e, _ := n.pods.Get(uid)
+			return e.Finished
+		})
+		_, ok := n.vm()
+		assert.False(t, ok)
+		n.manager.Forget(uid)
+		n.awaitGone()
+	})
+}
