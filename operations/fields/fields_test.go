@@ -18,7 +18,7 @@ import (
 
 var able = portlayer.Capabilities{Hypervisor: "qemu", PodNetwork: true, HotAddDisk: true}
 
-// apiPod is a pod as an API server returns it: with its defaults and what admission adds.
+// apiPod is a pod as kube-apiserver v1.36.3 returned it: with its defaults and what admission adds.
 func apiPod(t *testing.T) *corev1.Pod {
 	t.Helper()
 	data, err := os.ReadFile("testdata/pod.json")
@@ -125,16 +125,16 @@ func TestCheckRefusesByFullPath(t *testing.T) {
 			s.Containers = append(s.Containers, corev1.Container{Name: "b", LivenessProbe: &corev1.Probe{}})
 		}},
 		"spec.initContainers": {set: func(s *corev1.PodSpec) { s.InitContainers = []corev1.Container{{Name: "i"}} }},
-		"spec.volumes[1].hostPath": {set: func(s *corev1.PodSpec) {
+		"spec.volumes[2].hostPath": {set: func(s *corev1.PodSpec) {
 			s.Volumes = append(s.Volumes, corev1.Volume{Name: "h", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{}}})
 		}},
-		"spec.volumes[1].emptyDir.medium": {set: func(s *corev1.PodSpec) {
+		"spec.volumes[2].emptyDir.medium": {set: func(s *corev1.PodSpec) {
 			s.Volumes = append(s.Volumes, corev1.Volume{Name: "h", VolumeSource: corev1.VolumeSource{
 				EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumHugePages},
 			}})
 		}},
-		"spec.volumes[0].projected.sources[3].clusterTrustBundle": {set: func(s *corev1.PodSpec) {
-			p := s.Volumes[0].Projected
+		"spec.volumes[1].projected.sources[3].clusterTrustBundle": {set: func(s *corev1.PodSpec) {
+			p := s.Volumes[1].Projected
 			p.Sources = append(p.Sources, corev1.VolumeProjection{ClusterTrustBundle: &corev1.ClusterTrustBundleProjection{Path: "p"}})
 		}},
 		"spec.securityContext.fsGroup": {set: func(s *corev1.PodSpec) { s.SecurityContext.FSGroup = new(int64(1)) }},
@@ -170,7 +170,7 @@ func TestCheckNamesAllThatIsRefused(t *testing.T) {
 	for _, r := range fields.Check(pod, able) {
 		got = append(got, r.Field)
 	}
-	require.Equal(t, []string{"spec.volumes[1].nfs", "spec.containers[0].startupProbe", "spec.hostPID"}, got)
+	require.Equal(t, []string{"spec.volumes[2].nfs", "spec.containers[0].startupProbe", "spec.hostPID"}, got)
 }
 
 func TestAHostWithoutPodNetworkRefusesMore(t *testing.T) {
@@ -214,10 +214,10 @@ func TestEveryFieldHasARow(t *testing.T) {
 			s.Volumes = []corev1.Volume{{VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 			return reflect.ValueOf(s.Volumes[0].EmptyDir)
 		},
-		"projected volume": func(s *corev1.PodSpec) reflect.Value { return reflect.ValueOf(s.Volumes[0].Projected) },
+		"projected volume": func(s *corev1.PodSpec) reflect.Value { return reflect.ValueOf(s.Volumes[1].Projected) },
 		"projection": func(s *corev1.PodSpec) reflect.Value {
-			s.Volumes[0].Projected.Sources = make([]corev1.VolumeProjection, 1)
-			return reflect.ValueOf(&s.Volumes[0].Projected.Sources[0])
+			s.Volumes[1].Projected.Sources = make([]corev1.VolumeProjection, 1)
+			return reflect.ValueOf(&s.Volumes[1].Projected.Sources[0])
 		},
 	}
 	for name, owner := range owners {
