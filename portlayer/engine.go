@@ -31,6 +31,8 @@ type EngineConfig struct {
 	// listed. Empty takes all.
 	NodeName     string
 	Capabilities Capabilities
+	// Patience is how long a guest may say nothing before it counts as silent; the zero value is 20 s.
+	Patience time.Duration
 }
 
 // Engine is a PodHost over a Hypervisor whose VMs run our guest. It is safe for concurrent use.

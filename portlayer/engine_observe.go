@@ -139,6 +139,7 @@ func (e *Engine) link(ctx context.Context, p *pod) {
 		Expect:     p.expect,
 		Known:      known,
 		Logs:       p.dir,
+		Patience:   e.config.Patience,
 		OnSnapshot: func(s *wire.Snapshot) { e.takeSnapshot(ctx, p, s) },
 		OnChange:   func() { e.hub.tell(p.uid) },
 	})

@@ -28,13 +28,22 @@ func testScope() portlayer.ScopeConfig {
 
 func newEngine(t *testing.T, hv portlayer.Hypervisor, runDir string) *portlayer.Engine {
 	t.Helper()
-	e, err := portlayer.NewEngine(t.Context(), portlayer.EngineConfig{
-		Hypervisor:   hv,
-		Scopes:       []portlayer.ScopeConfig{testScope()},
-		RunDir:       runDir,
-		NodeName:     "node",
-		Capabilities: portlayer.Capabilities{Hypervisor: "memory", PodNetwork: true, HotAddDisk: true},
-	})
+	return engineOf(t, portlayer.EngineConfig{Hypervisor: hv, RunDir: runDir})
+}
+
+// patience is that of an engine for tests of silence.
+const patience = 400 * time.Millisecond
+
+func newImpatientEngine(t *testing.T, hv portlayer.Hypervisor) *portlayer.Engine {
+	t.Helper()
+	return engineOf(t, portlayer.EngineConfig{Hypervisor: hv, RunDir: t.TempDir(), Patience: patience})
+}
+
+func engineOf(t *testing.T, cfg portlayer.EngineConfig) *portlayer.Engine {
+	t.Helper()
+	cfg.Scopes, cfg.NodeName = []portlayer.ScopeConfig{testScope()}, "node"
+	cfg.Capabilities = portlayer.Capabilities{Hypervisor: "memory", PodNetwork: true, HotAddDisk: true}
+	e, err := portlayer.NewEngine(t.Context(), cfg)
 	require.NoError(t, err)
 	t.Cleanup(e.Close)
 	return e

@@ -25,6 +25,9 @@ type Config struct {
 	// OnSnapshot gets each snapshot that is newer than those before it, checked, one at a time. A snapshot of a boot in
 	// which no pod was configured comes like any other.
 	OnSnapshot func(s *wire.Snapshot)
+	// Patience is how long a guest may say nothing before it counts as silent; the zero value is 20 s. One and a half
+	// times of it without an answer break the channel.
+	Patience time.Duration
 	// OnChange is called when Greeted or SilentSince changed or a log was copied whole. It must not block.
 	OnChange func()
 }
@@ -43,10 +46,8 @@ type LogSink interface {
 const (
 	dialPause    = 50 * time.Millisecond // before the second attempt; it doubles
 	maxDialPause = time.Second
-	// quietAfter is how long a guest may send nothing before it is asked, silentAfter when it counts as silent.
-	quietAfter  = 10 * time.Second
-	silentAfter = 20 * time.Second
-	livenessGap = 5 * time.Second
+	// defaultPatience makes a silent guest known well before the 40 s after which its pod is no longer ready.
+	defaultPatience = 20 * time.Second
 )
 
 // Link is the connection to one guest, through all the channels that it takes. It is safe for concurrent use.
@@ -71,6 +72,9 @@ type ack struct {
 
 // Open starts to connect and returns at once. ctx carries the logger; the Link ends at Close, not with ctx.
 func Open(ctx context.Context, cfg Config) *Link {
+	if cfg.Patience == 0 {
+		cfg.Patience = defaultPatience
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	l := &Link{
 		config:  cfg,
@@ -122,15 +126,11 @@ func (l *Link) run(ctx context.Context) {
 	known := l.config.Known
 	pause := dialPause
 	for attempt := 0; ctx.Err() == nil; attempt++ {
-		s, err := connect(ctx, l.config.Dial, attempt)
+		s, err := connect(ctx, l.config, attempt)
 		if err == nil {
-			begin := time.Now()
 			known, err = l.serve(ctx, s, known)
 			l.lost(s)
-			attempt = 0
-			if time.Since(begin) > maxDialPause {
-				pause = dialPause
-			}
+			attempt, pause = 0, dialPause
 		}
 		if ctx.Err() != nil {
 			return
@@ -196,7 +196,7 @@ func (l *Link) tellLocked() {
 // watchLiveness asks a quiet guest for a sign of life, tells when it has become silent, and breaks the session when no
 // sign comes.
 func (l *Link) watchLiveness(ctx context.Context, s *session) {
-	tick := time.NewTicker(livenessGap)
+	tick := time.NewTicker(l.config.Patience / 4)
 	defer tick.Stop()
 	var ping sync.WaitGroup
 	defer ping.Wait()
@@ -210,13 +210,13 @@ func (l *Link) watchLiveness(ctx context.Context, s *session) {
 			return
 		}
 		quiet := time.Since(s.heardAt())
-		l.setSilent(s, quiet >= silentAfter)
-		if quiet < quietAfter {
+		l.setSilent(s, quiet >= l.config.Patience)
+		if quiet < l.config.Patience/2 {
 			continue
 		}
 		select {
 		case asking <- struct{}{}:
-			// Ends with the answer, after writeTimeout, or with the session.
+			// Ends with the answer, after the session's write timeout, or with the session.
 			ping.Go(func() {
 				if _, err := s.mux.Ping(); err != nil {
 					s.close()

@@ -16,12 +16,9 @@ import (
 )
 
 const (
-	// LogOffsetHeader says in the guest's answer where the log that follows begins, when older lines were dropped.
-	LogOffsetHeader = "Vic-Log-Offset"
-
 	copyBytes    = 64 << 10
-	ackBytes     = 256 << 10 // how much is copied before the guest may free it
-	copyPause    = time.Second
+	ackBytes     = 256 << 10              // how much is copied before the guest may free it
+	copyPause    = 100 * time.Millisecond // before a copy that broke is tried again; it doubles
 	maxCopyPause = 30 * time.Second
 	// maxLogOffset is more than any log has, and far from overflowing.
 	maxLogOffset = 1 << 50
@@ -101,7 +98,7 @@ func (c *copiers) start(ctx context.Context, key logKey) {
 	})
 }
 
-// copyAll copies a log to its end, and tries again where the host could not keep it.
+// copyAll copies a log to its end, and tries again where the guest dropped lines meanwhile or the host could not keep it.
 func (c *copiers) copyAll(ctx context.Context, key logKey) {
 	for pause := copyPause; ; pause = min(2*pause, maxCopyPause) {
 		err := c.copy(ctx, key)
@@ -127,14 +124,14 @@ func (c *copiers) copy(ctx context.Context, key logKey) error {
 	offset := c.sink.LogEnd(key.container, key.attempt)
 	resp, err := c.session.request(ctx, http.MethodGet, logPath(key, offset), nil)
 	var status *StatusError
-	if errors.As(err, &status) && status.Code == http.StatusNotFound {
-		return nil // the guest has nothing of it, and never will
+	if errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusRequestedRangeNotSatisfiable) {
+		return nil // the guest has nothing more of it and never will: a former boot wrote it
 	}
 	if err != nil {
 		return err
 	}
 	defer closeBody(resp.Body)
-	if begin := resp.Header.Get(LogOffsetHeader); begin != "" {
+	if begin := resp.Header.Get(wire.HeaderLogOffset); begin != "" {
 		if offset, err = strconv.ParseInt(begin, 10, 64); err != nil || offset < 0 || offset > maxLogOffset {
 			return fmt.Errorf("%w: log offset %q", ErrMalformed, clean(begin, maxReasonBytes))
 		}

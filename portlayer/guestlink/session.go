@@ -19,8 +19,6 @@ const (
 	// port may be lost. Each attempt doubles it, since a slow guest may need longer.
 	echoTimeout    = 2 * time.Second
 	maxEchoTimeout = 15 * time.Second
-	// writeTimeout is how long a guest may leave the channel full, or a ping unanswered, before the session breaks.
-	writeTimeout = 30 * time.Second
 	// maxHeaderBytes bounds the header of a guest's answer.
 	maxHeaderBytes = 64 << 10
 )
@@ -33,8 +31,8 @@ type session struct {
 }
 
 // connect dials, exchanges preambles and starts the session's multiplexer.
-func connect(ctx context.Context, dial func(context.Context) (io.ReadWriteCloser, error), attempt int) (*session, error) {
-	stream, err := dial(ctx)
+func connect(ctx context.Context, cfg Config, attempt int) (*session, error) {
+	stream, err := cfg.Dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("dial guest: %w", err)
 	}
@@ -51,10 +49,11 @@ func connect(ctx context.Context, dial func(context.Context) (io.ReadWriteCloser
 		}
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
-	return newSession(conn)
+	return newSession(conn, cfg.Patience*3/2)
 }
 
-func newSession(conn io.ReadWriteCloser) (*session, error) {
+// newSession breaks when the guest leaves the channel full or a ping unanswered for writeTimeout.
+func newSession(conn io.ReadWriteCloser, writeTimeout time.Duration) (*session, error) {
 	cfg := yamux.DefaultConfig()
 	cfg.LogOutput = io.Discard
 	cfg.EnableKeepAlive = false // watchLiveness pings when nothing else comes

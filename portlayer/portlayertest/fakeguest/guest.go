@@ -45,6 +45,7 @@ type Guest struct {
 	calls      []string
 	clock      time.Time
 	spoil      func(*wire.Snapshot)
+	skew       time.Duration
 }
 
 // New returns a guest that just booted.
@@ -128,6 +129,13 @@ func (g *Guest) Event(container, reason, message string) {
 	defer g.mu.Unlock()
 	g.eventLocked(container, reason, message)
 	g.tellLocked()
+}
+
+// Skew makes the guest's clock wrong by that much.
+func (g *Guest) Skew(by time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.skew = by
 }
 
 // Spoil changes each snapshot before it is sent, as a guest that lies would.

@@ -26,7 +26,13 @@ func (g *Guest) handler() http.Handler {
 	mux.HandleFunc("POST "+wire.PathExec, g.postExec)
 	mux.HandleFunc("POST "+wire.PathAttach, g.postAttach)
 	mux.HandleFunc("POST "+wire.PathDial, g.postDial)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.mu.Lock()
+		now := time.Now().Add(g.skew)
+		g.mu.Unlock()
+		w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+		mux.ServeHTTP(w, r)
+	})
 }
 
 func (g *Guest) getHello(w http.ResponseWriter, _ *http.Request) {

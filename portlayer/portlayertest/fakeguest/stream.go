@@ -40,7 +40,7 @@ func (g *Guest) getLog(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, start, _, _ := log.from(offset)
-	w.Header().Set("Vic-Log-Offset", strconv.FormatInt(start, 10))
+	w.Header().Set(wire.HeaderLogOffset, strconv.FormatInt(start, 10))
 	w.WriteHeader(http.StatusOK)
 	for {
 		b, from, ended, changed := log.from(start)
