@@ -1,0 +1,220 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/virtual-kubelet/vic/guest/boot"
+	"github.com/virtual-kubelet/vic/guest/crun"
+	"github.com/virtual-kubelet/vic/guest/disk"
+	"github.com/virtual-kubelet/vic/guest/logfile"
+	"github.com/virtual-kubelet/vic/guest/network"
+	"github.com/virtual-kubelet/vic/guest/supervisor"
+	"github.com/virtual-kubelet/vic/guest/volume"
+	"github.com/virtual-kubelet/vic/guest/wire"
+)
+
+// Where a pod lives in the guest.
+const (
+	scratchDir    = "/scratch"
+	runDir        = "/run/vic"
+	podCgroup     = "/pod"
+	shmBytes      = 64 << 20
+	minEntropy    = 32
+	maxInterfaces = 16
+	maxHostname   = 64 // of the kernel
+)
+
+// reserveBytes of memory are kept from the pod, so that what runs out is a container's or the pod's cgroup and never the
+// machine.
+const reserveBytes = 24 << 20
+
+// steps are what Configure has done. Each is done once, also when a later one fails and the host tries again.
+type steps struct {
+	first   *wire.Pod
+	network bool
+	scratch bool
+	volumes bool
+	shm     bool
+}
+
+// Configure implements [server.Machine]. It may be called again with the same pod.
+func (m *machine) Configure(ctx context.Context, pod wire.Pod) (wire.Ready, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.pod != nil {
+		if !samePod(*m.pod, pod) {
+			return wire.Ready{}, fmt.Errorf("configure pod: %w", supervisor.ErrConflict)
+		}
+		return m.ready, nil
+	}
+	if err := m.check(pod); err != nil {
+		return wire.Ready{}, err
+	}
+	m.steps.first = &pod
+	if err := m.configure(ctx, pod); err != nil {
+		return wire.Ready{}, fmt.Errorf("configure pod: %w", err)
+	}
+	ready := wire.Ready{Addresses: addresses(pod)}
+	if err := m.supervisor.Configure(pod, ready.Addresses); err != nil {
+		return wire.Ready{}, err
+	}
+	m.pod, m.ready = &pod, ready
+	return ready, nil
+}
+
+// samePod compares what a host may not change; clock and entropy are new with each call.
+func samePod(a, b wire.Pod) bool {
+	a.Time, a.Entropy, b.Time, b.Entropy = time.Time{}, nil, time.Time{}, nil
+	return reflect.DeepEqual(a, b)
+}
+
+func (m *machine) check(pod wire.Pod) error {
+	if m.steps.first != nil && !samePod(*m.steps.first, pod) {
+		return fmt.Errorf("configure pod: %w", supervisor.ErrConflict)
+	}
+	switch {
+	case len(pod.Entropy) < minEntropy:
+		return fmt.Errorf("%d bytes of entropy are %w", len(pod.Entropy), supervisor.ErrInvalid)
+	case len(pod.Interfaces) > maxInterfaces:
+		return fmt.Errorf("%d interfaces are %w", len(pod.Interfaces), supervisor.ErrInvalid)
+	case pod.Hostname == "" || len(pod.Hostname) > maxHostname:
+		return fmt.Errorf("host name %q is %w", pod.Hostname, supervisor.ErrInvalid)
+	}
+	return supervisor.Check(pod)
+}
+
+func addresses(pod wire.Pod) []netip.Addr {
+	var a []netip.Addr
+	for _, i := range pod.Interfaces {
+		if i.Address.IsValid() {
+			a = append(a, i.Address.Addr())
+		}
+	}
+	return a
+}
+
+// configure does the steps. Network and disk take the most time, and need nothing of each other.
+func (m *machine) configure(ctx context.Context, pod wire.Pod) error {
+	if err := errors.Join(boot.SetClock(pod.Time), boot.AddEntropy(pod.Entropy)); err != nil {
+		return err
+	}
+	if err := unix.Sethostname([]byte(pod.Hostname)); err != nil {
+		return fmt.Errorf("set host name: %w", err)
+	}
+	if err := limitPod(); err != nil {
+		return fmt.Errorf("limit the pod's memory: %w", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.joinNetwork(ctx, pod) })
+	g.Go(func() error { return m.openScratch(ctx, pod) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return m.makeRuntime(pod)
+}
+
+func (m *machine) joinNetwork(ctx context.Context, pod wire.Pod) error {
+	if m.steps.network {
+		return nil
+	}
+	if err := network.Loopback(); err != nil {
+		return err
+	}
+	for _, i := range pod.Interfaces {
+		err := network.Configure(ctx, i)
+		if errors.Is(err, network.ErrAddressInUse) {
+			m.supervisor.Event(wire.Event{Warning: true, Reason: "FailedCreatePodSandBox", Message: err.Error()})
+			return fmt.Errorf("%w: %w", supervisor.ErrConflict, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	m.steps.network = true
+	return nil
+}
+
+var finder = disk.Finder{Sys: "/sys", Dev: "/dev"}
+
+func (m *machine) openScratch(ctx context.Context, pod wire.Pod) error {
+	if m.steps.scratch {
+		return nil
+	}
+	device, err := finder.Find(ctx, pod.ScratchDisk)
+	if err != nil {
+		return err
+	}
+	if err := disk.Scratch(ctx, m.reaper, device, scratchDir); err != nil {
+		return err
+	}
+	m.steps.scratch = true
+	return nil
+}
+
+// makeRuntime makes what containers share: volumes, logs, files in /etc, shared memory.
+func (m *machine) makeRuntime(pod wire.Pod) error {
+	if !m.steps.volumes {
+		m.volumes = volume.New(volume.Config{
+			Scratch: filepath.Join(scratchDir, "volumes"), Memory: filepath.Join(runDir, "volumes"),
+			MountMemory: volume.MountTmpfs,
+		})
+		for _, v := range pod.Volumes {
+			if err := m.volumes.Add(v); err != nil {
+				return err
+			}
+		}
+		m.steps.volumes = true
+	}
+	if m.logs == nil {
+		logs, err := logfile.NewStore(filepath.Join(scratchDir, "logs"))
+		if err != nil {
+			return err
+		}
+		m.logs = logs
+	}
+	binds, err := writeEtc(filepath.Join(runDir, "etc"), pod)
+	if err != nil {
+		return err
+	}
+	shm, err := m.mountShm()
+	if err != nil {
+		return err
+	}
+	m.runtime = crun.New(crun.Config{
+		Reaper: m.reaper, Images: &disk.Images{Finder: finder, Dir: filepath.Join(runDir, "images")},
+		Volumes: m.volumes, Logs: m.logs,
+		Run: filepath.Join(runDir, "c"), Layers: filepath.Join(scratchDir, "layers"),
+		CgroupRoot: boot.CgroupRoot, Cgroup: podCgroup, Hostname: pod.Hostname, Binds: append(binds, shm),
+	})
+	return os.MkdirAll(filepath.Join(runDir, "c"), 0o700)
+}
+
+// limitPod makes the pod's cgroup, whose memory is what is free now less a reserve.
+func limitPod() error {
+	dir := filepath.Join(boot.CgroupRoot, podCgroup)
+	if err := os.Mkdir(dir, 0o755); errors.Is(err, os.ErrExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	available, err := boot.AvailableBytes()
+	if err != nil {
+		return err
+	}
+	limit := max(available-reserveBytes, available/2)
+	if err := os.WriteFile(filepath.Join(dir, "memory.max"), []byte(strconv.FormatInt(limit, 10)), 0); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+cpu +memory +pids +io"), 0)
+}

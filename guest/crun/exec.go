@@ -1,0 +1,117 @@
+package crun
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/virtual-kubelet/vic/guest/oci"
+	"github.com/virtual-kubelet/vic/guest/process"
+	"github.com/virtual-kubelet/vic/guest/stdio"
+	"github.com/virtual-kubelet/vic/guest/wire"
+)
+
+// The exit codes of a shell for a program that it can't run.
+const (
+	codeNotExecutable = 126
+	codeNotFound      = 127
+)
+
+// Running tells whether Exec and Attach find the container's process, and that there is room for one more process.
+func (r *Runtime) Running(name string) error {
+	_, err := r.running(name)
+	return err
+}
+
+// Exec starts another process in a running container.
+func (r *Runtime) Exec(ctx context.Context, name string, e wire.Exec, stdout, stderr io.Writer) (*Session, error) {
+	t, err := r.running(name)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case r.execs <- struct{}{}:
+	default:
+		return nil, ErrBusy
+	}
+	st, dir, err := r.startExec(ctx, t, e)
+	if err != nil {
+		<-r.execs
+		return nil, err
+	}
+	s := &Session{streams: st, done: make(chan struct{})}
+	s.setInput(st)
+	s.leave = sync.OnceFunc(func() { _ = st.process.Signal(syscall.SIGKILL) }) // it may have ended
+	var copies sync.WaitGroup
+	if st.tty != nil {
+		copies.Go(func() { stdio.Copy(stdout, st.tty, st.process.Done()) })
+	} else {
+		copies.Go(func() { stdio.Copy(stdout, st.stdout, st.process.Done()) })
+		copies.Go(func() { stdio.Copy(stderr, st.stderr, st.process.Done()) })
+	}
+	// Ends with the process, which ends at the latest with its container.
+	go func() {
+		s.exit.Code = process.ExitCode(st.process.Status())
+		copies.Wait()
+		st.close()
+		_ = os.RemoveAll(dir) // in memory, and a few bytes
+		<-r.execs
+		close(s.done)
+	}()
+	return s, nil
+}
+
+func (s *Session) setInput(st *streams) {
+	s.endInput = func() {}
+	switch {
+	case st.tty != nil:
+		s.stdin = st.tty
+	case st.stdin != nil:
+		s.stdin = st.stdin
+		s.endInput = sync.OnceFunc(func() { _ = st.stdin.Close() }) // pipes have nothing to write back
+	}
+}
+
+func (r *Runtime) startExec(ctx context.Context, t *task, e wire.Exec) (_ *streams, dir string, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	defer cancel()
+	if dir, err = os.MkdirTemp(r.c.Run, ".exec-"); err != nil {
+		return nil, "", err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	b, err := json.Marshal(oci.ExecProcess(t.attempt.Container, t.bundle.user, r.c.Hostname, e))
+	if err != nil {
+		return nil, "", err
+	}
+	file := filepath.Join(dir, "process.json")
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		return nil, "", err
+	}
+	release := r.c.Reaper.Hold()
+	defer release()
+	st, err := r.launch(ctx, launch{
+		dir: dir, id: t.attempt.ID, tty: e.TTY, stdin: e.Stdin,
+		args: []string{"exec", "--detach", "--process", file},
+	})
+	return st, dir, err
+}
+
+// FailedExit is what a host is told when Exec has failed with err.
+func FailedExit(err error) wire.Exit {
+	code := int32(codeNotExecutable)
+	var re *runtimeError
+	if errors.As(err, &re) && (strings.Contains(re.message, "not found") || strings.Contains(re.message, "No such file")) {
+		code = codeNotFound
+	}
+	return wire.Exit{Code: code, Error: err.Error()}
+}

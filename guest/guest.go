@@ -1,0 +1,84 @@
+package guest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/virtual-kubelet/vic/guest/boot"
+	"github.com/virtual-kubelet/vic/guest/channel"
+	"github.com/virtual-kubelet/vic/guest/process"
+	"github.com/virtual-kubelet/vic/guest/server"
+	"github.com/virtual-kubelet/vic/guest/supervisor"
+	"github.com/virtual-kubelet/vic/internal/logging"
+)
+
+const (
+	portName = "vic.guest.0"
+	// memoryLimit makes the garbage collector work harder beyond it: the machine's memory is the pod's.
+	memoryLimit = 32 << 20
+)
+
+// Run makes this process the guest of a pod VM. It must be PID 1 of a system that is nothing but an initrd, and returns
+// only when the machine can't go on; the caller powers it off.
+func Run(ctx context.Context, version string) error {
+	if err := boot.System(); err != nil {
+		return fmt.Errorf("boot: %w", err)
+	}
+	if boot.IsProbe() {
+		_, _ = os.Stderr.WriteString("vic-guest: probe ok\n") // nobody is left to tell of a failure
+		return boot.PowerOff()
+	}
+	debug.SetMemoryLimit(memoryLimit)
+	ctx = logging.Into(ctx, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	m, err := newMachine(version)
+	if err != nil {
+		return err
+	}
+	port, err := channel.OpenPort(ctx, "/sys", "/dev", portName)
+	if err != nil {
+		return err
+	}
+	logging.From(ctx).InfoContext(ctx, "guest ready", "version", version, "took", uptime())
+	handler := server.New(server.Config{Machine: m, Containers: m.supervisor, Streams: m})
+	for {
+		// A port fails when its host leaves in the middle of a preamble's echo, and works again with the next host.
+		err := channel.Serve(ctx, port, handler)
+		logging.From(ctx).WarnContext(ctx, "port failed", "err", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func newMachine(version string) (*machine, error) {
+	id, err := boot.ID()
+	if err != nil {
+		return nil, err
+	}
+	reaper, err := process.NewReaper()
+	if err != nil {
+		return nil, err
+	}
+	m := &machine{bootID: id, version: version, reaper: reaper}
+	m.supervisor = supervisor.New(id, m)
+	return m, nil
+}
+
+// uptime is the time since the kernel started.
+func uptime() time.Duration {
+	b, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		return 0
+	}
+	var seconds float64
+	if _, err := fmt.Sscan(string(b), &seconds); err != nil {
+		return 0
+	}
+	return time.Duration(seconds * float64(time.Second))
+}

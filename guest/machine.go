@@ -1,0 +1,151 @@
+package guest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/virtual-kubelet/vic/guest/boot"
+	"github.com/virtual-kubelet/vic/guest/crun"
+	"github.com/virtual-kubelet/vic/guest/logfile"
+	"github.com/virtual-kubelet/vic/guest/process"
+	"github.com/virtual-kubelet/vic/guest/supervisor"
+	"github.com/virtual-kubelet/vic/guest/volume"
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/logging"
+)
+
+const powerOffTimeout = 20 * time.Second
+
+// machine is the pod VM. It implements what package server needs, and hands a pod's containers to the runtime that
+// Configure made.
+type machine struct {
+	bootID, version string
+	reaper          *process.Reaper
+	supervisor      *supervisor.Supervisor
+
+	mu         sync.Mutex // guards all below; held while a pod is configured
+	steps      steps
+	pod        *wire.Pod // set when all steps are done
+	ready      wire.Ready
+	volumes    *volume.Set
+	logs       *logfile.Store
+	runtime    *crun.Runtime
+	poweredOff bool
+}
+
+// Hello implements [server.Machine].
+func (m *machine) Hello() (wire.Hello, error) {
+	kernel, err := boot.Kernel()
+	if err != nil {
+		return wire.Hello{}, err
+	}
+	memory, err := boot.MemoryBytes()
+	if err != nil {
+		return wire.Hello{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return wire.Hello{
+		BootID: m.bootID, Version: m.version, Kernel: kernel, Configured: m.pod != nil,
+		MemoryBytes: memory, CPUs: runtime.NumCPU(),
+	}, nil
+}
+
+// SetClock implements [server.Machine].
+func (m *machine) SetClock(t time.Time) error { return boot.SetClock(t) }
+
+// PutFiles implements [server.Machine].
+func (m *machine) PutFiles(f wire.Files) error {
+	m.mu.Lock()
+	volumes, configured := m.volumes, m.pod != nil
+	m.mu.Unlock()
+	if !configured {
+		return fmt.Errorf("%w: there is no pod yet", supervisor.ErrConflict)
+	}
+	return volumes.Put(f)
+}
+
+// PowerOff implements [server.Machine].
+func (m *machine) PowerOff(ctx context.Context) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.poweredOff {
+		return
+	}
+	m.poweredOff = true
+	// Ends with the machine.
+	go m.powerOff(ctx)
+}
+
+func (m *machine) powerOff(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, powerOffTimeout)
+	defer cancel()
+	m.supervisor.Stop(wire.Stop{})
+	err := m.supervisor.Done(ctx)
+	if r := m.containers(); err == nil && r != nil {
+		err = r.Close(ctx)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.logs != nil {
+		_ = m.logs.Close() // what was written is in the page cache, which PowerOff writes back
+	}
+	if m.steps.scratch {
+		// Busy where something was left behind; the kernel then writes back, and replays the journal at the next boot.
+		_ = unix.Unmount(scratchDir, 0)
+	}
+	logging.From(ctx).InfoContext(ctx, "machine powered off", "err", err)
+	if err := boot.PowerOff(); err != nil {
+		logging.From(ctx).ErrorContext(ctx, "machine did not power off", "err", err)
+	}
+}
+
+// containers returns the runtime, or nil before a pod is configured.
+func (m *machine) containers() *crun.Runtime {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.runtime
+}
+
+// Start implements [supervisor.Runtime].
+func (m *machine) Start(ctx context.Context, a supervisor.Attempt) (supervisor.Task, error) {
+	return m.containers().Start(ctx, a) // there is one before the supervisor has containers
+}
+
+// Running implements [server.Streams].
+func (m *machine) Running(container string) error {
+	r := m.containers()
+	if r == nil {
+		return crun.ErrNotRunning
+	}
+	return r.Running(container)
+}
+
+// Exec implements [server.Streams].
+func (m *machine) Exec(
+	ctx context.Context, container string, e wire.Exec, stdout, stderr io.Writer,
+) (*crun.Session, error) {
+	return m.containers().Exec(ctx, container, e, stdout, stderr) // Running came before
+}
+
+// Attach implements [server.Streams].
+func (m *machine) Attach(container string, a wire.Attach, stdout, stderr io.Writer) (*crun.Session, error) {
+	return m.containers().Attach(container, a, stdout, stderr) // Running came before
+}
+
+// Log implements [server.Streams].
+func (m *machine) Log(container string, attempt int32) (*logfile.File, error) {
+	m.mu.Lock()
+	logs := m.logs
+	m.mu.Unlock()
+	if logs == nil {
+		return nil, fmt.Errorf("%w: there is no pod yet", logfile.ErrNotFound)
+	}
+	return logs.Get(container, attempt)
+}

@@ -1,0 +1,223 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/virtual-kubelet/vic/guest/crun"
+	"github.com/virtual-kubelet/vic/guest/logfile"
+	"github.com/virtual-kubelet/vic/guest/supervisor"
+	"github.com/virtual-kubelet/vic/guest/volume"
+	"github.com/virtual-kubelet/vic/guest/wire"
+)
+
+// Machine is what the server needs of the machine that it runs on.
+type Machine interface {
+	Hello() (wire.Hello, error)
+	Configure(ctx context.Context, pod wire.Pod) (wire.Ready, error)
+	PutFiles(f wire.Files) error
+	SetClock(t time.Time) error
+	// PowerOff begins to turn the machine off and returns.
+	PowerOff(ctx context.Context)
+}
+
+// Containers runs the pod's containers.
+type Containers interface {
+	Run(ctx context.Context, c wire.Container) error
+	Stop(s wire.Stop)
+	Snapshot(ctx context.Context, q supervisor.Query) ([]byte, error)
+}
+
+// Streams has what containers read and write. It answers crun.ErrNotRunning before a pod is configured.
+type Streams interface {
+	Running(container string) error
+	Exec(ctx context.Context, container string, e wire.Exec, stdout, stderr io.Writer) (*crun.Session, error)
+	Attach(container string, a wire.Attach, stdout, stderr io.Writer) (*crun.Session, error)
+	Log(container string, attempt int32) (*logfile.File, error)
+}
+
+// Config is what a handler answers from.
+type Config struct {
+	Machine    Machine
+	Containers Containers
+	Streams    Streams
+}
+
+type server struct{ Config }
+
+// New returns the handler of all paths.
+func New(c Config) http.Handler {
+	s := &server{c}
+	mux := http.NewServeMux()
+	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET " + wire.PathHello:     s.hello,
+		"PUT " + wire.PathPod:       s.pod,
+		"PUT " + wire.PathFiles:     s.files,
+		"PUT " + wire.PathContainer: s.container,
+		"POST " + wire.PathExec:     s.exec,
+		"POST " + wire.PathAttach:   s.attach,
+		"GET " + wire.PathLog:       s.log,
+		"DELETE " + wire.PathLog:    s.freeLog,
+		"GET " + wire.PathSnapshot:  s.snapshot,
+		"POST " + wire.PathStop:     s.stop,
+		"POST " + wire.PathPowerOff: s.powerOff,
+		"PUT " + wire.PathClock:     s.clock,
+		"POST " + wire.PathDial:     s.dial,
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if err := h(w, r); err != nil {
+				http.Error(w, err.Error(), statusOf(err))
+			}
+		})
+	}
+	return mux
+}
+
+// errInvalid says that a call is not valid.
+var errInvalid = errors.New("call is not valid")
+
+func statusOf(err error) int {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return http.StatusRequestEntityTooLarge
+	}
+	for _, kind := range []struct {
+		err    error
+		status int
+	}{
+		{errInvalid, http.StatusBadRequest},
+		{supervisor.ErrInvalid, http.StatusBadRequest},
+		{volume.ErrInvalid, http.StatusBadRequest},
+		{supervisor.ErrNotFound, http.StatusNotFound},
+		{volume.ErrNotFound, http.StatusNotFound},
+		{logfile.ErrNotFound, http.StatusNotFound},
+		{supervisor.ErrConflict, http.StatusConflict},
+		{crun.ErrNotRunning, http.StatusConflict},
+		{logfile.ErrBeyondEnd, http.StatusRequestedRangeNotSatisfiable},
+		{crun.ErrBusy, http.StatusTooManyRequests},
+	} {
+		if errors.Is(err, kind.err) {
+			return kind.status
+		}
+	}
+	return http.StatusInternalServerError
+}
+
+// read decodes the call's body into a T.
+func read[T any](w http.ResponseWriter, r *http.Request) (T, error) {
+	var v T
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, wire.MaxBodyBytes))
+	if err := d.Decode(&v); err != nil {
+		return v, fmt.Errorf("%w: %w", errInvalid, err)
+	}
+	return v, nil
+}
+
+func answer(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(v)
+}
+
+// number reads a query parameter; a missing one is 0.
+func number(r *http.Request, name string) (uint64, error) {
+	s := r.URL.Query().Get(name)
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s is %q", errInvalid, name, s)
+	}
+	return n, nil
+}
+
+func (s *server) hello(w http.ResponseWriter, _ *http.Request) error {
+	h, err := s.Machine.Hello()
+	if err != nil {
+		return err
+	}
+	return answer(w, h)
+}
+
+func (s *server) pod(w http.ResponseWriter, r *http.Request) error {
+	pod, err := read[wire.Pod](w, r)
+	if err != nil {
+		return err
+	}
+	ready, err := s.Machine.Configure(r.Context(), pod)
+	if err != nil {
+		return err
+	}
+	return answer(w, ready)
+}
+
+func (s *server) files(w http.ResponseWriter, r *http.Request) error {
+	f, err := read[wire.Files](w, r)
+	if err != nil {
+		return err
+	}
+	return s.Machine.PutFiles(f)
+}
+
+func (s *server) container(w http.ResponseWriter, r *http.Request) error {
+	c, err := read[wire.Container](w, r)
+	if err != nil {
+		return err
+	}
+	if name := r.PathValue("container"); name != c.Name {
+		return fmt.Errorf("%w: container %q under the name %q", errInvalid, c.Name, name)
+	}
+	return s.Containers.Run(r.Context(), c)
+}
+
+func (s *server) stop(w http.ResponseWriter, r *http.Request) error {
+	stop, err := read[wire.Stop](w, r)
+	if err != nil {
+		return err
+	}
+	s.Containers.Stop(stop)
+	return nil
+}
+
+func (s *server) powerOff(w http.ResponseWriter, r *http.Request) error {
+	w.WriteHeader(http.StatusAccepted)
+	// The answer leaves before the machine does.
+	if err := http.NewResponseController(w).Flush(); err != nil {
+		return err
+	}
+	s.Machine.PowerOff(context.WithoutCancel(r.Context()))
+	return nil
+}
+
+func (s *server) clock(w http.ResponseWriter, r *http.Request) error {
+	c, err := read[wire.Clock](w, r)
+	if err != nil {
+		return err
+	}
+	return s.Machine.SetClock(c.Time)
+}
+
+func (s *server) snapshot(w http.ResponseWriter, r *http.Request) error {
+	after, err := number(r, "after")
+	if err != nil {
+		return err
+	}
+	ack, err := number(r, "ack")
+	if err != nil {
+		return err
+	}
+	q := supervisor.Query{BootID: r.URL.Query().Get("boot"), After: after, Ack: ack}
+	b, err := s.Containers.Snapshot(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, err = w.Write(b)
+	return err
+}

@@ -1,0 +1,134 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+)
+
+// Errors that a host acts on.
+var (
+	// ErrNotFound says that the pod has no volume of that name and kind.
+	ErrNotFound = errors.New("no such volume")
+	// ErrInvalid says that a name or a path is not one that a volume can have.
+	ErrInvalid = errors.New("not valid")
+)
+
+var validName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,251}[a-z0-9])?$`)
+
+// Config says where a Set keeps its volumes.
+type Config struct {
+	// Scratch is a directory on the scratch disk, Memory one where file systems in memory are mounted.
+	Scratch, Memory string
+	// MountMemory mounts a tmpfs of at most sizeBytes at target; 0 is the kernel's default.
+	MountMemory func(target string, sizeBytes int64) error
+}
+
+// Set is the volumes of a pod. It is safe for concurrent use.
+type Set struct {
+	config Config
+
+	mu      sync.Mutex // guards volumes and serializes Put
+	volumes map[string]wire.Volume
+}
+
+// New returns a Set without volumes.
+func New(c Config) *Set { return &Set{config: c, volumes: map[string]wire.Volume{}} }
+
+// MountTmpfs is Config.MountMemory of a real system.
+func MountTmpfs(target string, sizeBytes int64) error {
+	data := "mode=0777"
+	if sizeBytes > 0 {
+		data += ",size=" + strconv.FormatInt(sizeBytes, 10)
+	}
+	return unix.Mount("tmpfs", target, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, data)
+}
+
+// Add makes v. One that is there from a former boot is kept as it is.
+func (s *Set) Add(v wire.Volume) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !validName.MatchString(v.Name) {
+		return fmt.Errorf("add volume: name %q is %w", v.Name, ErrInvalid)
+	}
+	if _, ok := s.volumes[v.Name]; ok {
+		return fmt.Errorf("add volume %s: named twice, which is %w", v.Name, ErrInvalid)
+	}
+	if err := s.make(v); err != nil {
+		return fmt.Errorf("add volume %s: %w", v.Name, err)
+	}
+	s.volumes[v.Name] = v
+	return nil
+}
+
+func (s *Set) make(v wire.Volume) error {
+	dir := s.dir(v)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	switch v.Kind {
+	case wire.VolumeScratch:
+		return os.Chmod(dir, 0o777) // as an emptyDir has it; the umask would take bits away from MkdirAll
+	case wire.VolumeMemory:
+		return s.config.MountMemory(dir, v.SizeBytes)
+	case wire.VolumeFiles:
+		if err := s.config.MountMemory(dir, 0); err != nil {
+			return err
+		}
+		return os.Chmod(dir, 0o755)
+	}
+	return fmt.Errorf("kind %q is %w", v.Kind, ErrInvalid)
+}
+
+func (s *Set) dir(v wire.Volume) string {
+	if v.Kind == wire.VolumeScratch {
+		return filepath.Join(s.config.Scratch, v.Name)
+	}
+	return filepath.Join(s.config.Memory, v.Name)
+}
+
+// Source returns what is to be mounted for m: the volume's directory, or the path m.SubPath in it, resolved so that no
+// symbolic link leads out of the volume. A missing one becomes a directory where the volume can be written.
+func (s *Set) Source(m wire.Mount) (string, error) {
+	s.mu.Lock()
+	v, ok := s.volumes[m.Volume]
+	s.mu.Unlock()
+	if !ok {
+		return "", fmt.Errorf("%w: %q", ErrNotFound, m.Volume)
+	}
+	dir := s.dir(v)
+	if m.SubPath == "" {
+		return dir, nil
+	}
+	if err := checkPath(m.SubPath); err != nil {
+		return "", err
+	}
+	source, err := Resolve(dir, m.SubPath)
+	if errors.Is(err, os.ErrNotExist) && v.Kind != wire.VolumeFiles {
+		if err := MkdirAll(dir, m.SubPath); err != nil {
+			return "", fmt.Errorf("make %s in volume %s: %w", m.SubPath, m.Volume, err)
+		}
+		source, err = Resolve(dir, m.SubPath)
+	}
+	if err != nil {
+		return "", fmt.Errorf("find %s in volume %s: %w", m.SubPath, m.Volume, err)
+	}
+	return source, nil
+}
+
+// checkPath refuses what is not a relative path below a directory.
+func checkPath(p string) error {
+	if !filepath.IsLocal(p) || filepath.Clean(p) == "." || strings.ContainsRune(p, 0) || len(p) > unix.PathMax {
+		return fmt.Errorf("path %q is %w", p, ErrInvalid)
+	}
+	return nil
+}
