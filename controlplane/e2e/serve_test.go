@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,12 +98,4 @@ func get(t *testing.T, p *plane, address, token string) (int, string) {
 	body, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
 	return response.StatusCode, string(body)
-}
-
-// host is where the API server listens on loopback.
-func host(t *testing.T, p *plane) string {
-	t.Helper()
-	u, err := url.Parse(p.url)
-	require.NoError(t, err)
-	return u.Host
 }

@@ -31,7 +31,7 @@ func main() {
 	// The components' packages put flags of their own there, and cobra would take them over.
 	pflag.CommandLine = pflag.NewFlagSet(program, pflag.ContinueOnError)
 	// Further signals change nothing: a terminal sends its own beside those of the parent.
-	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM) //nolint:govet // until the end
+	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	// A parent that was killed leaves us a broken pipe, which must not end us.
 	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(exitCode(newCommand().ExecuteContext(ctx)))

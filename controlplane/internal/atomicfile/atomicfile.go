@@ -50,6 +50,6 @@ func unchanged(path string, data []byte, mode fs.FileMode) bool {
 	if err != nil || info.Mode() != mode {
 		return false
 	}
-	old, err := os.ReadFile(path) //nolint:gosec // the path is the caller's, as for every function that writes a file
+	old, err := os.ReadFile(path)
 	return err == nil && bytes.Equal(old, data)
 }

@@ -108,9 +108,8 @@ func listenFree(ctx context.Context, address netip.AddrPort) (net.Listener, erro
 
 // cause takes net's description of the operation away, which an AddressError gives in its own words.
 func cause(err error) error {
-	var syscallErr syscall.Errno
-	if errors.As(err, &syscallErr) {
-		return syscallErr
+	if number, ok := errors.AsType[syscall.Errno](err); ok {
+		return number
 	}
 	return err
 }

@@ -23,7 +23,7 @@ func TakeStderr(f *File) (*Stderr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep standard error: %w", err)
 	}
-	s := &Stderr{log: f, original: os.NewFile(uintptr(fd), "stderr")} //nolint:gosec // file descriptors are not negative
+	s := &Stderr{log: f, original: os.NewFile(uintptr(fd), "stderr")}
 	if err := debug.SetCrashOutput(s.original, debug.CrashOptions{}); err != nil {
 		return nil, errors.Join(fmt.Errorf("set crash output: %w", err), s.original.Close())
 	}

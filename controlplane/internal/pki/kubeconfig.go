@@ -30,7 +30,7 @@ func (set *Set) WriteKubeconfig(path, endpoint string, p Pair) error {
 func (set *Set) kubeconfig(endpoint string, p Pair) (*clientcmdapi.Config, error) {
 	files := map[string][]byte{set.CA.CertFile: nil, p.CertFile: nil, p.KeyFile: nil}
 	for path := range files {
-		data, err := os.ReadFile(path) //nolint:gosec // these are the files that Ensure wrote
+		data, err := os.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("read credential: %w", err)
 		}

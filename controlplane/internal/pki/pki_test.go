@@ -38,14 +38,23 @@ func certificate(t *testing.T, p pki.Pair) *x509.Certificate {
 	return certs[0]
 }
 
-func verify(t *testing.T, ca, leaf pki.Pair, name string, usage x509.ExtKeyUsage, at time.Time) {
+func verify(t *testing.T, ca, leaf pki.Pair, options x509.VerifyOptions) {
 	t.Helper()
 	roots := x509.NewCertPool()
 	roots.AddCert(certificate(t, ca))
-	_, err := certificate(t, leaf).Verify(x509.VerifyOptions{
-		Roots: roots, DNSName: name, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{usage},
-	})
+	options.Roots = roots
+	_, err := certificate(t, leaf).Verify(options)
 	require.NoError(t, err)
+}
+
+func serverOf(at time.Time, name string) x509.VerifyOptions {
+	return x509.VerifyOptions{
+		DNSName: name, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+}
+
+func clientOf(at time.Time) x509.VerifyOptions {
+	return x509.VerifyOptions{CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 }
 
 func TestServingCertificateIsGoodForEachNameOfTheAPIServer(t *testing.T) {
@@ -55,7 +64,7 @@ func TestServingCertificateIsGoodForEachNameOfTheAPIServer(t *testing.T) {
 		"kubernetes.default.svc.cluster.local", "10.96.0.1", "172.30.0.1",
 	} {
 		t.Run(name, func(t *testing.T) {
-			verify(t, set.CA, set.APIServer, name, x509.ExtKeyUsageServerAuth, now)
+			verify(t, set.CA, set.APIServer, serverOf(now, name))
 		})
 	}
 }
@@ -79,7 +88,7 @@ func TestClientCertificatesSayWhoTheyAre(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			verify(t, tt.ca, tt.pair, "", x509.ExtKeyUsageClientAuth, now)
+			verify(t, tt.ca, tt.pair, clientOf(now))
 			c := certificate(t, tt.pair)
 			assert.Equal(t, tt.user, c.Subject.CommonName)
 			assert.Equal(t, tt.groups, c.Subject.Organization)
@@ -177,8 +186,8 @@ func TestWhatIsReissued(t *testing.T) {
 				serving: !serving.Equal(certificate(t, set.APIServer)),
 				node:    !node.Equal(certificate(t, set.Node)),
 			})
-			verify(t, set.CA, set.APIServer, "localhost", x509.ExtKeyUsageServerAuth, at)
-			verify(t, set.CA, set.Node, "", x509.ExtKeyUsageClientAuth, at)
+			verify(t, set.CA, set.APIServer, serverOf(at, "localhost"))
+			verify(t, set.CA, set.Node, clientOf(at))
 		})
 	}
 }

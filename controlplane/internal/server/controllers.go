@@ -85,7 +85,7 @@ func watchFor(config *rest.Config) check {
 		case <-began:
 			return nil
 		default:
-			return errNotYet("no informer watches")
+			return notYetError("no informer watches")
 		}
 	}
 }

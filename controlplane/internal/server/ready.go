@@ -16,10 +16,10 @@ const readyInterval = 25 * time.Millisecond
 // check returns nil once something has come about.
 type check func(ctx context.Context) error
 
-// errNotYet says what is still missing.
-type errNotYet string
+// notYetError says what is still missing.
+type notYetError string
 
-func (e errNotYet) Error() string { return string(e) }
+func (e notYetError) Error() string { return string(e) }
 
 // until waits for c, and for the end of a part that c depends on.
 func (p *parts) until(ctx context.Context, what string, c check) error {
@@ -68,7 +68,7 @@ func firstObjects(client kubernetes.Interface, serviceIP net.IP) check {
 			return err
 		}
 		if !net.ParseIP(service.Spec.ClusterIP).Equal(serviceIP) {
-			return errNotYet("Service kubernetes has the address " + service.Spec.ClusterIP)
+			return notYetError("Service kubernetes has the address " + service.Spec.ClusterIP)
 		}
 		return nil
 	}

@@ -95,7 +95,7 @@ func (d *Dir) CheckSpace(need uint64) error {
 	if err := unix.Statfs(d.path, &fs); err != nil {
 		return fmt.Errorf("look at free space of %s: %w", d.path, err)
 	}
-	free := fs.Bavail * uint64(fs.Bsize) //nolint:gosec // a block size is never negative
+	free := fs.Bavail * uint64(fs.Bsize)
 	if free < need {
 		return &NoSpaceError{Dir: d.path, FreeMiB: free >> 20, NeedMiB: need >> 20}
 	}

@@ -33,10 +33,10 @@ func Stop(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("open process %d: %w", r.PID, err)
 	}
-	defer unix.Close(fd) //nolint:errcheck // nothing is written to a pidfd
+	defer unix.Close(fd)
 	// The pidfd now pins the process; was it still the right one when it was opened?
 	if start, err := processStart(r.PID); err != nil || start != r.ProcessStart {
-		return nil //nolint:nilerr // the holder ended between the two looks
+		return nil
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("signal process %d: %w", r.PID, err)
@@ -46,7 +46,7 @@ func Stop(ctx context.Context, path string) error {
 
 func waitExit(ctx context.Context, fd, pid int) error {
 	for ctx.Err() == nil {
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // file descriptors are small
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		n, err := unix.Poll(fds, int(pollSlice.Milliseconds()))
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("wait for process %d: %w", pid, err)

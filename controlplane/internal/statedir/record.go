@@ -71,14 +71,14 @@ func Find(path string) (Record, error) {
 
 // isHeld tries the lock in shared mode, so that two who ask do not see each other.
 func isHeld(path string) (bool, error) {
-	lock, err := os.Open(filepath.Join(path, lockName)) //nolint:gosec // the path is the user's
+	lock, err := os.Open(filepath.Join(path, lockName))
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("open lock: %w", err)
 	}
-	defer lock.Close() //nolint:errcheck // it was only read
+	defer lock.Close()
 	err = unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return true, nil
@@ -98,7 +98,7 @@ func save(path string, v any) error {
 }
 
 func load(path string, v any) error {
-	data, err := os.ReadFile(path) //nolint:gosec // the path is below the user's state directory
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("read state: %w", err)
 	}

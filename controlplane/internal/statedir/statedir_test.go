@@ -63,7 +63,7 @@ func TestOpenRefusesADirectoryThatIsHeld(t *testing.T) {
 	_, err := statedir.Open(t.Context(), dir)
 
 	require.ErrorIs(t, err, statedir.ErrHeld)
-	assert.ErrorContains(t, err, dir)
+	require.ErrorContains(t, err, dir)
 	r, err := statedir.Find(dir)
 	require.NoError(t, err)
 	assert.Equal(t, holder.Process.Pid, r.PID)
