@@ -135,6 +135,9 @@ func (e *Engine) remember(ctx context.Context) error {
 		if err := p.load(); err != nil {
 			logging.From(ctx).WarnContext(ctx, "run directory damaged", "podUID", uid, "err", err)
 		}
+		if p.vm.Spec.Identity.NodeName == "" {
+			p.vm.Spec.Identity.NodeName = e.config.NodeName // who else would keep it here
+		}
 	}
 	return nil
 }

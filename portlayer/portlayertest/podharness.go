@@ -179,3 +179,9 @@ func (t *podTester) log(opts portlayer.LogOptions) string {
 	require.NoError(t, r.Close())
 	return string(b)
 }
+
+// awaitLog returns when the current attempt has written text, and nothing else.
+func (t *podTester) awaitLog(text string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return t.log(portlayer.LogOptions{}) == text }, t.Timeout, logPoll)
+}

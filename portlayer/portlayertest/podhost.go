@@ -131,6 +131,7 @@ func podTwice(t *podTester) {
 	after := t.get()
 	assert.Equal(t, before.StartedAt, after.StartedAt)
 	assert.Equal(t, status(before).ID, status(after).ID)
+	t.awaitLog("once\n")
 	for range 2 {
 		require.NoError(t, t.Host.Stop(t.ctx, podUID, wire.Stop{}))
 	}
@@ -234,6 +235,7 @@ func podFollow(t *podTester) {
 func podStop(t *podTester) {
 	t.run("Always", "echo up; sleep 60")
 	t.await(running)
+	t.awaitLog("up\n")
 	require.NoError(t, t.Host.Stop(t.ctx, podUID, wire.Stop{Reason: "Evicted"}))
 	vm := t.await(done)
 	c := status(vm)
@@ -273,7 +275,7 @@ func podReopen(t *podTester) {
 func podKilled(t *podTester) {
 	t.run("Always", "echo first; sleep 60")
 	before := t.await(running)
-	require.Eventually(t, func() bool { return t.log(portlayer.LogOptions{}) == "first\n" }, t.Timeout, logPoll)
+	t.awaitLog("first\n")
 	t.Kill(podUID)
 	vm := t.await(func(vm portlayer.PodVM) bool { return vm.State == portlayer.StateStopped })
 	assert.NotEmpty(t, vm.StopReason)
@@ -296,7 +298,7 @@ func podKilled(t *podTester) {
 	assert.NotEqual(t, before.Guest.BootID, vm.Guest.BootID)
 	assert.Equal(t, int32(1), status(vm).RestartCount)
 	assert.Equal(t, "first\n", t.log(portlayer.LogOptions{Previous: true}))
-	require.Eventually(t, func() bool { return t.log(portlayer.LogOptions{}) == "second\n" }, t.Timeout, logPoll)
+	t.awaitLog("second\n")
 }
 
 func podStartCancelled(t *podTester) {
