@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -184,7 +185,7 @@ func TestCacheIsSafeForConcurrentUse(t *testing.T) {
 			for n := range 50 {
 				pods.SetPod(pod(uid, i))
 				stop := pods.Subscribe(func(cache.Entry) {})
-				pods.SetStatus(uid, corev1.PodStatus{Message: fmt.Sprint(n)})
+				pods.SetStatus(uid, corev1.PodStatus{Message: strconv.Itoa(n)})
 				pods.Lookup("ns", "web")
 				pods.List()
 				stop()

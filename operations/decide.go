@@ -58,6 +58,7 @@ func (w *worker) tearDown(v *view) (step, time.Duration) {
 		return w.stop(v, StopRequest{Grace: deletionGrace(v), LogsWithin: logsWithin}), lookAgain
 	case portlayer.StateCreated, portlayer.StateStopped:
 		return w.removeStep(), lookAgain
+	case portlayer.StateRemoved:
 	}
 	if !v.gone {
 		w.cache.Finish(w.uid)
@@ -81,6 +82,7 @@ func (w *worker) settle(v *view) step {
 		return w.stop(v, StopRequest{Grace: specGrace(v)})
 	case portlayer.StateCreated:
 		return w.removeStep()
+	case portlayer.StateStopped, portlayer.StateRemoved:
 	}
 	return nothing
 }

@@ -61,8 +61,7 @@ const (
 
 // waitingFor returns how a container shows that err holds it up, otherwise being reason.
 func waitingFor(reason string, err error) status.Waiting {
-	var config *environment.ConfigError
-	if errors.As(err, &config) {
+	if config, ok := errors.AsType[*environment.ConfigError](err); ok {
 		return status.Waiting{Reason: config.Reason, Message: config.Message}
 	}
 	return status.Waiting{Reason: reason, Message: err.Error()}

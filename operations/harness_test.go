@@ -243,6 +243,7 @@ func (r *recorder) Eventf(object apiruntime.Object, kind, reason, format string,
 	r.Event(object, kind, reason, fmt.Sprintf(format, args...))
 }
 
+//nolint:revive // record.EventRecorder has so many
 func (r *recorder) AnnotatedEventf(object apiruntime.Object, _ map[string]string, kind, reason, format string, args ...any) {
 	r.Eventf(object, kind, reason, format, args...)
 }

@@ -67,7 +67,7 @@ func (i *Images) Ensure(ctx context.Context, pod *corev1.Pod, c *corev1.Containe
 		i.events.ofContainer(pod, c.Name, normal(eventPulled, "Container image %q already present on machine", c.Image))
 		return local, nil
 	case policy == corev1.PullNever:
-		err := fmt.Errorf("Container image %q is not present with pull policy of Never", c.Image) //nolint:staticcheck // shown to users, as a kubelet does
+		err := fmt.Errorf("Container image %q is not present with pull policy of Never", c.Image)
 		i.events.ofContainer(pod, c.Name, warning(eventNeverPull, "%v", err))
 		return persona.Image{}, i.failed(pod, c, reasonErrImageNeverPull, err)
 	}

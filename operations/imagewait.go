@@ -56,8 +56,7 @@ func (w *imageWait) run(ctx context.Context, pod *corev1.Pod, c *corev1.Containe
 			return
 		}
 		reason := reasonErrImagePull
-		var failure *ImageError
-		if errors.As(err, &failure) {
+		if failure, ok := errors.AsType[*ImageError](err); ok {
 			reason = failure.Reason
 		}
 		w.set(nil, status.Waiting{Reason: reason, Message: err.Error()})

@@ -65,8 +65,11 @@ type Manager struct {
 	orphans    map[types.UID]time.Time // VMs without a pod, since when
 	listed     bool                    // the pods that are not known do not exist
 	shutdown   bool
-	runContext context.Context //nolint:containedctx // of Run, for the workers that it owns; nil while it does not run
-	running    sync.WaitGroup  // of workers
+	ended      bool      // Run has returned or is about to
+	pending    []*worker // for Run to start
+
+	news    chan struct{}  // one token: there are pending workers
+	running sync.WaitGroup // of workers
 }
 
 // New returns a Manager that does nothing before Run.
@@ -85,6 +88,7 @@ func New(cfg Config) *Manager {
 		workers:    map[types.UID]*worker{},
 		tombstones: map[types.UID]time.Time{},
 		orphans:    map[types.UID]time.Time{},
+		news:       make(chan struct{}, 1),
 	}
 }
 
@@ -118,12 +122,12 @@ func (m *Manager) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer m.running.Wait()
 	defer cancel()
+	defer m.end()
 	changed := m.cfg.Host.Watch(ctx)
 	if err := m.restore(ctx); err != nil {
 		return err
 	}
 	close(m.ready)
-	m.begin(ctx)
 	collect := time.NewTicker(min(collectEvery, m.cfg.OrphanGrace))
 	defer collect.Stop()
 	for {
@@ -136,6 +140,8 @@ func (m *Manager) Run(ctx context.Context) error {
 				return nil
 			}
 			m.wake(types.UID(uid))
+		case <-m.news:
+			m.startPending(ctx)
 		case <-collect.C:
 			if err := m.collect(ctx); err != nil {
 				logging.From(ctx).WarnContext(ctx, "orphans could not be looked for", "err", err)
@@ -163,14 +169,34 @@ func (m *Manager) restore(ctx context.Context) error {
 	}
 }
 
-// begin starts the workers that were asked for before Run.
-func (m *Manager) begin(ctx context.Context) {
+// startPending runs the workers that were made since the last call.
+func (m *Manager) startPending(ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.runContext = ctx
-	for _, w := range m.workers {
-		m.startLocked(w)
+	for _, w := range m.pending {
+		// Ends with the pod or with ctx; Run waits for it.
+		m.running.Go(func() {
+			w.run(ctx)
+			m.retire(w)
+		})
 	}
+	m.pending = nil
+}
+
+// retire forgets a worker that has nothing left to do. One that the node's shutdown has ended stays, so that there is no
+// other.
+func (m *Manager) retire(w *worker) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.workers[w.uid] == w && !m.ended && !m.shutdown {
+		delete(m.workers, w.uid)
+	}
+}
+
+func (m *Manager) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = true
 }
 
 // Sync tells that pod is desired as it is now: new, changed or being deleted. It returns at once.
@@ -227,8 +253,13 @@ func (m *Manager) tellLocked(uid types.UID, change func(*desired)) {
 		m.workers[uid] = w
 	}
 	w.tell(change)
-	if !ok {
-		m.startLocked(w)
+	if ok {
+		return
+	}
+	m.pending = append(m.pending, w)
+	select {
+	case m.news <- struct{}{}:
+	default:
 	}
 }
 
@@ -238,23 +269,6 @@ func (m *Manager) identity(uid types.UID) *corev1.Pod {
 		return e.Pod
 	}
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: uid}}
-}
-
-// startLocked runs w, once Run does.
-func (m *Manager) startLocked(w *worker) {
-	ctx := m.runContext
-	if ctx == nil || ctx.Err() != nil {
-		return
-	}
-	// Ends with the pod or with Run, which waits for it.
-	m.running.Go(func() {
-		w.run(ctx)
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.workers[w.uid] == w && ctx.Err() == nil && !m.shutdown {
-			delete(m.workers, w.uid)
-		}
-	})
 }
 
 func (m *Manager) wake(uid types.UID) {

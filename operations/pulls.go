@@ -116,6 +116,6 @@ func (p *pulls) run(ctx context.Context, ref string, one *pull) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running[ref] == one {
-		delete(p.running, ref) // the next who asks asks the registry again
+		delete(p.running, ref) // the registry is asked again next time
 	}
 }

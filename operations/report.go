@@ -104,8 +104,7 @@ func (w *worker) tellFailure(r result) {
 	switch r.step.name {
 	case stepCreate, stepPowerOn, stepConfigure:
 		message := r.err.Error()
-		var power *portlayer.PowerError
-		if errors.As(r.err, &power) && power.Console != "" {
+		if power, ok := errors.AsType[*portlayer.PowerError](r.err); ok && power.Console != "" {
 			message += "; the console ends with: " + lastLine(power.Console)
 		}
 		w.events.ofPod(pod, warning(eventFailedCreate, "%s", message))

@@ -19,6 +19,11 @@ func (m *Manager) Shutdown(ctx context.Context, keep bool) error {
 		m.refuseWork()
 		return nil
 	}
+	select {
+	case <-m.ready:
+	case <-ctx.Done():
+		return m.cutPower(ctx)
+	}
 	waiting, err := m.endWorkers(ctx)
 	for _, w := range waiting {
 		select {
@@ -47,8 +52,8 @@ func (m *Manager) endWorkers(ctx context.Context) ([]*worker, error) {
 		}
 	}
 	m.shutdown = true
-	if m.runContext == nil || m.runContext.Err() != nil {
-		return nil, errors.Join(err, errors.New("shut down pods: the manager does not run"))
+	if m.ended {
+		return nil, errors.Join(err, errors.New("shut down pods: the manager has ended"))
 	}
 	var all []*worker
 	for _, w := range m.workers {

@@ -2,6 +2,7 @@ package operations
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/virtual-kubelet/vic/persona"
@@ -80,13 +81,13 @@ const maxConsoleBytes = 200
 // lastLine returns the last line that says something, in printable characters only: it comes from a VM.
 func lastLine(console string) string {
 	lines := strings.FieldsFunc(console, func(r rune) bool { return r == '\n' || r == '\r' })
-	for i := len(lines) - 1; i >= 0; i-- {
+	for _, raw := range slices.Backward(lines) {
 		line := strings.TrimSpace(strings.Map(func(r rune) rune {
 			if r < ' ' || r == 0x7f || r > '~' {
 				return -1
 			}
 			return r
-		}, lines[i]))
+		}, raw))
 		if line != "" {
 			return line[max(0, len(line)-maxConsoleBytes):]
 		}
