@@ -22,7 +22,7 @@ const (
 	eventInspectFailed = "InspectFailed"
 	eventNeverPull     = "ErrImageNeverPull"
 	eventVMEnded       = "PodVMEnded"        // ours: the VM stopped or vanished while the pod ran
-	eventVMRestarted   = "PodVMRestarted"    // ours: and runs again
+	eventUnreachable   = "GuestUnreachable"  // ours: the VM runs and its guest does not answer
 	eventIgnoredUpdate = "UnsupportedUpdate" // ours: a change of a running pod's spec that has no effect
 )
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/record"
 
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -32,8 +33,8 @@ type Images struct {
 }
 
 // NewImages returns an Images that pulls at most parallel images at one time.
-func NewImages(store ImageStore, parallel int, ev events) *Images {
-	return &Images{store: store, pulls: newPulls(store, parallel), events: ev}
+func NewImages(store ImageStore, parallel int, recorder record.EventRecorder) *Images {
+	return &Images{store: store, pulls: newPulls(store, parallel), events: events{recorder}}
 }
 
 // Source returns the disk of img.

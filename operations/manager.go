@@ -95,7 +95,7 @@ func New(cfg Config) *Manager {
 func newUnits(cfg Config) *units {
 	ev := events{cfg.Events}
 	caps := cfg.Host.Capabilities()
-	images := NewImages(cfg.Images, cfg.ParallelPulls, ev)
+	images := NewImages(cfg.Images, cfg.ParallelPulls, cfg.Events)
 	admission := NewAdmission(cfg.Host)
 	return &units{
 		observer: cfg.Host, cache: cfg.Cache, events: ev, images: images, admission: admission,
@@ -106,7 +106,7 @@ func newUnits(cfg Config) *units {
 		}),
 		starter: NewPodStarter(StarterConfig{
 			Host: cfg.Host, Disks: cfg.Host, Images: images, Env: cfg.Env, Admission: admission,
-			Defaults: cfg.Defaults, ClusterDNS: cfg.ClusterDNS, HostDNS: cfg.HostDNS, Node: cfg.Node, events: ev,
+			Defaults: cfg.Defaults, ClusterDNS: cfg.ClusterDNS, HostDNS: cfg.HostDNS, Node: cfg.Node, Events: cfg.Events,
 		}),
 		files:   NewPodFiles(cfg.Host, cfg.Volumes),
 		stopper: NewPodStopper(cfg.Host),
@@ -158,6 +158,9 @@ func (m *Manager) restore(ctx context.Context) error {
 		if err == nil {
 			for _, vm := range vms {
 				id := vm.Spec.Identity
+				if id.Name == "" {
+					continue
+				}
 				m.cfg.Cache.Restore(types.UID(id.UID), types.NamespacedName{Namespace: id.Namespace, Name: id.Name})
 			}
 			return nil
@@ -289,7 +292,9 @@ func (m *Manager) owned(ctx context.Context) ([]portlayer.PodVM, error) {
 	}
 	var ours []portlayer.PodVM
 	for _, vm := range all {
-		if vm.Spec.Identity.NodeName == m.cfg.NodeName {
+		// A damaged run directory no longer says whose it was; it is of this host, and its VM is gone.
+		lost := vm.State == portlayer.StateRemoved && vm.Spec.Identity.NodeName == ""
+		if lost || vm.Spec.Identity.NodeName == m.cfg.NodeName {
 			ours = append(ours, vm)
 		}
 	}

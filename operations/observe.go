@@ -188,6 +188,22 @@ func (w *worker) noteEnd(v *view) {
 	w.vms.restartAt = w.vms.restartAt.Add(w.vms.restarts.next())
 }
 
+// noteSilence tells once of each guest that became unreachable, with the end of its console: a kernel says there why.
+func (w *worker) noteSilence(ctx context.Context, v *view) {
+	if !v.running() || v.vm.SilentSince.IsZero() || time.Since(v.vm.SilentSince) < status.SilentAfter || v.vm.SilentSince.Equal(w.vms.silent) {
+		return
+	}
+	w.vms.silent = v.vm.SilentSince
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	console, err := w.observer.Console(ctx, string(w.uid))
+	if err != nil {
+		logging.From(ctx).DebugContext(ctx, "console could not be read", "err", err)
+	}
+	w.events.ofPod(v.pod, warning(eventUnreachable, "Guest has been silent since %s; its console ends with: %s",
+		v.vm.SilentSince.UTC().Format(time.RFC3339), lastLine(string(console))))
+}
+
 // former is the last snapshot of a VM that does not run.
 func (w *worker) former(v *view) *wire.Snapshot {
 	if v.vm != nil && v.vm.Guest != nil {

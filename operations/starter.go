@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/record"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
@@ -46,9 +47,8 @@ type StarterConfig struct {
 	ClusterDNS plan.ClusterDNS
 	HostDNS    func() wire.DNS
 	// Node tells what environment and files may refer to.
-	Node func() NodeFacts
-
-	events events
+	Node   func() NodeFacts
+	Events record.EventRecorder
 }
 
 // NodeFacts are what pods may ask of their node.
@@ -102,7 +102,7 @@ func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm portlaye
 	}
 	dns, warned := plan.DNS(pod, s.cfg.ClusterDNS, s.cfg.HostDNS())
 	if warned.Reason != "" {
-		s.cfg.events.ofPod(pod, warning(warned.Reason, "%s", warned.Message))
+		events{s.cfg.Events}.ofPod(pod, warning(warned.Reason, "%s", warned.Message))
 	}
 	_, err := s.cfg.Host.Configure(ctx, vm.UID(), plan.Pod(pod, plan.PodInputs{
 		DNS:           dns,

@@ -19,6 +19,7 @@ import (
 type Observer interface {
 	Get(ctx context.Context, uid string) (portlayer.PodVM, error)
 	AckEvents(ctx context.Context, uid, bootID string, seq uint64) error
+	Console(ctx context.Context, uid string) ([]byte, error)
 }
 
 // units are what all workers work with.
@@ -96,6 +97,7 @@ type vmMemory struct {
 	seeds     []wire.Seed // what the next boot begins with; nil: not made yet
 	restarts  *backoff    // of the whole VM; nil: it did not end lately
 	restartAt time.Time
+	silent    time.Time // since when, of the silence that was told last
 }
 
 // acting is the step that is being done.
@@ -225,6 +227,7 @@ func (w *worker) round(ctx context.Context) time.Duration {
 	w.noteUpdate(v)
 	w.noteBoot(v)
 	w.noteEnd(v)
+	w.noteSilence(ctx, v)
 	w.relayEvents(ctx, v)
 	v.previous = w.report(v)
 	if w.acting != nil {

@@ -323,6 +323,8 @@ func TestSilentGuestIsReported(t *testing.T) {
 		n.awaitPhase(corev1.PodRunning)
 		n.hv.Silence(uid, true)
 		n.await(3*time.Minute, "not ready", func() bool { return readyReason(n.status()) == "GuestUnreachable" })
+		sleep(5 * time.Minute)
+		assert.Equal(t, 1, n.events.count("Warning GuestUnreachable"), n.events)
 		n.hv.Silence(uid, false)
 		n.await(3*time.Minute, "ready", func() bool { return readyReason(n.status()) == "" })
 		assert.Zero(t, n.container().RestartCount)

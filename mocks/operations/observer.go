@@ -72,6 +72,65 @@ func (_c *Observer_AckEvents_Call) RunAndReturn(run func(context.Context, string
 	return _c
 }
 
+// Console provides a mock function with given fields: ctx, uid
+func (_m *Observer) Console(ctx context.Context, uid string) ([]byte, error) {
+	ret := _m.Called(ctx, uid)
+
+	if len(ret) == 0 {
+		panic("no return value specified for Console")
+	}
+
+	var r0 []byte
+	var r1 error
+	if rf, ok := ret.Get(0).(func(context.Context, string) ([]byte, error)); ok {
+		return rf(ctx, uid)
+	}
+	if rf, ok := ret.Get(0).(func(context.Context, string) []byte); ok {
+		r0 = rf(ctx, uid)
+	} else {
+		if ret.Get(0) != nil {
+			r0 = ret.Get(0).([]byte)
+		}
+	}
+
+	if rf, ok := ret.Get(1).(func(context.Context, string) error); ok {
+		r1 = rf(ctx, uid)
+	} else {
+		r1 = ret.Error(1)
+	}
+
+	return r0, r1
+}
+
+// Observer_Console_Call is a *mock.Call that shadows Run/Return methods with type explicit version for method 'Console'
+type Observer_Console_Call struct {
+	*mock.Call
+}
+
+// Console is a helper method to define mock.On call
+//   - ctx context.Context
+//   - uid string
+func (_e *Observer_Expecter) Console(ctx interface{}, uid interface{}) *Observer_Console_Call {
+	return &Observer_Console_Call{Call: _e.mock.On("Console", ctx, uid)}
+}
+
+func (_c *Observer_Console_Call) Run(run func(ctx context.Context, uid string)) *Observer_Console_Call {
+	_c.Call.Run(func(args mock.Arguments) {
+		run(args[0].(context.Context), args[1].(string))
+	})
+	return _c
+}
+
+func (_c *Observer_Console_Call) Return(_a0 []byte, _a1 error) *Observer_Console_Call {
+	_c.Call.Return(_a0, _a1)
+	return _c
+}
+
+func (_c *Observer_Console_Call) RunAndReturn(run func(context.Context, string) ([]byte, error)) *Observer_Console_Call {
+	_c.Call.Return(run)
+	return _c
+}
+
 // Get provides a mock function with given fields: ctx, uid
 func (_m *Observer) Get(ctx context.Context, uid string) (portlayer.PodVM, error) {
 	ret := _m.Called(ctx, uid)

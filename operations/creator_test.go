@@ -1,0 +1,184 @@
+package operations_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/mock"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+
+	operationsmocks "github.com/virtual-kubelet/vic/mocks/operations"
+	"github.com/virtual-kubelet/vic/operations"
+	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/persona"
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+var errBroken = errors.New("broken")
+
+// creator is a PodCreator over mocks.
+type creator struct {
+	*operations.PodCreator
+	host      *operationsmocks.CreatorHost
+	admission *operationsmocks.Admitter
+	disks     *operationsmocks.DiskSources
+}
+
+func newCreator(t *testing.T, scope string) creator {
+	t.Helper()
+	c := creator{
+		host:      operationsmocks.NewCreatorHost(t),
+		admission: operationsmocks.NewAdmitter(t),
+		disks:     operationsmocks.NewDiskSources(t),
+	}
+	c.PodCreator = operations.NewPodCreator(operations.CreatorConfig{
+		Host: c.host, Admission: c.admission, Disks: c.disks, NodeName: nodeName, Scope: scope,
+		Capabilities: portlayer.Capabilities{PodNetwork: true, HotAddDisk: true}, Defaults: plan.StandardDefaults(),
+	})
+	return c
+}
+
+// admits expects the pod to be admitted.
+func (c creator) admits() {
+	c.admission.EXPECT().Admit(mock.Anything, uid, int64(640<<20)).Return(nil)
+}
+
+func TestCreatorDraftsWhatThePodNeedsAndCommits(t *testing.T) {
+	c := newCreator(t, "")
+	c.admits()
+	img := image("example.com/app:1")
+	c.disks.EXPECT().Local(mock.Anything).Return(img, true)
+	c.disks.EXPECT().Source(img).Return(portlayer.DiskSource{Digest: img.DiskDigest})
+	h := &portlayer.Handle{}
+	c.host.EXPECT().New(mock.Anything, portlayer.Identity{
+		UID: uid, Namespace: "default", Name: "web", NodeName: nodeName, Generation: 1,
+	}).Return(h, nil).Once()
+	c.host.EXPECT().Commit(mock.Anything, h).Return(portlayer.PodVM{}, nil).Once()
+	c.host.EXPECT().Discard(h).Once()
+
+	require.NoError(t, c.Create(t.Context(), pod(corev1.RestartPolicyAlways, "")))
+	spec := h.Spec()
+	assert.Equal(t, []string{"app"}, spec.Tasks)
+	assert.Equal(t, portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 640 << 20}, spec.Size)
+	require.Len(t, spec.Disks, 2)
+	assert.Equal(t, portlayer.Disk{Kind: portlayer.DiskScratch, Serial: "scratch", SizeBytes: 10 << 30}, spec.Disks[0])
+	assert.Equal(t, portlayer.DiskImage, spec.Disks[1].Kind)
+	assert.Len(t, spec.Disks[1].Serial, 36)
+}
+
+func TestCreatorLeavesAVMThatIsThere(t *testing.T) {
+	tests := map[string]func(c creator){
+		"when the draft finds it": func(c creator) {
+			c.host.EXPECT().New(mock.Anything, mock.Anything).Return(nil, portlayer.ErrExists)
+		},
+		"when the commit finds it": func(c creator) {
+			c.disks.EXPECT().Local(mock.Anything).Return(persona.Image{}, false)
+			c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil)
+			c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(portlayer.PodVM{}, portlayer.ErrExists)
+			c.host.EXPECT().Discard(mock.Anything)
+		},
+	}
+	for name, expect := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := newCreator(t, "")
+			c.admits()
+			expect(c)
+			require.NoError(t, c.Create(t.Context(), pod(corev1.RestartPolicyAlways, "")))
+		})
+	}
+}
+
+func TestCreatorUndoes(t *testing.T) {
+	tests := map[string]struct {
+		scope  string
+		expect func(c creator)
+		want   error
+	}{
+		"nothing when the pod is not admitted": {"", func(c creator) {
+			c.admission.EXPECT().Admit(mock.Anything, uid, mock.Anything).Return(portlayer.ErrOutOfMemory)
+		}, portlayer.ErrOutOfMemory},
+		"nothing when there is no draft": {"", func(c creator) {
+			c.admits()
+			c.host.EXPECT().New(mock.Anything, mock.Anything).Return(nil, errBroken)
+		}, errBroken},
+		"the draft when there is no address": {"pods", func(c creator) {
+			c.admits()
+			c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil)
+			c.host.EXPECT().Discard(mock.Anything).Once()
+		}, portlayer.ErrUnsupported},
+		"draft and VM when the commit fails": {"", func(c creator) {
+			c.admits()
+			c.disks.EXPECT().Local(mock.Anything).Return(persona.Image{}, false)
+			c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil)
+			commit := c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(portlayer.PodVM{}, errBroken).Call
+			remove := c.host.EXPECT().Remove(mock.Anything, uid).Return(nil).NotBefore(commit)
+			c.host.EXPECT().Discard(mock.Anything).NotBefore(remove)
+		}, errBroken},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := newCreator(t, tt.scope)
+			tt.expect(c)
+			require.ErrorIs(t, c.Create(t.Context(), pod(corev1.RestartPolicyAlways, "")), tt.want)
+		})
+	}
+}
+
+func TestCreatorUndoesAlsoWhenItIsCancelled(t *testing.T) {
+	c := newCreator(t, "")
+	c.admits()
+	ctx, cancel := context.WithCancel(t.Context())
+	c.disks.EXPECT().Local(mock.Anything).Return(persona.Image{}, false)
+	c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil)
+	c.host.EXPECT().Commit(mock.Anything, mock.Anything).RunAndReturn(
+		func(ctx context.Context, _ *portlayer.Handle) (portlayer.PodVM, error) {
+			cancel()
+			return portlayer.PodVM{}, ctx.Err()
+		})
+	c.host.EXPECT().Remove(mock.Anything, uid).RunAndReturn(func(ctx context.Context, _ string) error {
+		require.NoError(t, ctx.Err(), "the undoing is not cancelled")
+		return nil
+	}).Once()
+	c.host.EXPECT().Discard(mock.Anything).Once()
+	require.ErrorIs(t, c.Create(ctx, pod(corev1.RestartPolicyAlways, "")), context.Canceled)
+}
+
+func TestCreatorReplaysAStaleHandle(t *testing.T) {
+	c := newCreator(t, "")
+	c.admits()
+	c.disks.EXPECT().Local(mock.Anything).Return(persona.Image{}, false)
+	c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil).Twice()
+	c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(portlayer.PodVM{}, portlayer.ErrStaleHandle).Once()
+	c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(portlayer.PodVM{}, nil).Once()
+	c.host.EXPECT().Discard(mock.Anything).Twice()
+	require.NoError(t, c.Create(t.Context(), pod(corev1.RestartPolicyAlways, "")))
+}
+
+func TestCreatorRefusesByName(t *testing.T) {
+	c := newCreator(t, "")
+	p := pod(corev1.RestartPolicyAlways, "")
+	p.Spec.HostNetwork, p.Spec.HostPID = true, true
+	err := c.Create(t.Context(), p)
+	refused, ok := errors.AsType[*operations.UnsupportedError](err)
+	require.True(t, ok)
+	require.Len(t, refused.Refusals, 2)
+	assert.Contains(t, err.Error(), "spec.hostNetwork: ")
+	assert.Contains(t, err.Error(), "spec.hostPID: ")
+}
+
+func TestAdmissionPromisesNoMemoryTwice(t *testing.T) {
+	host := operationsmocks.NewCapacityHost(t)
+	host.EXPECT().Capacity(mock.Anything).Return(portlayer.Capacity{MemoryBytes: 1000, FreeMemoryBytes: 600}, nil)
+	a := operations.NewAdmission(host)
+	require.NoError(t, a.Admit(t.Context(), "a", 400))
+	require.NoError(t, a.Admit(t.Context(), "a", 400), "the same pod again")
+	err := a.Admit(t.Context(), "b", 400)
+	require.ErrorIs(t, err, portlayer.ErrOutOfMemory)
+	require.EqualError(t, err, "Node didn't have enough resource: memory, requested: 400, used: 800, capacity: 1000")
+	a.Release("a")
+	a.Release("a")
+	require.NoError(t, a.Admit(t.Context(), "b", 400))
+}
