@@ -118,6 +118,7 @@ func (e *Engine) Close() {
 func (e *Engine) closeLinks() {
 	for _, p := range e.all() {
 		p.unlink()
+		p.dir.SetLive(false) // ends those who follow a log
 	}
 }
 

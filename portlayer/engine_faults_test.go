@@ -381,6 +381,6 @@ func TestWatchNeverBlocksAndEnds(t *testing.T) {
 	}
 	require.Equal(t, "a", <-slow)
 	cancel()
-	for range slow { //nolint:revive // until it is closed
+	for range slow { // until it is closed
 	}
 }

@@ -20,6 +20,9 @@ const (
 	ackBytes     = 256 << 10              // how much is copied before the guest may free it
 	copyPause    = 100 * time.Millisecond // before a copy that broke is tried again; it doubles
 	maxCopyPause = 30 * time.Second
+	// maxCopiers is how many attempts of one container are copied at a time, so that a guest which claims one attempt after
+	// the other gains nothing.
+	maxCopiers = 4
 	// maxLogOffset is more than any log has, and far from overflowing.
 	maxLogOffset = 1 << 50
 )
@@ -85,8 +88,8 @@ func (c *copiers) start(ctx context.Context, key logKey) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.active[key] {
-		return
+	if c.active[key] || c.countLocked(key.container) >= maxCopiers {
+		return // the next snapshot comes back to it
 	}
 	c.active[key] = true
 	// Ends when the log is whole or with the session.
@@ -96,6 +99,16 @@ func (c *copiers) start(ctx context.Context, key logKey) {
 		delete(c.active, key)
 		c.mu.Unlock()
 	})
+}
+
+func (c *copiers) countLocked(container string) int {
+	n := 0
+	for key := range c.active {
+		if key.container == container {
+			n++
+		}
+	}
+	return n
 }
 
 // copyAll copies a log to its end, and tries again where the guest dropped lines meanwhile or the host could not keep it.

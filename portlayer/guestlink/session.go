@@ -76,6 +76,12 @@ func newSession(conn io.ReadWriteCloser, writeTimeout time.Duration) (*session, 
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+	// Ends with the session.
+	go func() {
+		if _, err := mux.Accept(); err == nil {
+			_ = mux.Close() // only hosts open streams
+		}
+	}()
 	return &session{mux: mux, http: client, heard: heard}, nil
 }
 

@@ -134,14 +134,14 @@ type content struct {
 	opened atomic.Int32
 }
 
-// newContent returns a source of n bytes, other ones for each name.
-func newContent(name string, n int) *content {
-	b := bytes.Repeat([]byte(name+"\n"), n/(len(name)+1)+1)[:n]
+// newContent returns a source of other bytes for each name.
+func newContent(name string) *content {
+	b := bytes.Repeat([]byte(name+"\n"), diskBytes/(len(name)+1)+1)[:diskBytes]
 	sum := sha256.Sum256(b)
 	c := &content{}
 	c.DiskSource = portlayer.DiskSource{
 		Digest:    "sha256:" + hex.EncodeToString(sum[:]),
-		SizeBytes: int64(n),
+		SizeBytes: diskBytes,
 		Open: func() (io.ReadSeekCloser, error) {
 			c.opened.Add(1)
 			return struct {

@@ -111,7 +111,7 @@ func hotPlug(t *tester) {
 	vm := t.create("uid-1")
 	t.start("uid-1")
 	spec := vm.Spec.Clone()
-	spec.Disks = append(spec.Disks, t.image("image0", newContent("a", diskBytes)), t.image("image1", newContent("b", diskBytes)))
+	spec.Disks = append(spec.Disks, t.image("image0", newContent("a")), t.image("image1", newContent("b")))
 	added, err := t.Hypervisor.Update(t.ctx, spec, vm.Version)
 	require.NoError(t, err)
 	assert.Equal(t, spec, added.Spec)
@@ -185,7 +185,7 @@ func destroy(t *tester) {
 }
 
 func ensureOnce(t *tester) {
-	c := newContent("once", diskBytes)
+	c := newContent("once")
 	refs := make([]portlayer.DiskRef, 8)
 	var g errgroup.Group
 	for i := range refs {
@@ -201,7 +201,7 @@ func ensureOnce(t *tester) {
 }
 
 func ensureWhole(t *tester) {
-	c := newContent("whole", diskBytes)
+	c := newContent("whole")
 	cause := errors.New("source broke")
 	_, err := t.Hypervisor.EnsureDisk(t.ctx, c.broken(cause))
 	require.ErrorIs(t, err, cause)
@@ -221,7 +221,7 @@ func createWithoutDisk(t *tester) {
 }
 
 func collect(t *tester) {
-	used, wanted, unused := newContent("used", diskBytes), newContent("wanted", diskBytes), newContent("unused", diskBytes)
+	used, wanted, unused := newContent("used"), newContent("wanted"), newContent("unused")
 	vm := t.create("uid-1")
 	spec := vm.Spec.Clone()
 	spec.Disks = append(spec.Disks, t.image("image0", used))
@@ -271,7 +271,7 @@ func watch(t *tester) {
 	require.NoError(t, t.Hypervisor.Destroy(t.ctx, "uid-1"))
 	told("destroy")
 	stop()
-	for range changes { //nolint:revive // until it is closed
+	for range changes { // until it is closed
 	}
 }
 

@@ -14,6 +14,9 @@ import (
 // keptSegments is how many segments of an attempt are kept: a full one and the one being written.
 const keptSegments = 2
 
+// openAttempts is how far back attempts of a container stay open; readers and writers of older ones end.
+const openAttempts = 16
+
 type logKey struct {
 	container string
 	attempt   int32
@@ -96,6 +99,12 @@ func (d *Dir) log(container string, attempt int32) (*log, error) {
 		}
 	}
 	d.logs[key] = l
+	for old, o := range d.logs {
+		if old.container == container && old.attempt < attempt-openAttempts {
+			delete(d.logs, old)
+			o.close()
+		}
+	}
 	return l, nil
 }
 

@@ -47,7 +47,7 @@ func read(t *testing.T, d *rundir.Dir, opts rundir.ReadOptions) string {
 }
 
 func TestACopyGoesOnWhereItWasTorn(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // for a test
+	random := rand.New(rand.NewPCG(1, 2))
 	raw, text := numbered(500)
 	root := t.TempDir()
 	d := open(t, rundir.Config{Root: root})

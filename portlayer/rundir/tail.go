@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 const (
@@ -20,8 +21,8 @@ func tailStart(folder string, segments []segment, count int) (int64, error) {
 	if len(segments) == 0 {
 		return 0, nil
 	}
-	for i := len(segments) - 1; i >= 0; i-- {
-		start, missing, err := tailOf(folder, segments[i], count)
+	for _, s := range slices.Backward(segments) {
+		start, missing, err := tailOf(folder, s, count)
 		if err != nil {
 			return 0, err
 		}
@@ -45,8 +46,7 @@ func tailOf(folder string, s segment, count int) (start int64, missing int, err 
 	}
 	defer func() { _ = f.Close() }() // it was only read
 
-	lineEnd := s.size // behind the newline of the line that is looked at
-	seen := 0
+	t := &tail{file: f, lineEnd: s.size, left: count}
 	block := make([]byte, tailBlock)
 	for high := s.size; high > 0; {
 		low := max(high-tailBlock, 0)
@@ -54,26 +54,49 @@ func tailOf(folder string, s segment, count int) (start int64, missing int, err 
 		if _, err := io.ReadFull(io.NewSectionReader(f, low, high-low), b); err != nil {
 			return 0, 0, err
 		}
-		for i := len(b) - 1; i >= 0; i-- {
-			if b[i] != '\n' {
-				continue
-			}
-			at := low + int64(i) + 1
-			if at < lineEnd && endsLine(f, at, lineEnd) {
-				if seen++; seen > count {
-					return s.start + lineEnd, 0, nil
-				}
-			}
-			lineEnd = at
+		if t.search(b, low) {
+			return s.start + t.lineEnd, 0, nil
 		}
 		high = low
 	}
-	if lineEnd > 0 && endsLine(f, 0, lineEnd) {
-		if seen++; seen > count {
-			return s.start + lineEnd, 0, nil
-		}
+	if t.begins(0) {
+		return s.start + t.lineEnd, 0, nil
 	}
-	return s.start, count - seen, nil
+	return s.start, t.left, nil
+}
+
+// tail counts lines from the end of a segment.
+type tail struct {
+	file    io.ReaderAt
+	lineEnd int64 // behind the newline of the raw line that is looked at
+	left    int   // whole lines still wanted
+}
+
+// search goes backward through b, which stands at offset low, and returns whether the wanted lines begin at lineEnd.
+func (t *tail) search(b []byte, low int64) bool {
+	for i, c := range slices.Backward(b) {
+		if c != '\n' {
+			continue
+		}
+		at := low + int64(i) + 1
+		if t.begins(at) {
+			return true
+		}
+		t.lineEnd = at
+	}
+	return false
+}
+
+// begins takes the raw line between at and lineEnd, and returns whether it belongs to a line more than is wanted.
+func (t *tail) begins(at int64) bool {
+	if at >= t.lineEnd || !endsLine(t.file, at, t.lineEnd) {
+		return false
+	}
+	if t.left == 0 {
+		return true
+	}
+	t.left--
+	return false
 }
 
 // endsLine tells whether the raw line between two offsets is whole or the last part of one.
