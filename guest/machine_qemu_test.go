@@ -109,14 +109,16 @@ func launch(t *testing.T, dir, cmdline string) *vm {
 func (v *vm) connect() {
 	v.t.Helper()
 	socket := filepath.Join(v.dir, "guest.sock")
-	require.Eventually(v.t, func() bool {
-		conn, err := net.Dial("unix", socket)
-		if err != nil {
-			return false
+	for v.stream = nil; v.stream == nil; {
+		select {
+		case err := <-v.exited:
+			require.Fail(v.t, "QEMU ended", "%v", err)
+		case <-time.After(10 * time.Millisecond):
+			if conn, err := net.Dial("unix", socket); err == nil {
+				v.stream = conn
+			}
 		}
-		v.stream = conn
-		return true
-	}, patience, 10*time.Millisecond)
+	}
 	require.NoError(v.t, v.stream.SetDeadline(time.Now().Add(patience)))
 	stream, err := wire.Connect(v.stream)
 	require.NoError(v.t, err)

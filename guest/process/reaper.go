@@ -95,7 +95,7 @@ func (r *Reaper) Start(s Spec) (*Process, error) {
 	for i := range files {
 		files[i] = null.Fd()
 		if i < len(s.Files) && s.Files[i] != nil {
-			files[i] = descriptor(s.Files[i])
+			files[i] = s.Files[i].Fd() // this makes it blocking, as programs expect
 		}
 	}
 	r.mu.Lock()
@@ -105,20 +105,6 @@ func (r *Reaper) Start(s Spec) (*Process, error) {
 		return nil, fmt.Errorf("start %s: %w", s.Args[0], err)
 	}
 	return r.registerLocked(pid), nil
-}
-
-// descriptor is f's descriptor. Unlike File.Fd it leaves f in non-blocking mode; the caller keeps f open.
-func descriptor(f *os.File) uintptr {
-	fd := f.Fd
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return fd()
-	}
-	var n uintptr
-	if err := conn.Control(func(d uintptr) { n = d }); err != nil {
-		return fd()
-	}
-	return n
 }
 
 func (r *Reaper) registerLocked(pid int) *Process {

@@ -114,3 +114,21 @@ func TestRunDoesNotWaitForAGrandchildsPipe(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "done\n", out)
 }
+
+func TestAPipesEndIsBlockingInTheProcess(t *testing.T) {
+	pr, pw, err := os.Pipe()
+	require.NoError(t, err)
+	defer pr.Close()
+	p, err := newReaper(t).Start(process.Spec{
+		Args: []string{"/bin/cat"}, Env: os.Environ(), Files: []*os.File{pr},
+	})
+	require.NoError(t, err)
+	require.NoError(t, pr.Close())
+	select {
+	case <-p.Done():
+		require.Fail(t, "cat did not wait for its input")
+	case <-time.After(200 * time.Millisecond):
+	}
+	require.NoError(t, pw.Close())
+	require.Zero(t, process.ExitCode(p.Status()))
+}

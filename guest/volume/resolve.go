@@ -39,8 +39,12 @@ func Open(root, name string, flags int) (*os.File, error) {
 
 // MkdirAll makes the directory name inside root, and those above it, with symbolic links followed as if root were "/".
 func MkdirAll(root, name string) error {
+	relative := strings.Trim(filepath.Clean("/"+name), "/")
+	if relative == "" {
+		return nil // the root itself
+	}
 	at := ""
-	for part := range strings.SplitSeq(strings.Trim(filepath.Clean("/"+name), "/"), "/") {
+	for part := range strings.SplitSeq(relative, "/") {
 		parent, err := Open(root, "/"+at, unix.O_PATH|unix.O_DIRECTORY)
 		if err != nil {
 			return err
