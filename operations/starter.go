@@ -108,6 +108,7 @@ func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm portlaye
 		DNS:           dns,
 		PodIP:         podIP(&vm),
 		ClusterDomain: s.cfg.ClusterDNS.Domain,
+		ClusterHosts:  s.cfg.ClusterDNS.Hosts,
 		ScratchDisk:   scratchSerial,
 		Seeds:         seeds,
 		Defaults:      s.cfg.Defaults,

@@ -146,7 +146,7 @@ func (n *qemuNode) description() provider.Description {
 	return provider.Description{
 		InternalIP: n.config.Address.String(), InstanceType: "vic-qemu", Labels: n.config.Labels, Taints: n.config.Taints,
 		KubeletVersion: kubernetesVersion + "-vic-" + version.Version, OSImage: "vic pod VMs on QEMU",
-		RuntimeVersion: "vic://" + version.Version,
+		RuntimeVersion: "vic://" + version.Version, KernelVersion: n.config.Flags.kernelRelease(), MachineID: machineID(),
 	}
 }
 
@@ -296,4 +296,13 @@ func sourceAddress(u *url.URL) (netip.Addr, error) {
 	defer conn.Close()
 	from, err := netip.ParseAddrPort(conn.LocalAddr().String())
 	return from.Addr().Unmap(), err
+}
+
+// machineID tells machines apart (machine-id(5)); empty where there is none.
+func machineID() string {
+	id, err := os.ReadFile("/etc/machine-id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
 }

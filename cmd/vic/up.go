@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
@@ -122,12 +124,9 @@ func (f *nodeFlags) validate() error {
 
 // files returns the files of the guest image.
 func (f *nodeFlags) files() (qemu.GuestImage, error) {
-	dir := f.guestImage
-	if dir == "" {
-		var err error
-		if dir, err = besideProgram("guest"); err != nil {
-			return qemu.GuestImage{}, err
-		}
+	dir, err := f.imageDir()
+	if err != nil {
+		return qemu.GuestImage{}, err
 	}
 	image := qemu.GuestImage{Kernel: filepath.Join(dir, "vmlinuz"), Initrd: filepath.Join(dir, "initrd.zst")}
 	for _, path := range []string{image.Kernel, image.Initrd} {
@@ -136,6 +135,29 @@ func (f *nodeFlags) files() (qemu.GuestImage, error) {
 		}
 	}
 	return image, nil
+}
+
+// kernelRelease is what the guest image's manifest says of its kernel; empty where there is no manifest.
+func (f *nodeFlags) kernelRelease() string {
+	dir, err := f.imageDir()
+	if err != nil {
+		return ""
+	}
+	var manifest struct {
+		KernelRelease string `json:"kernelRelease"`
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
+	if err != nil || json.Unmarshal(text, &manifest) != nil {
+		return ""
+	}
+	return manifest.KernelRelease
+}
+
+func (f *nodeFlags) imageDir() (string, error) {
+	if f.guestImage != "" {
+		return f.guestImage, nil
+	}
+	return besideProgram("guest")
 }
 
 // besideProgram returns the path of a file that the build leaves beside this program.
@@ -224,12 +246,24 @@ func (c *localCluster) openNode(ctx context.Context) error {
 	}
 	c.node, err = openQEMUNode(ctx, qemuNodeConfig{
 		Flags: c.options.node, GuestImage: c.image, State: c.state, Rest: rest, Network: c.network, Images: images,
-		Address: address, Listen: netip.AddrPortFrom(address, 0).String(), DNS: plan.ClusterDNS{Domain: clusterDomain},
+		Address: address, Listen: netip.AddrPortFrom(address, 0).String(), DNS: c.dns(),
 	})
 	if err != nil {
 		return err
 	}
 	return importHello(ctx, c.node.images)
+}
+
+// dns gives pods the API server's names in /etc/hosts, since the cluster has no name service. Without a network of our own
+// there is no way from pods to the API server.
+func (c *localCluster) dns() plan.ClusterDNS {
+	dns := plan.ClusterDNS{Domain: clusterDomain}
+	if c.network != nil {
+		dns.Hosts = []wire.Host{{IP: serviceAddress, Names: []string{
+			"kubernetes.default.svc." + clusterDomain, "kubernetes.default.svc", "kubernetes.default",
+		}}}
+	}
+	return dns
 }
 
 // serve runs the node until ctx ends, then ends pods and node while the API server still listens.
@@ -323,7 +357,7 @@ func (c *localCluster) closeNetwork(ctx context.Context) error {
 	if c.network == nil || c.options.keepPods {
 		return nil
 	}
-	return c.network.Purge(context.WithoutCancel(ctx))
+	return c.network.Down(context.WithoutCancel(ctx))
 }
 
 // importHello gives the store the image of examples/hello.yaml, which the build leaves beside the program.

@@ -31,6 +31,8 @@ type ClusterDNS struct {
 	Servers []string
 	// Domain is the domain of the cluster's services, such as cluster.local.
 	Domain string
+	// Hosts stand in /etc/hosts of every pod. A cluster without servers gives its few names so, and its pods miss nothing.
+	Hosts []wire.Host
 }
 
 // Warning is an event's reason and message; the zero value is none.
@@ -73,6 +75,9 @@ func DNS(pod *corev1.Pod, cluster ClusterDNS, host wire.DNS) (dns wire.DNS, warn
 		dns = host
 	case len(cluster.Servers) == 0:
 		dns = host
+		if len(cluster.Hosts) > 0 {
+			break
+		}
 		warning = Warning{ReasonMissingClusterDNS, fmt.Sprintf("the node has no cluster DNS and cannot give the pod the %q policy: "+
 			"falling back to the %q policy", policy, corev1.DNSDefault)}
 	default:

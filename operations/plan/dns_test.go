@@ -52,6 +52,11 @@ func TestDNS(t *testing.T) {
 				Message: `the node has no cluster DNS and cannot give the pod the "ClusterFirst" policy: falling back to the "Default" policy`,
 			},
 		},
+		"a cluster that gives its names in /etc/hosts misses nothing": {
+			policy:  corev1.DNSClusterFirst,
+			cluster: plan.ClusterDNS{Hosts: []wire.Host{{IP: "10.96.0.1", Names: []string{"kubernetes.default"}}}},
+			want:    wire.DNS{Nameservers: []string{"192.0.2.1"}, Searches: []string{"corp"}, Options: []string{"edns0"}}, warning: loopback,
+		},
 		"the node's, less what a pod can't reach": {
 			policy: corev1.DNSDefault, cluster: cluster, warning: loopback,
 			want: wire.DNS{Nameservers: []string{"192.0.2.1"}, Searches: []string{"corp"}, Options: []string{"edns0"}},

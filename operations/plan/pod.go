@@ -21,6 +21,8 @@ type PodInputs struct {
 	PodIP netip.Addr
 	// ClusterDomain is the domain of the cluster's services, such as cluster.local.
 	ClusterDomain string
+	// ClusterHosts are the lines that the cluster adds to /etc/hosts of every pod.
+	ClusterHosts []wire.Host
 	// ScratchDisk is the serial number of the scratch disk.
 	ScratchDisk string
 	Seeds       []wire.Seed
@@ -52,7 +54,7 @@ func Hostname(pod *corev1.Pod) string {
 	return name
 }
 
-// hosts are the pod's own name, complete where it has a subdomain, and the host aliases.
+// hosts are the pod's own name, complete where it has a subdomain, the cluster's names, and the host aliases.
 func hosts(pod *corev1.Pod, in PodInputs) []wire.Host {
 	var lines []wire.Host
 	if in.PodIP.IsValid() {
@@ -63,6 +65,7 @@ func hosts(pod *corev1.Pod, in PodInputs) []wire.Host {
 		}
 		lines = append(lines, wire.Host{IP: in.PodIP.String(), Names: names})
 	}
+	lines = append(lines, in.ClusterHosts...)
 	for _, a := range pod.Spec.HostAliases {
 		if len(a.Hostnames) > 0 {
 			lines = append(lines, wire.Host{IP: a.IP, Names: slices.Clone(a.Hostnames)})

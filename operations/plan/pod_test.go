@@ -37,12 +37,14 @@ func TestPod(t *testing.T) {
 	dns := wire.DNS{Nameservers: []string{"192.0.2.53"}}
 	got := plan.Pod(pod, plan.PodInputs{
 		DNS: dns, PodIP: netip.MustParseAddr("10.1.0.2"), ClusterDomain: "cluster.local", ScratchDisk: "scratch",
+		ClusterHosts: []wire.Host{{IP: "10.96.0.1", Names: []string{"kubernetes.default"}}},
 		Seeds: seeds, Defaults: plan.StandardDefaults(),
 	})
 	assert.Equal(t, wire.Pod{
 		UID: "u1", Namespace: "shop", Name: "web-0", Hostname: "web-0", DNS: dns,
 		Hosts: []wire.Host{
 			{IP: "10.1.0.2", Names: []string{"web-0.web.shop.svc.cluster.local", "web-0"}},
+			{IP: "10.96.0.1", Names: []string{"kubernetes.default"}},
 			{IP: "192.0.2.9", Names: []string{"db", "db.example"}},
 		},
 		ScratchDisk: "scratch",

@@ -198,7 +198,7 @@ func TestVolumes(t *testing.T) {
 func TestPodReachesTheAPIServerWithItsToken(t *testing.T) {
 	ns := shared.namespace(t)
 	shared.kubectl(t, "-n", ns, "create", "rolebinding", "view", "--clusterrole=view", "--serviceaccount="+ns+":default")
-	p := shared.create(t, pod(ns, "api", "exec /testpod api /api/v1/namespaces/"+ns+"/pods/api", restart(corev1.RestartPolicyNever)))
+	p := shared.create(t, pod(ns, "api", "exec /testpod api kubernetes.default /api/v1/namespaces/"+ns+"/pods/api", restart(corev1.RestartPolicyNever)))
 	shared.waitPhase(t, p, corev1.PodSucceeded)
 	assert.Contains(t, shared.kubectl(t, "-n", ns, "logs", "api"), string(p.UID))
 }
@@ -214,7 +214,7 @@ func TestRestartPolicies(t *testing.T) {
 	}{
 		"never-zero":       {corev1.RestartPolicyNever, "exit 0", corev1.PodSucceeded, 0, "Completed"},
 		"never-seven":      {corev1.RestartPolicyNever, "exit 7", corev1.PodFailed, 7, "Error"},
-		"never-signal":     {corev1.RestartPolicyNever, "kill -KILL $$", corev1.PodFailed, 137, "Error"},
+		"never-signal":     {corev1.RestartPolicyNever, "sh -c 'kill -KILL $$'; exit $?", corev1.PodFailed, 137, "Error"},
 		"on-failure-zero":  {corev1.RestartPolicyOnFailure, "exit 0", corev1.PodSucceeded, 0, "Completed"},
 		"message-from-log": {corev1.RestartPolicyNever, "echo oh dear; exit 1", corev1.PodFailed, 1, "Error"},
 	}

@@ -20,11 +20,15 @@ import (
 // countLines logs a number twenty times a second, so that a lost or repeated line shows.
 const countLines = `trap 'exit 0' TERM; i=0; while :; do echo $i; i=$((i+1)); usleep 50000; done`
 
-// requireCounts requires that a log of countLines has every number once.
-func requireCounts(t *testing.T, log string, atLeast int) {
+// requireCounts waits until the pod's log has so many lines, and requires that it has every number of countLines once.
+func (c *cluster) requireCounts(t *testing.T, p *corev1.Pod, atLeast int) {
 	t.Helper()
-	lines := strings.Split(strings.TrimSpace(log), "\n")
-	require.GreaterOrEqual(t, len(lines), atLeast)
+	var lines []string
+	c.eventually(t, "the log's lines", func(context.Context) (bool, string) {
+		log := c.kubectl(t, "-n", p.Namespace, "logs", p.Name)
+		lines = strings.Split(strings.TrimSuffix(log, "\n"), "\n")
+		return log != "" && len(lines) >= atLeast, log
+	})
 	for i, line := range lines {
 		require.Equal(t, strconv.Itoa(i), line, "line %d of %d", i, len(lines))
 	}
@@ -62,7 +66,7 @@ func TestKillOfVICLosesNothing(t *testing.T) {
 	assert.Equal(t, before.PID, after.PID, "the VM is the same")
 	assert.Zero(t, restarts(p))
 	assert.Len(t, c.vms(t), 1)
-	requireCounts(t, c.kubectl(t, "logs", "counter"), 50)
+	c.requireCounts(t, p, 50)
 	assert.Equal(t, "alive\n", c.kubectl(t, "exec", "counter", "--", "echo", "alive"))
 }
 
@@ -77,7 +81,7 @@ func TestKillOfVICWhileAPodStarts(t *testing.T) {
 		c.start(t)
 		p = c.waitReady(t, p)
 		assert.Zero(t, restarts(p), "killed after %s", delay)
-		requireCounts(t, c.kubectl(t, "logs", p.Name), 1)
+		c.requireCounts(t, p, 1)
 		c.delete(t, p)
 		require.Empty(t, c.vms(t), "killed after %s", delay)
 	}
@@ -186,7 +190,7 @@ func TestKeepPodsLeavesTheVMs(t *testing.T) {
 	c.start(t)
 	p = c.waitReady(t, p)
 	assert.Zero(t, restarts(p))
-	requireCounts(t, c.kubectl(t, "logs", "kept"), 10)
+	c.requireCounts(t, p, 10)
 }
 
 func TestOrphansAreCollected(t *testing.T) {

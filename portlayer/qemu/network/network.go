@@ -141,19 +141,23 @@ func (n *Network) Scope() portlayer.ScopeConfig {
 	return portlayer.ScopeConfig{Name: ScopeName, Subnet: n.subnet, Gateway: n.gateway, MTU: n.mtu}
 }
 
-// Purge removes the network; one that is not there is no error. VMs that run lose it.
-func (n *Network) Purge(ctx context.Context) error { return Purge(ctx, n.config.Dir) }
+// Down takes the network down; one that is not there is no error. VMs that run lose it. The next Open has the same
+// subnet: VMs that are off carry its addresses.
+func (n *Network) Down(ctx context.Context) error { return n.names.drop(ctx) }
 
-// Purge removes what there is of the network of the VCH in dir, also where it was left half made.
+// Purge takes down what there is of the network of the VCH in dir, also where it was left half made, and forgets its
+// subnet.
 func Purge(ctx context.Context, dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return fmt.Errorf("purge network: %w", err)
 	}
-	names := namesFor(dir)
-	err = errors.Join(dropTable(ctx, names.namespace), dropLink(names.host), dropNamespace(names.namespace), dropSubnet(dir))
-	if err != nil {
-		return fmt.Errorf("purge network %s: %w", names.namespace, err)
+	return errors.Join(namesFor(dir).drop(ctx), dropSubnet(dir))
+}
+
+func (n names) drop(ctx context.Context) error {
+	if err := errors.Join(dropTable(ctx, n.namespace), dropLink(n.host), dropNamespace(n.namespace)); err != nil {
+		return fmt.Errorf("take down network %s: %w", n.namespace, err)
 	}
 	return nil
 }

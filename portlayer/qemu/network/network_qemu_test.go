@@ -46,7 +46,7 @@ func open(t *testing.T, cfg network.Config) *network.Network {
 	}
 	n, err := network.Open(t.Context(), cfg)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, n.Purge(context.WithoutCancel(t.Context()))) })
+	t.Cleanup(func() { require.NoError(t, network.Purge(context.WithoutCancel(t.Context()), cfg.Dir)) })
 	return n
 }
 
@@ -242,18 +242,28 @@ func TestTwoNetworksSideBySide(t *testing.T) {
 	assert.False(t, one.Subnet().Overlaps(two.Subnet()))
 	join(t, one, 10).answers(one)
 	join(t, two, 10).answers(two)
-	require.NoError(t, one.Purge(t.Context()))
-	require.NoError(t, one.Purge(t.Context()), "twice is no error")
+	require.NoError(t, one.Down(t.Context()))
+	require.NoError(t, one.Down(t.Context()), "twice is no error")
 	join(t, two, 11).answers(two)
 	assert.Equal(t, network.ScopeName, two.Scope().Name)
 	assert.Equal(t, two.Gateway(), two.Scope().Gateway)
 }
 
+func TestDownKeepsTheSubnet(t *testing.T) {
+	ownMachine(t)
+	cfg := network.Config{Dir: t.TempDir()}
+	n := open(t, cfg)
+	require.NoError(t, n.Down(t.Context()))
+	assert.Equal(t, n.Subnet(), open(t, cfg).Subnet())
+	assert.FileExists(t, filepath.Join(cfg.Dir, "subnet"))
+}
+
 func TestPurgeLeavesNothing(t *testing.T) {
 	ownMachine(t)
-	n := open(t, network.Config{UplinkNAT: true})
+	dir := t.TempDir()
+	n := open(t, network.Config{Dir: dir, UplinkNAT: true})
 	join(t, n, 10)
-	require.NoError(t, n.Purge(t.Context()))
+	require.NoError(t, network.Purge(t.Context(), dir))
 	rules, err := exec.Command("nft", "list", "ruleset").Output()
 	require.NoError(t, err)
 	assert.Empty(t, string(rules))

@@ -1,7 +1,8 @@
 // Command testpod runs in the end-to-end tests' pods, for what a shell can't do there.
 //
-//	testpod api PATH      GET PATH from the API server with the pod's service account, and print the answer
-//	testpod serve ADDR    serve HTTP on ADDR: /env prints the environment
+//	testpod api HOST PATH   GET PATH from the API server by the name HOST and by its address in the environment, with the
+//	                        pod's service account, and print the answers
+//	testpod serve ADDR      serve HTTP on ADDR: /env prints the environment
 package main
 
 import (
@@ -21,24 +22,28 @@ import (
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 func main() {
-	if len(os.Args) != 3 {
-		log.Fatal("usage: testpod api PATH | testpod serve ADDR")
-	}
-	var err error
-	switch os.Args[1] {
-	case "api":
-		err = api(os.Stdout, os.Args[2])
-	case "serve":
-		err = serve(os.Args[2])
-	default:
-		err = fmt.Errorf("unknown mode %q", os.Args[1])
-	}
-	if err != nil {
+	if err := run(os.Args[1:]); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func api(out io.Writer, path string) error {
+func run(args []string) error {
+	switch {
+	case len(args) == 3 && args[0] == "api":
+		for _, host := range []string{args[1], os.Getenv("KUBERNETES_SERVICE_HOST")} {
+			if err := api(os.Stdout, host, args[2]); err != nil {
+				return err
+			}
+		}
+		return nil
+	case len(args) == 2 && args[0] == "serve":
+		return serve(args[1])
+	default:
+		return fmt.Errorf("usage: testpod api HOST PATH | testpod serve ADDR")
+	}
+}
+
+func api(out io.Writer, name, path string) error {
 	ca, err := os.ReadFile(filepath.Join(serviceAccount, "ca.crt"))
 	if err != nil {
 		return err
@@ -53,7 +58,7 @@ func api(out io.Writer, path string) error {
 		Timeout:   30 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
 	}
-	host := net.JoinHostPort(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"))
+	host := net.JoinHostPort(name, os.Getenv("KUBERNETES_SERVICE_PORT"))
 	req, err := http.NewRequest(http.MethodGet, "https://"+host+path, nil) //nolint:noctx // the client has a timeout
 	if err != nil {
 		return err
