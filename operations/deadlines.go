@@ -40,6 +40,9 @@ const (
 	// lookAgain is when a worker looks even if nothing woke it: watches may miss a change.
 	lookAgain = time.Minute
 
+	// snapshotWithin is how soon a guest that was configured says so in a snapshot.
+	snapshotWithin = 5 * time.Second
+
 	retryFirst = time.Second
 	retryMax   = time.Minute
 	// pullFirst and pullMax are the kubelet's (kubelet.go, imageBackOff).

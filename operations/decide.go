@@ -98,7 +98,7 @@ func (w *worker) build(ctx context.Context, v *view) (step, time.Duration) {
 			return nothing, lookAgain
 		}
 	}
-	if v.state() == portlayer.StateRemoved && w.refuses(v) {
+	if v.state() == portlayer.StateRemoved && w.refused != nil {
 		return nothing, lookAgain
 	}
 	w.wantImages(ctx, v)
@@ -125,9 +125,15 @@ func (w *worker) buildGuest(ctx context.Context, v *view) (step, time.Duration) 
 	}
 	if g == nil || g.Phase == wire.PhaseWaiting {
 		w.wantImages(ctx, v)
+		if left := time.Until(w.vms.configured.Add(snapshotWithin)); left > 0 {
+			return nothing, left
+		}
 		seeds := w.seedsOf(v, w.former(v))
 		return step{name: stepConfigure, build: true, timeout: configureTimeout, run: func(ctx context.Context) outcome {
-			return outcome{err: w.starter.Configure(ctx, v.pod, *v.vm, seeds)}
+			if err := w.starter.Configure(ctx, v.pod, *v.vm, seeds); err != nil {
+				return outcome{err: err}
+			}
+			return outcome{then: func() { w.vms.configured = time.Now() }}
 		}}, lookAgain
 	}
 	if g.Phase == wire.PhaseConfigured {
@@ -228,16 +234,6 @@ func (w *worker) admitted(v *view, err error) outcome {
 		w.admission.Release(string(w.uid))
 		w.rejected = err
 	}}
-}
-
-// refuses tells whether the pod uses what this host can't honour; it is told once.
-func (w *worker) refuses(v *view) bool {
-	if w.refused == nil {
-		if w.refused = w.creator.Check(v.pod); w.refused != nil {
-			w.events.ofPod(v.pod, warning(reasonUnsupportedField, "Pod is not started: %v", w.refused))
-		}
-	}
-	return w.refused != nil
 }
 
 // seedsOf returns what the next boot begins with, the same until it is configured.

@@ -138,11 +138,24 @@ func (w *worker) noteUpdate(v *view) {
 	}
 }
 
+// noteRefusal sees what this host can't honour in a pod that has no VM. It is told once.
+func (w *worker) noteRefusal(v *view) {
+	if w.refused != nil || v.state() != portlayer.StateRemoved || !v.known || v.ending() || v.shutdown || final(v.previous.Phase) {
+		return
+	}
+	if w.refused = w.creator.Check(v.pod); w.refused != nil {
+		w.events.ofPod(v.pod, warning(reasonUnsupportedField, "Pod is not started: %v", w.refused))
+	}
+}
+
 // noteBoot forgets what belonged to another boot.
 func (w *worker) noteBoot(v *view) {
 	g := v.guest()
 	if v.vm != nil && v.vm.Guest != nil {
 		w.vms.lastGuest = v.vm.Guest
+	}
+	if !v.running() {
+		w.vms.configured = time.Time{}
 	}
 	if g == nil {
 		return

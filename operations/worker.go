@@ -92,12 +92,14 @@ type bootMemory struct {
 // vmMemory is what a worker remembers of its VM over boots.
 type vmMemory struct {
 	lastGuest *wire.Snapshot
-	greeted   time.Time   // when the VM was started whose guest has greeted
-	endedBoot string      // the boot whose unexpected end was told
-	seeds     []wire.Seed // what the next boot begins with; nil: not made yet
-	restarts  *backoff    // of the whole VM; nil: it did not end lately
-	restartAt time.Time
-	silent    time.Time // since when, of the silence that was told last
+	greeted   time.Time // when the VM was started whose guest has greeted
+	// configured is when a guest took its plan, whose snapshot may come later.
+	configured time.Time
+	endedBoot  string      // the boot whose unexpected end was told
+	seeds      []wire.Seed // what the next boot begins with; nil: not made yet
+	restarts   *backoff    // of the whole VM; nil: it did not end lately
+	restartAt  time.Time
+	silent     time.Time // since when, of the silence that was told last
 }
 
 // acting is the step that is being done.
@@ -225,6 +227,7 @@ func (w *worker) round(ctx context.Context) time.Duration {
 	}
 	w.retries.succeeded("look")
 	w.noteUpdate(v)
+	w.noteRefusal(v)
 	w.noteBoot(v)
 	w.noteEnd(v)
 	w.noteSilence(ctx, v)

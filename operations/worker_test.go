@@ -104,8 +104,9 @@ func TestPodWithRefusedFieldWaits(t *testing.T) {
 		p := pod(corev1.RestartPolicyAlways, "sleep 1")
 		p.Spec.HostNetwork = true
 		n.manager.Sync(p)
-		sleep(5 * time.Minute)
+		sleep(time.Second)
 		assert.Equal(t, "UnsupportedField", n.container().State.Waiting.Reason)
+		sleep(5 * time.Minute)
 		assert.Contains(t, n.container().State.Waiting.Message, "spec.hostNetwork")
 		assert.Equal(t, 1, n.events.count("Warning UnsupportedField"), n.events)
 		assert.Empty(t, n.hv.Calls())
