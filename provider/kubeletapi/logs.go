@@ -31,7 +31,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	vars, ctx := mux.Vars(r), r.Context()
 	req, err := parseLogRequest(r.URL.Query(), time.Now())
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	if req.none && !req.Follow {
@@ -40,7 +40,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	lines, err := s.cfg.Containers.Logs(ctx, containerOf(vars), req.LogOptions)
 	if err != nil {
 		status, message := s.explainLogs(vars, req.Previous, err)
-		http.Error(w, message, status)
+		refuse(w, status, message)
 		return
 	}
 	// Closing is what ends a read that waits for the next line when the client has gone.
@@ -58,6 +58,13 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 
 func containerOf(vars map[string]string) operations.Container {
 	return operations.Container{Namespace: vars["namespace"], Name: vars["pod"], Container: vars["container"]}
+}
+
+// refuse answers with message alone: kubectl prints it as it is.
+func refuse(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, message) // the client is gone: nobody is left to tell
 }
 
 // copyLines sends each piece as it comes, and the head of the answer at once.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -59,6 +60,7 @@ func (s *Server) portForward(ctx context.Context, namespace, pod string, port in
 // alike, the pod gets forwardLinger to answer.
 func join(client, pod io.ReadWriteCloser) error {
 	var sending sync.WaitGroup
+	var left atomic.Bool // the connection was closed because the client has ended
 	answered := make(chan struct{})
 	sending.Go(func() { // ends when the pod has answered, or forwardLinger after the client has ended
 		_, err := io.Copy(pod, client)
@@ -68,14 +70,16 @@ func join(client, pod io.ReadWriteCloser) error {
 			case <-time.After(forwardLinger):
 			}
 		}
-		_ = pod.Close() // the other direction ends by it, and tells what is wrong
+		left.Store(true)
+		_ = pod.Close() // nobody waits for more
 	})
 	_, err := io.Copy(client, pod)
+	clientLeft := left.Load()
 	close(answered)
 	_ = client.Close() // nothing more is sent, and what was sent is told by err
 	_ = pod.Close()    // as above
 	sending.Wait()
-	if err != nil {
+	if err != nil && !clientLeft {
 		return fmt.Errorf("forward: %w", err)
 	}
 	return nil
