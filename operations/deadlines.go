@@ -58,9 +58,9 @@ const (
 	restartMax   = 5 * time.Minute
 	restartReset = 10 * time.Minute
 
-	collectEvery = time.Minute
+	collectEvery = 10 * time.Second
 	// orphanGrace is how long a VM may be without a pod: an API server that comes back may list late.
-	orphanGrace = 2 * time.Minute
+	orphanGrace = 30 * time.Second
 	// tombstoneLife is how long a late update of a pod whose object is gone is recognised as such.
 	tombstoneLife = 10 * time.Minute
 )

@@ -46,7 +46,7 @@ type Config struct {
 	// HostDNS returns the resolv.conf of the node.
 	HostDNS func() wire.DNS
 
-	// OrphanGrace is how long a VM may be without a pod; 0 is two minutes.
+	// OrphanGrace is how long a VM may be without a pod; 0 is half a minute.
 	OrphanGrace time.Duration
 	// ParallelPulls bounds the images that are pulled at one time; 0 is three.
 	ParallelPulls int

@@ -34,10 +34,11 @@ func (c *cluster) requireCounts(t *testing.T, p *corev1.Pod, atLeast int) {
 	}
 }
 
+// requireNoProcess requires that a process has ended. One that its parent has not yet reaped has no program any more.
 func requireNoProcess(t *testing.T, pid int) {
 	t.Helper()
 	require.NotZero(t, pid)
-	_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	_, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
@@ -128,6 +129,8 @@ func TestQEMUKilledByHand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := c.create(t, pod("default", name, "echo in boot; "+sleepForever, restart(tt.policy)))
 			p = c.waitReady(t, p)
+			// What the VM alone has of its log goes with it.
+			require.Equal(t, "in boot", next(t, c.follow(t, p)))
 			vm, ok := c.vm(t, p)
 			require.True(t, ok)
 			if tt.whileAway {
