@@ -32,7 +32,7 @@ func newEngine(t *testing.T, hv portlayer.Hypervisor, runDir string) *portlayer.
 }
 
 // patience is that of an engine for tests of silence.
-const patience = 400 * time.Millisecond
+const patience = 600 * time.Millisecond
 
 func newImpatientEngine(t *testing.T, hv portlayer.Hypervisor) *portlayer.Engine {
 	t.Helper()

@@ -43,6 +43,7 @@ type Guest struct {
 	eventSeq   uint64
 	files      map[string]wire.Files
 	calls      []string
+	greetings  int
 	clock      time.Time
 	spoil      func(*wire.Snapshot)
 	skew       time.Duration
@@ -114,6 +115,13 @@ func (g *Guest) Calls() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.calls)
+}
+
+// Greetings is how often a host has asked who is there, once for each connection.
+func (g *Guest) Greetings() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.greetings
 }
 
 // Clock is the time that the host set last.

@@ -38,6 +38,7 @@ func (g *Guest) handler() http.Handler {
 func (g *Guest) getHello(w http.ResponseWriter, _ *http.Request) {
 	g.mu.Lock()
 	configured := g.pod != nil
+	g.greetings++
 	g.mu.Unlock()
 	reply(w, wire.Hello{BootID: g.bootID, Version: "fake", Kernel: "none", Configured: configured})
 }
