@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
@@ -12,13 +14,33 @@ import (
 // Container names a container as users do. With an empty Container it is the pod's first.
 type Container struct{ Namespace, Name, Container string }
 
-// Logs returns the log of one attempt of a container. portlayer.ErrNotFound.
+// Logs returns the log of one attempt of a container. The previous one is that which the status shows as the last
+// termination; while the container waits for its restart that is the latest there is. portlayer.ErrNotFound.
 func (m *Manager) Logs(ctx context.Context, c Container, opts portlayer.LogOptions) (io.ReadCloser, error) {
 	uid, name, err := m.resolve(c)
 	if err != nil {
 		return nil, err
 	}
+	if opts.Previous && opts.Attempt == nil {
+		opts.Attempt = m.endedAttempt(types.UID(uid), name)
+	}
 	return m.cfg.Host.Logs(ctx, uid, name, opts)
+}
+
+// endedAttempt is the number of the attempt that ended last of a container that waits for the next one. A VM that ended
+// with its containers could not say so itself.
+func (m *Manager) endedAttempt(uid types.UID, container string) *int32 {
+	e, ok := m.cfg.Cache.Get(uid)
+	if !ok {
+		return nil
+	}
+	for i := range e.Pod.Status.ContainerStatuses {
+		s := &e.Pod.Status.ContainerStatuses[i]
+		if s.Name == container && s.State.Waiting != nil && s.LastTerminationState.Terminated != nil {
+			return &s.RestartCount
+		}
+	}
+	return nil
 }
 
 // Exec runs a command in a running container. portlayer.ErrNotFound, ErrNotRunning, ErrGuestUnreachable.

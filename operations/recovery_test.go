@@ -164,10 +164,10 @@ func TestOrphansAreCollectedAfterAGraceTime(t *testing.T) {
 		assert.True(t, ok, "before the pods were listed nothing is an orphan")
 
 		n.manager.Resync(nil)
-		sleep(time.Minute)
+		sleep(20 * time.Second)
 		_, ok = n.vm()
 		assert.True(t, ok, "not before the grace time")
-		n.await(5*time.Minute, "collected", func() bool {
+		n.await(time.Minute, "collected", func() bool {
 			_, ok := n.vm()
 			_, known := n.pods.Get(uid)
 			return !ok && !known

@@ -270,6 +270,10 @@ func TestVMThatEndedIsStartedAgain(t *testing.T) {
 				n.awaitPhase(corev1.PodRunning)
 				before := n.count(tt.count)
 				tt.end(n)
+				n.await(time.Minute, "end is shown", func() bool {
+					return n.container().State.Waiting != nil && n.container().LastTerminationState.Terminated != nil
+				})
+				assert.Equal(t, "hello\n", n.log(portlayer.LogOptions{Tail: -1, Previous: true}), "while it waits")
 				n.await(time.Minute, "running again", func() bool {
 					return n.container().RestartCount == 1 && n.container().State.Running != nil
 				})
