@@ -39,6 +39,9 @@ const (
 // machine.
 const reserveBytes = 24 << 20
 
+// maxProcesses leaves some of the kernel's 32768 to the guest.
+const maxProcesses = "30000"
+
 // steps are what Configure has done. Each is done once, also when a later one fails and the host tries again.
 type steps struct {
 	first   *wire.Pod
@@ -88,6 +91,8 @@ func (m *machine) check(pod wire.Pod) error {
 		return fmt.Errorf("%d bytes of entropy are %w", len(pod.Entropy), supervisor.ErrInvalid)
 	case len(pod.Interfaces) > maxInterfaces:
 		return fmt.Errorf("%d interfaces are %w", len(pod.Interfaces), supervisor.ErrInvalid)
+	case pod.Time.IsZero():
+		return fmt.Errorf("a pod without the time is %w", supervisor.ErrInvalid)
 	case pod.Hostname == "" || len(pod.Hostname) > maxHostname:
 		return fmt.Errorf("host name %q is %w", pod.Hostname, supervisor.ErrInvalid)
 	}
@@ -214,6 +219,9 @@ func limitPod() error {
 	}
 	limit := max(available-reserveBytes, available/2)
 	if err := os.WriteFile(filepath.Join(dir, "memory.max"), []byte(strconv.FormatInt(limit, 10)), 0); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "pids.max"), []byte(maxProcesses), 0); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+cpu +memory +pids +io"), 0)

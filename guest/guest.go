@@ -32,6 +32,12 @@ func Run(ctx context.Context, version string) error {
 		_, _ = os.Stderr.WriteString("vic-guest: probe ok\n") // nobody is left to tell of a failure
 		return boot.PowerOff()
 	}
+	if err := boot.LoadModules(); err != nil {
+		return fmt.Errorf("boot: %w", err)
+	}
+	if err := boot.RaiseLimits(); err != nil {
+		return fmt.Errorf("boot: %w", err)
+	}
 	debug.SetMemoryLimit(memoryLimit)
 	ctx = logging.Into(ctx, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	m, err := newMachine(version)

@@ -244,7 +244,7 @@ func TestAScratchDiskOutlivesTheMachine(t *testing.T) {
 	assert.Equal(t, int32(5), second.Current.Attempt)
 	assert.Equal(t, first.Current.ID, second.Last.ID)
 	assert.Equal(t, "kept\n", v.log("app", 5), "volumes are kept, layers are not")
-	assert.Equal(t, "", v.log("app", 0), "logs are kept")
+	assert.Empty(t, v.log("app", 0), "logs are kept")
 	done := v.awaitState("done", wire.ContainerTerminated)
 	assert.True(t, done.Final)
 	v.powerOff()

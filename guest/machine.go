@@ -14,6 +14,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/crun"
 	"github.com/virtual-kubelet/vic/guest/logfile"
 	"github.com/virtual-kubelet/vic/guest/process"
+	"github.com/virtual-kubelet/vic/guest/server"
 	"github.com/virtual-kubelet/vic/guest/supervisor"
 	"github.com/virtual-kubelet/vic/guest/volume"
 	"github.com/virtual-kubelet/vic/guest/wire"
@@ -130,13 +131,21 @@ func (m *machine) Running(container string) error {
 // Exec implements [server.Streams].
 func (m *machine) Exec(
 	ctx context.Context, container string, e wire.Exec, stdout, stderr io.Writer,
-) (*crun.Session, error) {
-	return m.containers().Exec(ctx, container, e, stdout, stderr) // Running came before
+) (server.Session, error) {
+	s, err := m.containers().Exec(ctx, container, e, stdout, stderr) // Running came before
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Attach implements [server.Streams].
-func (m *machine) Attach(container string, a wire.Attach, stdout, stderr io.Writer) (*crun.Session, error) {
-	return m.containers().Attach(container, a, stdout, stderr) // Running came before
+func (m *machine) Attach(container string, a wire.Attach, stdout, stderr io.Writer) (server.Session, error) {
+	s, err := m.containers().Attach(container, a, stdout, stderr) // Running came before
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Log implements [server.Streams].

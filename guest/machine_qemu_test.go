@@ -169,7 +169,8 @@ func podOf(policy string, containers ...string) wire.Pod {
 		DNS:        wire.DNS{Nameservers: []string{"10.0.2.3"}, Searches: []string{"default.svc.cluster.local"}},
 		Hosts:      []wire.Host{{IP: "1.2.3.4", Names: []string{"other"}}},
 		Volumes: []wire.Volume{
-			{Name: "data", Kind: wire.VolumeScratch}, {Name: "mem", Kind: wire.VolumeMemory, SizeBytes: 1 << 20},
+			{Name: "data", Kind: wire.VolumeScratch},
+			{Name: "mem", Kind: wire.VolumeMemory, SizeBytes: 1 << 20},
 			{Name: "config", Kind: wire.VolumeFiles},
 		},
 		Time: time.Now(), Entropy: bytes.Repeat([]byte{7}, 64),
@@ -258,7 +259,7 @@ func (v *vm) upgrade(path string, first any) *stream {
 	require.NoError(v.t, err)
 	require.NoError(v.t, conn.SetReadDeadline(time.Now().Add(patience)))
 	r := newReader(conn)
-	s.resp, err = http.ReadResponse(r, nil)
+	s.resp, err = http.ReadResponse(r, nil) //nolint:bodyclose // the body is the stream
 	require.NoError(v.t, err)
 	s.r = r
 	if s.resp.StatusCode != http.StatusSwitchingProtocols {
@@ -290,7 +291,8 @@ func (s *stream) result() (stdout, stderr string, exit wire.Exit) {
 			out.Write(payload)
 		case wire.FrameStderr:
 			errOut.Write(payload)
-		case wire.FrameExit:
+		default:
+			require.Equal(s.t, wire.FrameExit, kind)
 			require.NoError(s.t, json.Unmarshal(payload, &exit))
 			return out.String(), errOut.String(), exit
 		}

@@ -36,13 +36,13 @@ var mounts = []mount{
 	{"cgroup2", CgroupRoot, "cgroup2", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
 }
 
-// System mounts the kernel's file systems and loads the modules of the initrd. It must come first in the program.
+// System mounts the kernel's file systems. It must come first in the program.
 func System() error {
 	if err := moveRoot(); err != nil {
 		return err
 	}
 	for _, m := range mounts {
-		if err := os.MkdirAll(m.target, 0o755); err != nil {
+		if err := os.MkdirAll(m.target, 0o755); err != nil { //nolint:gosec // as every system has them
 			return err
 		}
 		if err := unix.Mount(m.source, m.target, m.kind, m.flags, m.data); err != nil {
@@ -53,7 +53,7 @@ func System() error {
 		[]byte("+cpu +memory +pids +io"), 0); err != nil {
 		return fmt.Errorf("enable cgroup controllers: %w", err)
 	}
-	return loadModules()
+	return nil
 }
 
 // moveRoot gives "/" a parent mount: pivot_root(2) answers EINVAL while "/" is the kernel's own initramfs.
@@ -70,13 +70,13 @@ func moveRoot() error {
 	return unix.Chroot(".")
 }
 
-// loadModules loads the initrd's modules in the order of its list.
-func loadModules() error {
+// LoadModules loads the initrd's modules in the order of its list.
+func LoadModules() error {
 	list, err := os.ReadFile(filepath.Join(modulesDir, "load"))
 	if err != nil {
 		return err
 	}
-	for _, name := range strings.Fields(string(list)) {
+	for name := range strings.FieldsSeq(string(list)) {
 		if err := loadModule(filepath.Join(modulesDir, name)); err != nil {
 			return fmt.Errorf("load module %s: %w", name, err)
 		}
@@ -107,4 +107,18 @@ func IsProbe() bool {
 func PowerOff() error {
 	unix.Sync()
 	return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+// maxFiles is how many files a process may have open; containers get the same from their engines elsewhere.
+const maxFiles = 1 << 20
+
+// RaiseLimits sets the limits that this process and all that it starts have, as container engines have them: many open
+// files, and as many processes as the pod's cgroup allows. The kernel's own are made for a machine as small as this one.
+func RaiseLimits() error {
+	for resource, limit := range map[int]uint64{unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_NPROC: unix.RLIM_INFINITY} {
+		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+			return fmt.Errorf("raise limits: %w", err)
+		}
+	}
+	return nil
 }

@@ -2,7 +2,9 @@ package crun
 
 import (
 	"io"
+	"os"
 	"sync"
+	"time"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
@@ -11,20 +13,15 @@ import (
 // safe for concurrent use.
 type Session struct {
 	streams  *streams
-	stdin    io.Writer // nil where there is no input
+	write    func([]byte) (int, error)
 	endInput func()
+	leave    func()
 	done     chan struct{}
 	exit     wire.Exit // set before done is closed
-	leave    func()
 }
 
 // Write writes to the process's standard input. Without one, it takes everything.
-func (s *Session) Write(b []byte) (int, error) {
-	if s.stdin == nil {
-		return len(b), nil
-	}
-	return s.stdin.Write(b)
-}
+func (s *Session) Write(b []byte) (int, error) { return s.write(b) }
 
 // EndInput says that no more input comes.
 func (s *Session) EndInput() { s.endInput() }
@@ -32,10 +29,7 @@ func (s *Session) EndInput() { s.endInput() }
 // Resize sets the terminal's size, where there is a terminal.
 func (s *Session) Resize(size wire.TerminalSize) error { return s.streams.resize(size) }
 
-// Done is closed when the process has ended and its output was passed on.
-func (s *Session) Done() <-chan struct{} { return s.done }
-
-// Exit is how the process ended. It blocks until it has.
+// Exit is how the process ended. It blocks until it has and its output was passed on.
 func (s *Session) Exit() wire.Exit {
 	<-s.done
 	return s.exit
@@ -44,22 +38,26 @@ func (s *Session) Exit() wire.Exit {
 // Close says that the host has gone: a process that Exec started is killed, a container is left to itself.
 func (s *Session) Close() { s.leave() }
 
-// Attach copies the output of a running container from now on, and gives its input to the first who wants it.
+func discard(b []byte) (int, error) { return len(b), nil }
+
+// Attach copies the output of a running container from now on. Its input belongs to the latest who asked for it.
 func (r *Runtime) Attach(name string, a wire.Attach, stdout, stderr io.Writer) (*Session, error) {
 	t, err := r.running(name)
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{streams: t.streams, done: make(chan struct{}), endInput: func() {}}
-	gone := make(chan struct{})
-	s.leave = sync.OnceFunc(func() { close(gone) })
-	if a.Stdin && t.takeStdin() {
-		t.giveInput(s, gone)
-	}
-	if err := s.Resize(a.Size); err != nil {
-		s.leave()
+	if err := t.streams.resize(a.Size); err != nil {
 		return nil, err
 	}
+	s := &Session{streams: t.streams, done: make(chan struct{}), write: discard, endInput: func() {}}
+	if a.Stdin && t.attempt.Container.Stdin {
+		t.giveInput(s)
+	}
+	gone := make(chan struct{})
+	s.leave = sync.OnceFunc(func() {
+		close(gone)
+		s.endInput()
+	})
 	var copies sync.WaitGroup
 	copies.Go(func() { t.stdout.Attach(stdout, gone) })
 	copies.Go(func() { t.stderr.Attach(stderr, gone) })
@@ -76,47 +74,39 @@ func (r *Runtime) Attach(name string, a wire.Attach, stdout, stderr io.Writer) (
 	return s, nil
 }
 
-// giveInput makes s the one whose input the container gets, until gone is closed.
-func (t *task) giveInput(s *Session, gone <-chan struct{}) {
-	if t.streams.tty != nil {
-		s.stdin = t.streams.tty
-	} else if t.streams.stdin != nil {
-		s.stdin = t.streams.stdin
+// giveInput makes s the owner of the container's input.
+func (t *task) giveInput(s *Session) {
+	input := t.streams.input()
+	if input == nil {
+		return
 	}
-	s.endInput = func() {
-		if t.attempt.Container.StdinOnce {
-			t.closeStdin()
-		}
-	}
-	// Ends when the session or the container does.
-	go func() {
-		select {
-		case <-gone:
-		case <-t.done:
-		}
-		s.endInput()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.inputOwner = s
+	_ = input.SetWriteDeadline(time.Time{}) // only a closed stream refuses, and Write says so
+	s.write = func(b []byte) (int, error) {
 		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.stdinTaken = false
-	}()
-}
-
-func (t *task) takeStdin() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.stdinTaken || t.stdinOver || !t.attempt.Container.Stdin {
-		return false
+		owner := t.inputOwner
+		t.mu.Unlock()
+		if owner != s {
+			return len(b), nil
+		}
+		return input.Write(b)
 	}
-	t.stdinTaken = true
-	return true
+	s.endInput = func() { t.takeInput(s, input) }
 }
 
-// closeStdin ends the container's input for good. A terminal stays as it is.
-func (t *task) closeStdin() {
+// takeInput takes the container's input from s, if it still has it. A pipe whose container wants one input is closed, and
+// a write that the container does not read ends.
+func (t *task) takeInput(s *Session, input *os.File) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.stdinOver = true
-	if t.streams.stdin != nil {
-		_ = t.streams.stdin.Close() // a second time is no harm
+	if t.inputOwner != s {
+		return
+	}
+	t.inputOwner = nil
+	_ = input.SetWriteDeadline(time.Now()) // only a closed stream refuses
+	if t.attempt.Container.StdinOnce && input == t.streams.stdin {
+		_ = input.Close() // a second time is no harm
 	}
 }

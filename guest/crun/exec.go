@@ -45,8 +45,13 @@ func (r *Runtime) Exec(ctx context.Context, name string, e wire.Exec, stdout, st
 		<-r.execs
 		return nil, err
 	}
-	s := &Session{streams: st, done: make(chan struct{})}
-	s.setInput(st)
+	s := &Session{streams: st, done: make(chan struct{}), write: discard, endInput: func() {}}
+	if input := st.input(); input != nil {
+		s.write = input.Write
+	}
+	if st.stdin != nil {
+		s.endInput = sync.OnceFunc(func() { _ = st.stdin.Close() }) // pipes have nothing to write back
+	}
 	s.leave = sync.OnceFunc(func() { _ = st.process.Signal(syscall.SIGKILL) }) // it may have ended
 	var copies sync.WaitGroup
 	if st.tty != nil {
@@ -65,17 +70,6 @@ func (r *Runtime) Exec(ctx context.Context, name string, e wire.Exec, stdout, st
 		close(s.done)
 	}()
 	return s, nil
-}
-
-func (s *Session) setInput(st *streams) {
-	s.endInput = func() {}
-	switch {
-	case st.tty != nil:
-		s.stdin = st.tty
-	case st.stdin != nil:
-		s.stdin = st.stdin
-		s.endInput = sync.OnceFunc(func() { _ = st.stdin.Close() }) // pipes have nothing to write back
-	}
 }
 
 func (r *Runtime) startExec(ctx context.Context, t *task, e wire.Exec) (_ *streams, dir string, err error) {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -100,7 +101,7 @@ func (s *streams) open(l launch) (theirs []*os.File, console *net.UnixListener, 
 func (r *Runtime) runLaunch(ctx context.Context, l launch, s *streams, theirs []*os.File, console *net.UnixListener) error {
 	log, pidFile := filepath.Join(l.dir, "crun.log"), filepath.Join(l.dir, "pid")
 	_ = os.Remove(log) // of the call before
-	args := append(l.args, "--pid-file", pidFile)
+	args := append(slices.Clone(l.args), "--pid-file", pidFile)
 	if console != nil {
 		args = append(args, "--console-socket", console.Addr().String())
 	}
@@ -175,6 +176,14 @@ func receiveTerminal(l *net.UnixListener, ended <-chan struct{}) (*os.File, erro
 		return nil, err
 	}
 	return os.NewFile(uintptr(fds[0]), "terminal"), nil
+}
+
+// input is what the process reads, or nil.
+func (s *streams) input() *os.File {
+	if s.tty != nil {
+		return s.tty
+	}
+	return s.stdin
 }
 
 func (s *streams) close() { closeAll(s.tty, s.stdin, s.stdout, s.stderr) }

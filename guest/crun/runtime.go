@@ -16,7 +16,6 @@ import (
 	"github.com/virtual-kubelet/vic/guest/process"
 	"github.com/virtual-kubelet/vic/guest/supervisor"
 	"github.com/virtual-kubelet/vic/guest/volume"
-	"github.com/virtual-kubelet/vic/internal/logging"
 )
 
 // Errors that a host acts on.
@@ -120,13 +119,14 @@ func (r *Runtime) start(ctx context.Context, a supervisor.Attempt, b *bundle) (*
 		log.End()
 		return nil, err
 	}
-	t := newTask(r, a, b, log, s)
+	t := r.newTask(context.WithoutCancel(ctx), a, b, log, s)
 	if err := r.crun(ctx, b.dir, "start", a.ID); err != nil {
 		_ = r.crun(ctx, b.dir, "delete", "--force", a.ID) // start's error is the one that tells
 		t.abandon()
 		return nil, err
 	}
-	go t.watch(logging.With(context.WithoutCancel(ctx), "container", a.Container.Name))
+	// Ends with the container's process.
+	go t.watch(context.WithoutCancel(ctx))
 	return t, nil
 }
 

@@ -33,33 +33,32 @@ type task struct {
 	cleaned chan struct{} // closed when nothing is left of the attempt
 	result  supervisor.Result
 
-	mu         sync.Mutex // guards all below
-	stdinTaken bool
-	stdinOver  bool
+	mu         sync.Mutex // guards inputOwner
+	inputOwner *Session   // who may write to the container's input
 }
 
 // newTask returns a task whose output is copied from now on.
-func newTask(r *Runtime, a supervisor.Attempt, b *bundle, log *logfile.File, s *streams) *task {
+func (r *Runtime) newTask(ctx context.Context, a supervisor.Attempt, b *bundle, log *logfile.File, s *streams) *task {
 	t := &task{
 		runtime: r, attempt: a, bundle: b, log: log, streams: s,
 		done: make(chan struct{}), cleaned: make(chan struct{}),
 	}
 	if s.tty != nil {
-		t.copy(s.tty, logfile.Stdout, &t.stdout)
+		t.copy(ctx, s.tty, logfile.Stdout, &t.stdout)
 		return t
 	}
-	t.copy(s.stdout, logfile.Stdout, &t.stdout)
-	t.copy(s.stderr, logfile.Stderr, &t.stderr)
+	t.copy(ctx, s.stdout, logfile.Stdout, &t.stdout)
+	t.copy(ctx, s.stderr, logfile.Stderr, &t.stderr)
 	return t
 }
 
 // copy moves a stream to the log and to those who are attached, until the process has ended.
-func (t *task) copy(from *os.File, stream string, attached io.Writer) {
+func (t *task) copy(ctx context.Context, from *os.File, stream string, attached io.Writer) {
 	t.output.Go(func() {
 		w := t.log.Writer(stream)
 		stdio.Copy(io.MultiWriter(w, attached), from, t.streams.process.Done())
 		if err := w.Close(); err != nil {
-			logging.From(context.Background()).Warn("log was not written", "container", t.attempt.Container.Name, "err", err)
+			logging.From(ctx).WarnContext(ctx, "log was not written", "err", err)
 		}
 	})
 }

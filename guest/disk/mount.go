@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +19,8 @@ import (
 
 // scratchLabel is the label of a file system that this package made.
 const scratchLabel = "vic-scratch"
+
+const formatTimeout = 5 * time.Minute
 
 // Runner runs a program to its end.
 type Runner interface {
@@ -31,6 +34,9 @@ func Scratch(ctx context.Context, r Runner, device, target string) error {
 		return fmt.Errorf("read scratch disk: %w", err)
 	}
 	if label != scratchLabel {
+		// A host that goes away does not leave half a file system.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), formatTimeout)
+		defer cancel()
 		out, err := r.Run(ctx, process.Spec{Args: []string{
 			"/bin/mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-L", scratchLabel,
 			// The disk is sparse and reads as zeros: nothing needs to be written ahead or discarded.
@@ -40,7 +46,7 @@ func Scratch(ctx context.Context, r Runner, device, target string) error {
 			return fmt.Errorf("format scratch disk: %w: %s", err, out)
 		}
 	}
-	if err := os.MkdirAll(target, 0o711); err != nil {
+	if err := os.MkdirAll(target, 0o711); err != nil { //nolint:gosec // containers reach their volumes through it
 		return err
 	}
 	if err := unix.Mount(device, target, "ext4", unix.MS_NOATIME|unix.MS_NODEV, ""); err != nil {
@@ -98,7 +104,7 @@ func (i *Images) Mount(ctx context.Context, serial string) (string, error) {
 	if _, err := os.Stat(target); err == nil {
 		return target, nil
 	}
-	if err := os.MkdirAll(target, 0o755); err != nil {
+	if err := os.MkdirAll(target, 0o755); err != nil { //nolint:gosec // a mount point
 		return "", err
 	}
 	// The disk is shared by VMs and nobody writes: there is no journal to replay.

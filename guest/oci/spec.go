@@ -15,6 +15,7 @@ const (
 	defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	cpuPeriod   = 100_000 // microseconds, as the kubelet has it
 	minShares   = 2
+	maxFiles    = 1 << 20 // as container engines have it
 )
 
 // capabilities are what Kubernetes' container runtimes give to a container.
@@ -34,12 +35,16 @@ var readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", 
 var systemMounts = []specs.Mount{
 	{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 	{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
-	{Destination: "/dev/pts", Type: "devpts", Source: "devpts",
-		Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
+	{
+		Destination: "/dev/pts", Type: "devpts", Source: "devpts",
+		Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"},
+	},
 	{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 	{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
-	{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup",
-		Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}},
+	{
+		Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup",
+		Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"},
+	},
 }
 
 // Config is what a spec is made of.
@@ -96,6 +101,7 @@ func Process(c wire.Container, user specs.User, hostname string) *specs.Process 
 			Bounding: capabilities, Effective: capabilities, Permitted: capabilities,
 		},
 		OOMScoreAdj: &score,
+		Rlimits:     []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: maxFiles, Hard: maxFiles}},
 	}
 }
 

@@ -37,9 +37,20 @@ type Containers interface {
 // Streams has what containers read and write. It answers crun.ErrNotRunning before a pod is configured.
 type Streams interface {
 	Running(container string) error
-	Exec(ctx context.Context, container string, e wire.Exec, stdout, stderr io.Writer) (*crun.Session, error)
-	Attach(container string, a wire.Attach, stdout, stderr io.Writer) (*crun.Session, error)
+	Exec(ctx context.Context, container string, e wire.Exec, stdout, stderr io.Writer) (Session, error)
+	Attach(container string, a wire.Attach, stdout, stderr io.Writer) (Session, error)
 	Log(container string, attempt int32) (*logfile.File, error)
+}
+
+// Session is a process that a host drives. A process that has ended takes all input and ends waiting writes.
+type Session interface {
+	io.Writer // to the process's input
+	EndInput()
+	Resize(size wire.TerminalSize) error
+	// Exit is how the process ended. It blocks until it has and its output was passed on.
+	Exit() wire.Exit
+	// Close says that the host has gone.
+	Close()
 }
 
 // Config is what a handler answers from.
@@ -83,8 +94,7 @@ func New(c Config) http.Handler {
 var errInvalid = errors.New("call is not valid")
 
 func statusOf(err error) int {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return http.StatusRequestEntityTooLarge
 	}
 	for _, kind := range []struct {

@@ -82,7 +82,7 @@ func (s *server) exec(w http.ResponseWriter, r *http.Request) error {
 	if err == nil && len(e.Args) == 0 {
 		err = fmt.Errorf("%w: there is no command", errInvalid)
 	}
-	var session *crun.Session
+	var session Session
 	if err == nil {
 		session, err = s.Streams.Exec(r.Context(), name, e, u.w.Stream(wire.FrameStdout), u.w.Stream(wire.FrameStderr))
 	}
@@ -101,7 +101,7 @@ func (s *server) attach(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer u.close()
 	a, err := first[wire.Attach](u)
-	var session *crun.Session
+	var session Session
 	if err == nil {
 		session, err = s.Streams.Attach(name, a, u.w.Stream(wire.FrameStdout), u.w.Stream(wire.FrameStderr))
 	}
@@ -110,7 +110,7 @@ func (s *server) attach(w http.ResponseWriter, r *http.Request) error {
 }
 
 // drive passes the host's frames to a session until its end. err says why there is none.
-func (s *server) drive(r *http.Request, u *upgraded, session *crun.Session, err error) {
+func (s *server) drive(r *http.Request, u *upgraded, session Session, err error) {
 	if err == nil {
 		defer session.Close()
 		// Ends when u is closed, at the latest when drive returns.
@@ -128,7 +128,7 @@ func (s *server) drive(r *http.Request, u *upgraded, session *crun.Session, err 
 }
 
 // receive passes on frames until the host closes its end.
-func receive(r io.Reader, session *crun.Session) {
+func receive(r io.Reader, session Session) {
 	input := make(chan []byte, inputQueue)
 	defer close(input)
 	// Ends with receive. A process that does not read must not hold back a change of its terminal's size.
@@ -162,11 +162,7 @@ func receive(r io.Reader, session *crun.Session) {
 		default:
 			return // a host never sends another one
 		}
-		select {
-		case input <- payload:
-		case <-session.Done():
-			return
-		}
+		input <- payload
 	}
 }
 
@@ -187,7 +183,7 @@ func (s *server) dial(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer u.close()
 	if kind, _, err := wire.ReadFrame(u.r); err != nil || kind != wire.FrameStart {
-		return nil //nolint:nilerr // the call was answered by its upgrade
+		return nil // the call was answered by its upgrade
 	}
 	over := make(chan struct{})
 	// Ends when the host closes its connection, at the latest when u is closed.

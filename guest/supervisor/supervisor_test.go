@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -389,7 +390,7 @@ func TestSnapshotWaitsForAChange(t *testing.T) {
 func TestEventsAreKeptUntilAcknowledged(t *testing.T) {
 	s := supervisor.New(boot, &runtime{})
 	for i := range wire.MaxEvents + 10 {
-		s.Event(wire.Event{Message: fmt.Sprint(i)})
+		s.Event(wire.Event{Message: strconv.Itoa(i)})
 	}
 	got := snapshotOf(t, s, supervisor.Query{})
 	require.Len(t, got.Events, wire.MaxEvents)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -58,7 +59,7 @@ func Build(ctx context.Context, c Config) (*Manifest, error) {
 		c.KernelPackage = "linux-image-cloud-" + runtime.GOARCH
 	}
 	for _, dir := range []string{c.Cache, c.Out} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // nothing in it is secret
 			return nil, fmt.Errorf("make directory: %w", err)
 		}
 	}
@@ -174,7 +175,7 @@ func current(out string, want *Manifest) (*Manifest, bool) {
 
 // inputs is everything that decides what the image's bytes are.
 func (m *Manifest) inputs() string {
-	s := []string{fmt.Sprint(m.Recipe), m.GuestSHA256, m.Kernel.SHA256}
+	s := []string{strconv.Itoa(m.Recipe), m.GuestSHA256, m.Kernel.SHA256}
 	for _, p := range m.Runtime {
 		s = append(s, p.Name, p.SHA256)
 	}

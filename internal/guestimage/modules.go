@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -76,10 +77,10 @@ func moduleOrder(dir string) ([]string, error) {
 		if !ok && !isBuiltin[name] {
 			return nil, fmt.Errorf("the kernel has no module %s", name)
 		}
-		for i := len(files) - 1; i >= 0; i-- {
-			if !added[files[i]] {
-				added[files[i]] = true
-				order = append(order, files[i])
+		for _, file := range slices.Backward(files) {
+			if !added[file] {
+				added[file] = true
+				order = append(order, file)
 			}
 		}
 	}
