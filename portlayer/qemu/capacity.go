@@ -43,6 +43,7 @@ func (h *Hypervisor) Capacity(_ context.Context) (portlayer.Capacity, error) {
 	if c.MemoryBytes == 0 {
 		c.MemoryBytes = memory.total
 	}
+	c.FreeMemoryBytes = min(c.FreeMemoryBytes, c.MemoryBytes)
 	c.Conditions = []portlayer.Condition{
 		pressure(conditionMemory, "memory", memory.available, memoryPressureBytes),
 		pressure(conditionDisk, "storage", c.FreeStorageBytes, c.StorageBytes/100*diskPressurePercent),

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -41,9 +42,14 @@ func (h *Hypervisor) dial(ctx context.Context, uid string) (io.ReadWriteCloser, 
 		}
 		return nil, fmt.Errorf("%w: %w", portlayer.ErrBusy, err)
 	}
-	return &guestConn{conn, sync.OnceFunc(v.releaseChannel)}, nil
+	guest := &guestConn{ReadWriteCloser: conn, release: v.releaseChannel}
+	if !v.keepChannel(guest) {
+		return nil, errors.Join(portlayer.ErrNotRunning, guest.Close())
+	}
+	return guest, nil
 }
 
+// takeChannel makes the caller the one who may connect to the guest.
 func (v *podVM) takeChannel() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -57,21 +63,30 @@ func (v *podVM) takeChannel() error {
 	return nil
 }
 
+// keepChannel notes the connection, so that it ends when we let go of the VM. False says that we have.
+func (v *podVM) keepChannel(c *guestConn) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.guest = c
+	return v.held != nil
+}
+
 func (v *podVM) releaseChannel() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.dialed = false
+	v.dialed, v.guest = false, nil
 }
 
 // guestConn is the one connection to a guest that is open.
 type guestConn struct {
 	io.ReadWriteCloser
 	release func()
+	once    sync.Once // guards release
 }
 
 // Close lets the next one in.
 func (c *guestConn) Close() error {
 	err := c.ReadWriteCloser.Close()
-	c.release()
+	c.once.Do(c.release)
 	return err
 }

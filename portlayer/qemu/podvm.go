@@ -17,8 +17,9 @@ type podVM struct {
 	record *record
 	held   *os.File // the VM's lock; nil while another host process has it
 	proc   *process // nil while it does not run
-	dialed bool     // a connection to the guest is open
-	gone   bool     // destroyed
+	dialed bool     // a connection to the guest is open or being opened
+	guest  *guestConn
+	gone   bool // destroyed
 }
 
 func (v *podVM) path(name string) string { return filepath.Join(v.dir, name) }
@@ -90,15 +91,22 @@ func (v *podVM) run(p *process, change func(*record)) error {
 // so to the next process.
 func (v *podVM) stopped(p *process) error {
 	v.mu.Lock()
-	defer v.mu.Unlock()
 	if v.proc != p || v.gone {
+		v.mu.Unlock()
 		return nil
 	}
+	guest := v.guest
 	v.proc = nil
 	stop := func(r *record) { r.On, r.PID, r.StopReason = false, 0, p.stopReason() }
 	err := v.saveLocked(stop)
 	if err != nil {
-		stop(v.record)
+		unsaved := v.record.clone()
+		stop(unsaved)
+		v.record = unsaved
+	}
+	v.mu.Unlock()
+	if guest != nil {
+		_ = guest.Close() // nobody is at its other end
 	}
 	return err
 }
@@ -106,9 +114,12 @@ func (v *podVM) stopped(p *process) error {
 // letGo gives the VM to whoever takes its lock next. It goes on running.
 func (v *podVM) letGo() {
 	v.mu.Lock()
-	held, proc := v.held, v.proc
+	held, proc, guest := v.held, v.proc, v.guest
 	v.held, v.proc = nil, nil
 	v.mu.Unlock()
+	if guest != nil {
+		_ = guest.Close() // the next holder is to have the guest to itself
+	}
 	if proc != nil {
 		proc.release()
 	}

@@ -1,0 +1,241 @@
+//go:build qemu
+
+package qemu_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu"
+)
+
+const (
+	// patience is for a boot on loaded cores.
+	patience = 90 * time.Second
+	uid      = "6d1f1f3e-0000-4000-8000-000000000001"
+	mib      = 1 << 20
+)
+
+// guestImage is what make guest-image built, unless the environment names another.
+func guestImage(t *testing.T) qemu.GuestImage {
+	t.Helper()
+	dir := os.Getenv("VIC_GUEST_IMAGE")
+	if dir == "" {
+		dir = "../../bin/guest"
+	}
+	image := qemu.GuestImage{Kernel: filepath.Join(dir, "vmlinuz"), Initrd: filepath.Join(dir, "initrd.zst")}
+	require.FileExists(t, image.Initrd, "make guest-image builds it")
+	return image
+}
+
+// testImage is the guest image with another PID 1: the kernel unpacks a second archive over the first.
+var testImage = sync.OnceValues(func() (init []byte, err error) {
+	dir, err := os.MkdirTemp("", "testguest")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "init"), "./internal/testguest")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the test guest: %s", out)
+	}
+	return os.ReadFile(filepath.Join(dir, "init"))
+})
+
+func withTestGuest(t *testing.T) qemu.GuestImage {
+	t.Helper()
+	image := guestImage(t)
+	init, err := testImage()
+	require.NoError(t, err)
+	initrd, err := os.ReadFile(image.Initrd)
+	require.NoError(t, err)
+	var b bytes.Buffer
+	b.Write(initrd)
+	pad(&b)
+	addToArchive(&b, "init", 0o100755, init)
+	addToArchive(&b, "TRAILER!!!", 0, nil)
+	image.Initrd = filepath.Join(t.TempDir(), "initrd")
+	require.NoError(t, os.WriteFile(image.Initrd, b.Bytes(), 0o600))
+	return image
+}
+
+// addToArchive writes one file in the format of buffer-format.rst of the Linux documentation.
+func addToArchive(b *bytes.Buffer, name string, mode int, content []byte) {
+	fmt.Fprintf(b, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X",
+		0, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name)+1, 0)
+	b.WriteString(name + "\x00")
+	pad(b)
+	b.Write(content)
+	pad(b)
+}
+
+func pad(b *bytes.Buffer) {
+	for b.Len()%4 != 0 {
+		b.WriteByte(0)
+	}
+}
+
+// host is a VCH under test, and a process that has it open.
+type host struct {
+	*testing.T
+	*qemu.Hypervisor
+	config qemu.Config
+	ctx    context.Context
+}
+
+// newHost opens a VCH of VMs that run the test guest. It ends with every VM that the test left.
+func newHost(t *testing.T, change ...func(*qemu.Config)) *host {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	t.Cleanup(cancel)
+	h := &host{T: t, ctx: ctx, config: qemu.Config{
+		Dir: filepath.Join(t.TempDir(), "vch"), GuestImage: withTestGuest(t), Accel: qemu.AccelTCG,
+	}}
+	for _, f := range change {
+		f(&h.config)
+	}
+	h.open()
+	t.Cleanup(func() {
+		h.Close()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+		defer cancel()
+		require.NoError(t, qemu.Purge(ctx, h.config.Dir))
+		require.NoDirExists(t, h.config.Dir)
+	})
+	return h
+}
+
+func (h *host) open() {
+	h.Helper()
+	var err error
+	h.Hypervisor, err = qemu.Open(h.ctx, h.config)
+	require.NoError(h, err)
+}
+
+// reopen is what the next process does after the one that had the VCH.
+func (h *host) reopen() {
+	h.Helper()
+	h.Close()
+	h.open()
+}
+
+func spec(disks ...portlayer.Disk) portlayer.VMSpec {
+	return portlayer.VMSpec{
+		Identity: portlayer.Identity{UID: uid, Namespace: "default", Name: "web", NodeName: "vic-local", Generation: 1},
+		Size:     portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 128 * mib},
+		Disks:    disks,
+	}
+}
+
+func scratch(serial string) portlayer.Disk {
+	return portlayer.Disk{Kind: portlayer.DiskScratch, Serial: serial, SizeBytes: 64 * mib}
+}
+
+// start creates a VM and powers it on.
+func (h *host) start(s portlayer.VMSpec) portlayer.VM {
+	h.Helper()
+	_, err := h.Create(h.ctx, s)
+	require.NoError(h, err)
+	require.NoError(h, h.PowerOn(h.ctx, s.Identity.UID))
+	return h.get()
+}
+
+// get returns the one VM that there is.
+func (h *host) get() portlayer.VM {
+	h.Helper()
+	vms, err := h.List(h.ctx)
+	require.NoError(h, err)
+	require.Len(h, vms, 1)
+	return vms[0]
+}
+
+// stopped waits until the VM has stopped.
+func (h *host) stopped() portlayer.VM {
+	h.Helper()
+	changes := h.Watch(h.ctx)
+	for {
+		if vm := h.get(); vm.State == portlayer.StateStopped {
+			return vm
+		}
+		select {
+		case _, ok := <-changes:
+			require.True(h, ok, "the VM goes on")
+		case <-h.ctx.Done():
+			require.Fail(h, "the VM goes on")
+		}
+	}
+}
+
+// conversation is a connection to the test guest.
+type conversation struct {
+	*testing.T
+	conn  io.ReadWriteCloser
+	lines chan string // closed with the connection
+}
+
+// talk connects and asks for a sign of life until it gets it: what is on its way when the host changes may be lost.
+func (h *host) talk() *conversation {
+	h.Helper()
+	conn, err := h.Dial(h.ctx, uid)
+	require.NoError(h, err)
+	c := &conversation{h.T, conn, make(chan string, 100)}
+	go func() { // ends with the connection
+		defer close(c.lines)
+		for lines := bufio.NewScanner(conn); lines.Scan(); {
+			c.lines <- lines.Text()
+		}
+	}()
+	stop := context.AfterFunc(h.ctx, func() { _ = conn.Close() }) // so that no answer is waited for forever
+	h.Cleanup(func() { stop(); _ = conn.Close() })
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for n := 0; ; n++ {
+		sign := fmt.Sprintf("%p-%d", c, n)
+		c.order("echo " + sign)
+		for waiting := true; waiting; {
+			select {
+			case line, ok := <-c.lines:
+				require.True(h, ok, "the guest does not answer")
+				if line == sign {
+					return c
+				}
+			case <-again.C:
+				waiting = false
+			}
+		}
+	}
+}
+
+// say sends a line and returns the answer to it.
+func (c *conversation) say(words string) string {
+	c.Helper()
+	c.order(words)
+	for line := range c.lines {
+		if !strings.HasPrefix(line, "0x") { // an answer to an earlier sign
+			return line
+		}
+	}
+	require.Fail(c, "the guest does not answer", words)
+	return ""
+}
+
+// order sends a line that has no answer.
+func (c *conversation) order(words string) {
+	c.Helper()
+	_, err := fmt.Fprintln(c.conn, words)
+	require.NoError(c, err)
+}
