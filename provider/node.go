@@ -121,7 +121,7 @@ func (n *Node) listen() error {
 	}
 	n.listener = l
 	if addr, ok := l.Addr().(*net.TCPAddr); ok {
-		n.reporter.port = int32(addr.Port) //nolint:gosec // a TCP port
+		n.reporter.port = int32(addr.Port)
 	}
 	return nil
 }

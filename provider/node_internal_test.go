@@ -60,7 +60,7 @@ func TestNodeObject(t *testing.T) {
 		Reserved: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi"), corev1.ResourceCPU: resource.MustParse("100")},
 	}
 	capacity := portlayer.Capacity{CPUMilli: 2500, MemoryBytes: 3 << 30, StorageBytes: 10 << 30, Pods: 50}
-	n := nodeObject("v", desc, 10250, capacity, health{ready: true, reason: "r"}, time.Unix(1000, 0))
+	n := nodeObject("v", desc, 10250, observation{capacity, health{ready: true, reason: "r"}, time.Unix(1000, 0)})
 
 	assert.Equal(t, "mine", n.Labels["type"], "a user's label wins")
 	assert.Equal(t, "z", n.Labels[corev1.LabelTopologyZone])
@@ -99,7 +99,7 @@ func TestConditions(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			n := nodeObject("v", &Description{}, 1, tt.capacity, tt.health, time.Now())
+			n := nodeObject("v", &Description{}, 1, observation{tt.capacity, tt.health, time.Now()})
 			c := conditionOf(t, n, tt.kind)
 			assert.Equal(t, tt.wantStatus, c.Status)
 			assert.Equal(t, tt.wantReason, c.Reason)
@@ -109,8 +109,8 @@ func TestConditions(t *testing.T) {
 }
 
 func TestTransitionTimesChangeOnlyOnChange(t *testing.T) {
-	before := nodeObject("v", &Description{}, 1, portlayer.Capacity{}, health{}, time.Unix(1000, 0))
-	after := nodeObject("v", &Description{}, 1, portlayer.Capacity{}, health{ready: true}, time.Unix(2000, 0))
+	before := nodeObject("v", &Description{}, 1, observation{portlayer.Capacity{}, health{}, time.Unix(1000, 0)})
+	after := nodeObject("v", &Description{}, 1, observation{portlayer.Capacity{}, health{ready: true}, time.Unix(2000, 0)})
 	keepTransitions(after.Status.Conditions, before.Status.Conditions)
 	assert.Equal(t, int64(2000), conditionOf(t, after, corev1.NodeReady).LastTransitionTime.Unix())
 	assert.Equal(t, int64(1000), conditionOf(t, after, corev1.NodePIDPressure).LastTransitionTime.Unix())

@@ -53,9 +53,16 @@ type health struct {
 	reason, message string
 }
 
-// nodeObject builds the Node object. Transition times are now; see keepTransitions.
-func nodeObject(name string, d *Description, port int32, c portlayer.Capacity, h health, now time.Time) *corev1.Node {
-	capacity := CapacityOf(c)
+// observation is what the Node object says of the node and may change at any time.
+type observation struct {
+	capacity portlayer.Capacity
+	health   health
+	at       time.Time
+}
+
+// nodeObject builds the Node object. Transition times are those of the observation; see keepTransitions.
+func nodeObject(name string, d *Description, port int32, o observation) *corev1.Node {
+	capacity := CapacityOf(o.capacity)
 	hostname := d.Hostname
 	if hostname == "" {
 		hostname = name
@@ -66,7 +73,7 @@ func nodeObject(name string, d *Description, port int32, c portlayer.Capacity, h
 		Status: corev1.NodeStatus{
 			Capacity:    capacity,
 			Allocatable: allocatable(capacity, d.Reserved),
-			Conditions:  conditionsOf(c, h, metav1.NewTime(now)),
+			Conditions:  conditionsOf(o.capacity, o.health, metav1.NewTime(o.at)),
 			Addresses: []corev1.NodeAddress{
 				{Type: corev1.NodeInternalIP, Address: d.InternalIP},
 				{Type: corev1.NodeHostName, Address: hostname},

@@ -151,7 +151,7 @@ func (r *nodeReporter) observe(ctx context.Context) (n *corev1.Node, changed boo
 	case h.ready:
 		h = health{reason: "VCHUnreachable", message: err.Error()}
 	}
-	n = nodeObject(r.name, r.desc, r.port, r.capacity, h, time.Now())
+	n = nodeObject(r.name, r.desc, r.port, observation{r.capacity, h, time.Now()})
 	if r.last != nil {
 		keepTransitions(n.Status.Conditions, r.last.Status.Conditions)
 	}

@@ -63,8 +63,9 @@ func containerOf(vars map[string]string) operations.Container {
 // refuse answers with message alone: kubectl prints it as it is.
 func refuse(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, message) // the client is gone: nobody is left to tell
+	_, _ = io.WriteString(w, message) //nolint:gosec // plain text; an error is of a client that is gone
 }
 
 // copyLines sends each piece as it comes, and the head of the answer at once.

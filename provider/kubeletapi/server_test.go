@@ -84,8 +84,10 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	l := listen(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, l) }()                                                                                      // ends with ctx
-	conn, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(t.Context(), "tcp", l.Addr().String()) //nolint:gosec // there is no certificate
+	go func() { // ends with ctx
+		done <- s.Serve(ctx, l)
+	}()
+	conn, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(t.Context(), "tcp", l.Addr().String())
 	require.Error(t, err, "there is no certificate")
 	assert.Nil(t, conn)
 	cancel()

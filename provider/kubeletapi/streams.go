@@ -29,6 +29,7 @@ const (
 	forwardLinger = time.Minute
 )
 
+//nolint:revive // Virtual Kubelet's signature
 func (s *Server) exec(ctx context.Context, namespace, pod, container string, cmd []string, io api.AttachIO) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
