@@ -26,6 +26,8 @@ func RunPodHost(t *testing.T, open func(t *testing.T) PodHarness) {
 		"every step may be taken twice":                               podTwice,
 		"what is missing is not found, or gone already":               podMissing,
 		"exec carries input, both outputs and the exit code":          podExec,
+		"attach carries input and output to the end of the process":   podAttach,
+		"an image joins a VM that runs":                               podHotImage,
 		"exec in what does not run is refused":                        podExecRefused,
 		"a log is followed to the end of its attempt":                 podFollow,
 		"stop ends the containers and its reason is kept":             podStop,
@@ -205,6 +207,50 @@ func podExec(t *podTester) {
 	}()
 	cancel()
 	require.ErrorIs(t, <-ended, context.Canceled)
+}
+
+func podAttach(t *podTester) {
+	t.commit()
+	require.NoError(t, t.Host.Start(t.ctx, podUID))
+	_, err := t.Host.Configure(t.ctx, podUID, pod("Never"))
+	require.NoError(t, err)
+	c := plan("cat; echo bye >&2; exit 4")
+	c.Stdin, c.StdinOnce = true, true
+	require.NoError(t, t.Host.Run(t.ctx, podUID, c))
+	t.await(running)
+	var out, errs bytes.Buffer
+	streams := portlayer.Streams{Stdin: strings.NewReader("typed\n"), Stdout: &out, Stderr: &errs}
+	exit, err := t.Host.Attach(t.ctx, podUID, container, wire.Attach{Stdin: true}, streams)
+	require.NoError(t, err)
+	assert.Equal(t, int32(4), exit.Code)
+	assert.Equal(t, "typed\n", out.String())
+	assert.Equal(t, "bye\n", errs.String())
+	t.await(done)
+	log := t.log(portlayer.LogOptions{})
+	assert.Contains(t, log, "typed\n")
+	assert.Contains(t, log, "bye\n")
+}
+
+func podHotImage(t *podTester) {
+	if !t.Host.Capabilities().HotAddDisk {
+		return
+	}
+	h := t.draft()
+	h.RemoveDisk(imageDisk)
+	_, err := t.Host.Commit(t.ctx, h)
+	require.NoError(t, err)
+	require.NoError(t, t.Host.Start(t.ctx, podUID))
+	_, err = t.Host.Configure(t.ctx, podUID, pod("Never"))
+	require.NoError(t, err)
+	h, err = t.Host.Open(t.ctx, podUID)
+	require.NoError(t, err)
+	h.AddImage(imageDisk, t.Image)
+	vm, err := t.Host.Commit(t.ctx, h)
+	require.NoError(t, err)
+	require.True(t, vm.Current, "it is the same boot")
+	require.NoError(t, t.Host.Run(t.ctx, podUID, plan("echo here")))
+	t.await(done)
+	assert.Equal(t, "here\n", t.log(portlayer.LogOptions{}))
 }
 
 func podExecRefused(t *podTester) {
