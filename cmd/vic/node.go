@@ -8,10 +8,12 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/validate/content"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
@@ -24,6 +26,9 @@ import (
 
 // kubeletPort is where a kubelet's API is expected.
 const kubeletPort = 10250
+
+// apiTimeout bounds the first question to the API server.
+const apiTimeout = 15 * time.Second
 
 // nodeFile is the configuration of `vic node`; docs/node.md shows every key.
 type nodeFile struct {
@@ -173,6 +178,9 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := checkAPI(api); err != nil {
+		return err
+	}
 	state, err := standalone.Open(f.Dir)
 	if err != nil {
 		return err
@@ -184,7 +192,7 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
 	}
 	n, err := openQEMUNode(ctx, qemuNodeConfig{
 		Flags: flags, GuestImage: image, State: state, Rest: api, Network: network, Images: images,
-		Address: address, Listen: netip.AddrPortFrom(address, uint16(f.Port)).String(), //nolint:gosec // checked to be a port
+		Address: address, Listen: netip.AddrPortFrom(address, uint16(f.Port)).String(),
 		Taints: f.taints(), Labels: f.Labels, DNS: plan.ClusterDNS{Servers: f.ClusterDNS, Domain: f.ClusterDomain},
 	})
 	if err != nil {
@@ -199,6 +207,20 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
 		}
 	}()
 	return n.run(ctx)
+}
+
+// checkAPI asks the API server for its version, so that a wrong address or credential is known before anything is made.
+func checkAPI(api *rest.Config) error {
+	api = rest.CopyConfig(api)
+	api.Timeout = apiTimeout
+	client, err := kubernetes.NewForConfig(api)
+	if err != nil {
+		return fmt.Errorf("--kubeconfig: %w", err)
+	}
+	if _, err := client.Discovery().ServerVersion(); err != nil {
+		return fmt.Errorf("API server %s (--kubeconfig) does not answer: %w", api.Host, err)
+	}
+	return nil
 }
 
 func (f *nodeFile) taints() []corev1.Taint {

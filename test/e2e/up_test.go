@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 func TestKubeconfigIsPrivate(t *testing.T) {
@@ -39,6 +41,14 @@ func TestBadInputIsRefusedWithAReason(t *testing.T) {
 	empty := t.TempDir()
 	bad := filepath.Join(empty, "node.yaml")
 	require.NoError(t, os.WriteFile(bad, []byte("nodeName: n\nshoeSize: 9\n"), 0o600))
+	good := filepath.Join(empty, "good.yaml")
+	require.NoError(t, os.WriteFile(good, []byte("nodeName: n\ndir: "+filepath.Join(empty, "e")+"\n"), 0o600))
+	nowhere := filepath.Join(empty, "kubeconfig")
+	require.NoError(t, clientcmd.WriteToFile(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{"c": {Server: "https://127.0.0.1:1"}},
+		Contexts:       map[string]*clientcmdapi.Context{"c": {Cluster: "c"}},
+		CurrentContext: "c",
+	}, nowhere))
 	notAnImage := filepath.Join(empty, "image.tar")
 	require.NoError(t, os.WriteFile(notAnImage, []byte("no tar"), 0o600))
 
@@ -53,6 +63,7 @@ func TestBadInputIsRefusedWithAReason(t *testing.T) {
 		"a port that is none":              {[]string{"up", "--dir", filepath.Join(empty, "e"), "--api-port", "70000"}, 2, "--api-port"},
 		"a memory size that is none":       {[]string{"up", "--dir", filepath.Join(empty, "e"), "--memory", "much"}, 2, "--memory"},
 		"a guest image that is not there":  {[]string{"up", "--dir", filepath.Join(empty, "e"), "--guest-image", empty}, 1, "vmlinuz"},
+		"an API server that is not there":  {[]string{"node", "--kubeconfig", nowhere, "--config", good}, 1, "does not answer"},
 		"an unknown configuration key":     {[]string{"node", "--kubeconfig", shared.kubeconfig(), "--config", bad}, 2, "shoeSize"},
 		"a configuration that is missing":  {[]string{"node", "--kubeconfig", shared.kubeconfig(), "--config", bad + "x"}, 1, bad + "x"},
 		"a file that is no image":          {[]string{"image", "import", notAnImage, "--dir", shared.dir}, 1, notAnImage},

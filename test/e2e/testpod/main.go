@@ -8,6 +8,7 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -39,7 +40,7 @@ func run(args []string) error {
 	case len(args) == 2 && args[0] == "serve":
 		return serve(args[1])
 	default:
-		return fmt.Errorf("usage: testpod api HOST PATH | testpod serve ADDR")
+		return errors.New("usage: testpod api HOST PATH | testpod serve ADDR")
 	}
 }
 
