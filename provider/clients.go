@@ -1,8 +1,11 @@
 package provider
 
 import (
+	"context"
 	"fmt"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -46,4 +49,14 @@ func NewClients(cfg *rest.Config, userAgent string) (Clients, error) {
 		*c.to = client
 	}
 	return clients, nil
+}
+
+// Check returns who the API server takes us for, and an error where it can't be reached or does not know us.
+func (c Clients) Check(ctx context.Context) (username string, err error) {
+	review, err := c.Main.AuthenticationV1().SelfSubjectReviews().
+		Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("ask API server who we are: %w", err)
+	}
+	return review.Status.UserInfo.Username, nil
 }

@@ -46,6 +46,8 @@ const (
 type environment struct {
 	admin, node *rest.Config
 	client      kubernetes.Interface // the administrator's
+	dir         string
+	stop        func()
 }
 
 var env environment
@@ -61,12 +63,12 @@ func runMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	stop, err := startControlPlane(dir)
-	if err != nil {
+	env.dir = dir
+	if env.stop, err = startControlPlane(dir); err != nil {
 		fmt.Fprintln(os.Stderr, "start control plane:", err)
 		return 1
 	}
-	defer stop()
+	defer func() { env.stop() }()
 	return m.Run()
 }
 

@@ -32,6 +32,8 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/transport/spdy"
 	utilexec "k8s.io/client-go/util/exec"
+
+	"github.com/virtual-kubelet/vic/provider"
 )
 
 func TestNodeIsRegistered(t *testing.T) {
@@ -225,6 +227,67 @@ func TestPodThatComesBackUnderItsName(t *testing.T) {
 			return apierrors.IsNotFound(err)
 		}, 10*time.Second, lookAgain, "well before its grace period of 30 seconds is over")
 	}
+}
+
+func TestLastStatusesAreWrittenBeforeTheEnd(t *testing.T) {
+	n := startNode(t)
+	ns := newNamespace(t)
+	const count = 50
+	createMany(t, ns, count)
+
+	n.SetNotReady("NodeShutdown", "the test ends it")
+	for _, entry := range n.manager.pods.List() {
+		if entry.Pod.Namespace == ns {
+			st := entry.Pod.Status
+			st.Message = "last words"
+			n.manager.pods.SetStatus(entry.Pod.UID, st)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), settle)
+	defer cancel()
+	require.NoError(t, n.Flush(ctx))
+	list, err := env.client.CoreV1().Pods(ns).List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	require.Len(t, list.Items, count)
+	for i := range list.Items {
+		assert.Equal(t, "last words", list.Items[i].Status.Message)
+	}
+	require.Eventually(t, func() bool {
+		got, err := env.client.CoreV1().Nodes().Get(t.Context(), nodeName, metav1.GetOptions{})
+		return err == nil && !isReady(got)
+	}, settle, lookAgain)
+}
+
+func TestStatusesOutliveTheAPIServersAbsence(t *testing.T) {
+	n := startNode(t)
+	ns := newNamespace(t)
+	pod := createPod(t, podNamed(ns, "a"))
+	waitRunning(t, ns, 1)
+
+	env.stop()
+	entry, ok := n.manager.pods.Get(pod.UID)
+	require.True(t, ok)
+	st := entry.Pod.Status
+	st.Message = "said to nobody"
+	n.manager.pods.SetStatus(pod.UID, st)
+	var err error
+	env.stop, err = startControlPlane(env.dir)
+	require.NoError(t, err)
+
+	require.Eventually(t, func() bool {
+		got, err := env.client.CoreV1().Pods(ns).Get(t.Context(), "a", metav1.GetOptions{})
+		return err == nil && got.Status.Message == "said to nobody"
+	}, 2*settle, lookAgain)
+	createPod(t, podNamed(ns, "b"))
+	waitRunning(t, ns, 2)
+}
+
+func TestAPIServerKnowsTheNode(t *testing.T) {
+	clients, err := provider.NewClients(env.node, "vic-test")
+	require.NoError(t, err)
+	username, err := clients.Check(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "system:node:"+nodeName, username)
 }
 
 func TestManyPodsAtOnce(t *testing.T) {

@@ -124,6 +124,8 @@ func TestClientsDoNotShareALimit(t *testing.T) {
 	assert.Nil(t, clients.Main.CoreV1().RESTClient().GetRateLimiter())
 	assert.InDelta(t, eventsQPS, clients.Events.CoreV1().RESTClient().GetRateLimiter().QPS(), 0.1)
 	assert.InDelta(t, authQPS, clients.Auth.CoreV1().RESTClient().GetRateLimiter().QPS(), 0.1)
+	_, err = clients.Check(t.Context())
+	require.ErrorContains(t, err, "connection refused")
 	_, err = NewClients(&rest.Config{Host: "://"}, "vic/test")
 	require.Error(t, err)
 }
