@@ -127,9 +127,9 @@ func (g *Guest) getSnapshot(w http.ResponseWriter, r *http.Request) {
 		if sameBoot {
 			g.events = slices.DeleteFunc(g.events, func(e wire.Event) bool { return e.Seq <= ack })
 		}
-		s, changed := g.snapshotLocked(), g.changed
+		s, changed, generation := g.snapshotLocked(), g.changed, g.generation
 		g.mu.Unlock()
-		if !q.Has("after") || !sameBoot || s.Generation > after {
+		if !q.Has("after") || !sameBoot || generation > after {
 			reply(w, s)
 			return
 		}
