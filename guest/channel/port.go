@@ -12,10 +12,9 @@ import (
 )
 
 const (
-	findInterval  = 5 * time.Millisecond
-	absenceMin    = 10 * time.Millisecond
-	absenceMax    = 200 * time.Millisecond
-	writeDeadline = -time.Second // in the past
+	findInterval = 5 * time.Millisecond
+	absenceMin   = 10 * time.Millisecond
+	absenceMax   = 200 * time.Millisecond
 )
 
 // Port is a virtio-serial port. Reads wait while no host is connected; writes fail then.
@@ -67,12 +66,12 @@ func (p *Port) Read(b []byte) (int, error) {
 	for {
 		n, err := p.f.Read(b)
 		if n > 0 {
-			return n, p.f.SetWriteDeadline(time.Time{})
+			return n, p.setWriteDeadline(time.Time{})
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
 		}
-		if err := p.f.SetWriteDeadline(time.Now().Add(writeDeadline)); err != nil {
+		if err := p.setWriteDeadline(time.Now()); err != nil {
 			return 0, err
 		}
 		timer := time.NewTimer(wait)
@@ -84,6 +83,14 @@ func (p *Port) Read(b []byte) (int, error) {
 		}
 		wait = min(2*wait, absenceMax)
 	}
+}
+
+// setWriteDeadline does nothing for a file whose writes never wait.
+func (p *Port) setWriteDeadline(t time.Time) error {
+	if err := p.f.SetWriteDeadline(t); err != nil && !errors.Is(err, os.ErrNoDeadline) {
+		return err
+	}
+	return nil
 }
 
 // Write writes to the host.
