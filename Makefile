@@ -82,11 +82,12 @@ test-qemu: build ## Contract suites and the guest on real QEMU
 
 .PHONY: test-e2e
 test-e2e: build ## A real API server, scheduler, node and QEMU
+	$(GO) test -tags e2e -timeout 20m -count=1 ./provider
 	$(GO) test -tags e2e -timeout 60m -count=1 -v ./test/e2e/...
 
 .PHONY: bench
 bench: build ## Benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./persona/... ./guest/... ./portlayer/... ./operations/...
+	$(GO) test -tags e2e -run '^$$' -bench . -benchmem ./persona/... ./guest/... ./portlayer/... ./operations/... ./provider
 
 ##@ Check
 

@@ -13,12 +13,12 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/validate/content"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/version"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/provider"
 	"github.com/virtual-kubelet/vic/standalone"
@@ -178,7 +178,7 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := checkAPI(api); err != nil {
+	if err := f.checkAPI(ctx, api); err != nil {
 		return err
 	}
 	state, err := standalone.Open(f.Dir)
@@ -209,16 +209,20 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
 	return n.run(ctx)
 }
 
-// checkAPI asks the API server for its version, so that a wrong address or credential is known before anything is made.
-func checkAPI(api *rest.Config) error {
-	api = rest.CopyConfig(api)
-	api.Timeout = apiTimeout
-	client, err := kubernetes.NewForConfig(api)
+// checkAPI asks the API server who this node is, so that a wrong address or credential is known before anything is made.
+func (f *nodeFile) checkAPI(ctx context.Context, api *rest.Config) error {
+	clients, err := provider.NewClients(api, "vic/"+version.Version)
 	if err != nil {
 		return fmt.Errorf("--kubeconfig: %w", err)
 	}
-	if _, err := client.Discovery().ServerVersion(); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	username, err := clients.Check(ctx)
+	if err != nil {
 		return fmt.Errorf("API server %s (--kubeconfig) does not answer: %w", api.Host, err)
+	}
+	if want := "system:node:" + f.NodeName; username != want {
+		logging.From(ctx).WarnContext(ctx, "serving certificate will not be signed for this user", "user", username, "want", want)
 	}
 	return nil
 }

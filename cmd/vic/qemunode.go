@@ -103,7 +103,7 @@ func (n *qemuNode) openHost(ctx context.Context) (err error) {
 func (n *qemuNode) openImages(context.Context) (err error) {
 	images := n.config.Images
 	images.Dir = n.config.State.Images()
-	n.images, err = persona.Open(images)
+	n.images, err = persona.Open(images) //nolint:contextcheck // it waits for nothing
 	return err
 }
 
@@ -127,7 +127,7 @@ func (n *qemuNode) openOperations(ctx context.Context) error {
 		NodeName: n.config.Flags.name, Scope: n.scope(), ClusterDNS: n.config.DNS, HostDNS: hostDNS,
 		Node: func() operations.NodeFacts { return facts },
 	})
-	n.provider, err = provider.New(provider.Config{
+	n.provider, err = provider.New(provider.Config{ //nolint:contextcheck // it waits for nothing
 		Name: n.config.Flags.name, Clients: clients, Manager: n.manager, Containers: n.manager, Pods: pods, References: n.objects,
 		Host: n.engine, Recorder: n.events.Recorder(), ListenAddress: n.config.Listen, CertDir: n.config.State.Node(),
 		Metrics: newRegistry(), Description: n.description(),

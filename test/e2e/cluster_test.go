@@ -386,5 +386,6 @@ func (*mainContext) Helper() {}
 func (*mainContext) Logf(format string, args ...any) {
 	_, _ = os.Stderr.WriteString(sprintf(format, args...)) // there is nowhere else to say it
 }
+
 func (m *mainContext) Errorf(format string, args ...any) { m.failed = true; m.Logf(format, args...) }
 func (m *mainContext) FailNow()                          { os.Exit(1) }

@@ -312,7 +312,8 @@ func TestWhatCannotRunSaysWhy(t *testing.T) {
 		},
 		"missing-command": {
 			func(p *corev1.Pod) { p.Spec.Containers[0].Command = []string{"/no/such/program"} },
-			[]string{"RunContainerError", "CrashLoopBackOff"}, "no/such/program",
+			[]string{"RunContainerError", "CrashLoopBackOff"},
+			"no/such/program",
 		},
 	}
 	for name, tt := range tests {

@@ -60,7 +60,7 @@ func api(out io.Writer, name, path string) error {
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
 	}
 	host := net.JoinHostPort(name, os.Getenv("KUBERNETES_SERVICE_PORT"))
-	req, err := http.NewRequest(http.MethodGet, "https://"+host+path, nil) //nolint:noctx // the client has a timeout
+	req, err := http.NewRequest(http.MethodGet, "https://"+host+path, nil)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// execute runs vic with args, as main does.
+func execute(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := newCommand()
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(t.Context())
+	return out.String(), err
+}
+
+func TestMisuseNamesWhatIsWrong(t *testing.T) {
+	tests := map[string]struct {
+		args []string
+		says string
+	}{
+		"an unknown command":                 {[]string{"fly"}, `unknown command "fly"`},
+		"an unknown command below another":   {[]string{"podvm", "fly"}, `unknown command "fly"`},
+		"an unknown flag":                    {[]string{"up", "--fly"}, "--fly"},
+		"an argument too many":               {[]string{"up", "now"}, "now"},
+		"an argument too few":                {[]string{"image", "pull"}, "1 arg"},
+		"a port that is none":                {[]string{"up", "--api-port", "65536"}, "--api-port 65536"},
+		"a node name that is none":           {[]string{"up", "--node-name", "No Name"}, "--node-name"},
+		"a number of processors below zero":  {[]string{"up", "--cpu", "-1"}, "--cpu"},
+		"a size that is none":                {[]string{"up", "--memory", "much"}, "--memory"},
+		"a size of nothing":                  {[]string{"up", "--memory", "0"}, "--memory"},
+		"an accelerator that is none":        {[]string{"up", "--accel", "warp"}, "--accel"},
+		"a registry with a scheme":           {[]string{"up", "--insecure-registry", "http://r:5000"}, "--insecure-registry"},
+		"a mirror without a URL":             {[]string{"up", "--registry-mirror", "docker.io"}, "--registry-mirror"},
+		"a log level that is none":           {[]string{"podvm", "ls", "--log-level", "loud"}, "--log-level"},
+		"a form of log lines that is none":   {[]string{"podvm", "ls", "--log-format", "xml"}, "--log-format"},
+		"a form of results that is none":     {[]string{"podvm", "ls", "-o", "xml"}, "--output"},
+		"a node without its files":           {[]string{"node"}, "--kubeconfig"},
+		"an empty directory":                 {[]string{"up", "--dir", ""}, "--dir"},
+		"a mirror that is not a web address": {[]string{"up", "--registry-mirror", "docker.io=ftp://m"}, "--registry-mirror"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "state")
+			t.Setenv("XDG_STATE_HOME", dir)
+			_, err := execute(t, tt.args...)
+			var misuse *usageError
+			require.ErrorAs(t, err, &misuse)
+			require.ErrorContains(t, err, tt.says)
+			assert.NoDirExists(t, dir, "nothing is touched")
+		})
+	}
+}
+
+func TestEnvironmentSetsFlags(t *testing.T) {
+	t.Setenv("VIC_API_PORT", "99999")
+	_, err := execute(t, "up")
+	require.ErrorContains(t, err, "--api-port 99999")
+	_, err = execute(t, "up", "--api-port", "77777")
+	require.ErrorContains(t, err, "--api-port 77777", "the flag wins")
+
+	t.Setenv("VIC_API_PORT", "many")
+	_, err = execute(t, "up")
+	require.ErrorContains(t, err, "VIC_API_PORT")
+}
+
+func TestListsOfAnAbsentDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "absent")
+	for _, args := range [][]string{{"podvm", "ls"}, {"image", "ls"}} {
+		_, err := execute(t, append(args, "--dir", dir)...)
+		require.ErrorContains(t, err, dir)
+		assert.NoDirExists(t, dir)
+	}
+}
+
+func TestListsOfAnEmptyDirectory(t *testing.T) {
+	for _, args := range [][]string{{"podvm", "ls"}, {"image", "ls"}} {
+		out, err := execute(t, append(args, "--dir", t.TempDir(), "-o", "json")...)
+		require.NoError(t, err)
+		assert.JSONEq(t, "[]", out)
+	}
+}
+
+func TestNodeFile(t *testing.T) {
+	tests := map[string]struct{ text, says string }{
+		"without a name":           {"dir: /d", "nodeName"},
+		"with an unknown key":      {"nodeName: n\nshoeSize: 9", "shoeSize"},
+		"with a key given twice":   {"nodeName: n\nnodeName: m", "nodeName"},
+		"with a bad subnet":        {"nodeName: n\nsubnet: everywhere", "subnet"},
+		"with a bad address":       {"nodeName: n\naddress: here", "address"},
+		"with a bad port":          {"nodeName: n\nport: 0", "port"},
+		"with a bad size":          {"nodeName: n\nmemory: much", "memory"},
+		"with a bad name server":   {"nodeName: n\nclusterDNS: [dns]", "clusterDNS"},
+		"with a bad label":         {"nodeName: n\nlabels: {\"a b\": c}", "labels"},
+		"with a bad mirror":        {"nodeName: n\nregistryMirrors: {docker.io: m}", "docker.io=m"},
+		"with a bad accelerator":   {"nodeName: n\naccel: warp", "accel"},
+		"with text that is no map": {"- 1", "node.yaml"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "node.yaml")
+			require.NoError(t, os.WriteFile(path, []byte(tt.text), 0o600))
+			_, err := readNodeFile(path)
+			var misuse *usageError
+			require.ErrorAs(t, err, &misuse)
+			require.ErrorContains(t, err, tt.says)
+		})
+	}
+}
+
+func TestNodeFileHasDefaults(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "node.yaml")
+	require.NoError(t, os.WriteFile(path, []byte("nodeName: n\n"), 0o600))
+	f, err := readNodeFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, 10250, f.Port)
+	assert.Equal(t, "/var/lib/vic", f.Dir)
+	require.Len(t, f.taints(), 1)
+	off := false
+	f.Taint = &off
+	assert.Empty(t, f.taints())
+}
+
+func TestNodeFileThatIsMissingIsNoMisuse(t *testing.T) {
+	_, err := readNodeFile(filepath.Join(t.TempDir(), "absent"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	var misuse *usageError
+	assert.NotErrorAs(t, err, &misuse)
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/persona"
+	"github.com/virtual-kubelet/vic/portlayer/qemu"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
+	"github.com/virtual-kubelet/vic/provider/certs"
+	"github.com/virtual-kubelet/vic/standalone"
+)
+
+const (
+	// serviceAddress is that of the kubernetes Service: the first of the control plane's service range.
+	serviceAddress = "10.96.0.1"
+	// podAPIPort is where pods reach the API server on the gateway's address, which is this VCH's own.
+	podAPIPort = 6443
+	// clusterDomain is the domain of services.
+	clusterDomain = "cluster.local"
+	// shutdownTimeout bounds the end of all pods beyond their own grace periods.
+	shutdownTimeout = 10 * time.Minute
+)
+
+func up(ctx context.Context, out io.Writer, o upOptions) (err error) {
+	// All that can be wrong without touching anything is found first.
+	image, err := o.node.files()
+	if err != nil {
+		return err
+	}
+	binary, err := besideProgram("vic-controlplane")
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(binary); err != nil {
+		return fmt.Errorf("control plane (make build builds it): %w", err)
+	}
+	state, err := standalone.Open(o.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, state.Close()) }()
+
+	c := &localCluster{options: o, state: state, image: image, binary: binary, out: out}
+	return c.run(ctx)
+}
+
+// localCluster is a running `vic up`.
+type localCluster struct {
+	options upOptions
+	state   *standalone.Dir
+	image   qemu.GuestImage
+	binary  string
+	out     io.Writer
+
+	network *network.Network
+	control *standalone.ControlPlane
+	node    *qemuNode
+}
+
+func (c *localCluster) run(ctx context.Context) (err error) {
+	if c.network, err = openNetworkWithAPI(ctx, c.state); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.closeNetwork(ctx)) }()
+	c.control, err = standalone.StartControlPlane(ctx, standalone.ControlPlaneConfig{
+		Binary: c.binary, Dir: c.state, APIPort: c.options.apiPort, PodListen: c.podListen(), NodeName: c.options.node.name,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.control.Stop(context.WithoutCancel(ctx))) }()
+	if err := c.openNode(ctx); err != nil {
+		return err
+	}
+	return c.serve(ctx)
+}
+
+// podListen is the gateway's address, so that pods reach the API server; user-mode networking has none.
+func (c *localCluster) podListen() string {
+	if c.network == nil {
+		return ""
+	}
+	return netip.AddrPortFrom(c.network.Gateway(), podAPIPort).String()
+}
+
+func (c *localCluster) openNode(ctx context.Context) error {
+	address, err := nodeAddress(c.network)
+	if err != nil {
+		return err
+	}
+	rest, err := clientcmd.BuildConfigFromFlags("", c.state.NodeKubeconfig())
+	if err != nil {
+		return fmt.Errorf("read the node's kubeconfig: %w", err)
+	}
+	images, err := c.options.registry.config()
+	if err != nil {
+		return err
+	}
+	c.node, err = openQEMUNode(ctx, qemuNodeConfig{
+		Flags: c.options.node, GuestImage: c.image, State: c.state, Rest: rest, Network: c.network, Images: images,
+		Address: address, Listen: netip.AddrPortFrom(address, 0).String(), DNS: c.dns(),
+	})
+	if err != nil {
+		return err
+	}
+	return importHello(ctx, c.node.images)
+}
+
+// dns gives pods the API server's names in /etc/hosts, since the cluster has no name service. Without a network of our own
+// there is no way from pods to the API server.
+func (c *localCluster) dns() plan.ClusterDNS {
+	dns := plan.ClusterDNS{Domain: clusterDomain}
+	if c.network != nil {
+		dns.Hosts = []wire.Host{{IP: serviceAddress, Names: []string{
+			"kubernetes.default.svc." + clusterDomain, "kubernetes.default.svc", "kubernetes.default",
+		}}}
+	}
+	return dns
+}
+
+// serve runs the node until ctx ends, then ends pods and node while the API server still listens.
+func (c *localCluster) serve(ctx context.Context) error {
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	group, life := errgroup.WithContext(life)
+	group.Go(func() error { return c.node.run(life) })
+	group.Go(func() error { return c.approve(life) })
+	group.Go(func() error {
+		select {
+		case <-c.control.Done():
+			return c.control.Err()
+		case <-life.Done():
+			return nil
+		}
+	})
+	group.Go(func() error {
+		defer cancel()
+		select {
+		case <-ctx.Done():
+			return c.shutdown(life)
+		case <-life.Done():
+			return nil
+		}
+	})
+	group.Go(func() error { return c.announce(ctx, life) })
+	err := group.Wait()
+	c.node.close()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (c *localCluster) shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
+	defer cancel()
+	if c.options.keepPods {
+		fmt.Fprintln(c.out, "stopping; pod VMs go on (--keep-pods)")
+	} else {
+		fmt.Fprintln(c.out, "stopping; pods end within their grace periods")
+	}
+	return c.node.shutdown(ctx, c.options.keepPods)
+}
+
+// approve signs off the node's serving certificate, as the administrator that `vic up` is.
+func (c *localCluster) approve(ctx context.Context) error {
+	rest, err := clientcmd.BuildConfigFromFlags("", c.state.Kubeconfig())
+	if err != nil {
+		return fmt.Errorf("read kubeconfig: %w", err)
+	}
+	client, err := kubernetes.NewForConfig(rest)
+	if err != nil {
+		return fmt.Errorf("make API client: %w", err)
+	}
+	return certs.NewApprover(certs.ApproverConfig{
+		Client: client, NodeName: c.options.node.name, IPs: c.node.certificateIPs(), DNSNames: []string{c.options.node.name},
+	}).Run(ctx)
+}
+
+// announce says once that the node is Ready, and what to type.
+func (c *localCluster) announce(ctx, life context.Context) error {
+	for _, done := range []<-chan struct{}{c.node.ready(), c.node.signed()} {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return nil
+		case <-life.Done():
+			return nil
+		}
+	}
+	capacity, err := c.node.capacity(life)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.out, `node %s is Ready: %s; pods run on QEMU (%s)
+
+  export KUBECONFIG=%s
+  bin/kubectl apply -f examples/hello.yaml
+  bin/kubectl get pods -o wide
+  bin/kubectl exec -it hello -- sh
+
+Ctrl-C ends the pods within their grace periods and stops everything.
+`, c.options.node.name, capacity, c.node.accel(), c.state.Kubeconfig())
+	return err
+}
+
+// closeNetwork takes the network down, unless VMs stay on it.
+func (c *localCluster) closeNetwork(ctx context.Context) error {
+	if c.network == nil || c.options.keepPods {
+		return nil
+	}
+	return c.network.Down(context.WithoutCancel(ctx))
+}
+
+// importHello gives the store the image of examples/hello.yaml, which the build leaves beside the program.
+func importHello(ctx context.Context, images *persona.Store) error {
+	archive, err := besideProgram("hello.tar")
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(archive); errors.Is(err, os.ErrNotExist) {
+		logging.From(ctx).InfoContext(ctx, "example image not built", "file", archive)
+		return nil
+	}
+	_, err = images.Import(ctx, archive, "")
+	return err
+}

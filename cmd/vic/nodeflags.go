@@ -1,0 +1,91 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/virtual-kubelet/vic/portlayer/qemu"
+)
+
+// nodeFlags are those of a QEMU node.
+type nodeFlags struct {
+	name       string
+	cpu        int64
+	memory     quantityFlag
+	accel      string
+	guestImage string
+}
+
+func (f *nodeFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.name, "node-name", defaultNodeName, "name of the node")
+	cmd.Flags().Int64Var(&f.cpu, "cpu", 0, "processors that the node offers to pods; 0 is the machine's")
+	cmd.Flags().Var(&f.memory, "memory", "memory that the node offers to pods, such as 8Gi (default: the machine's)")
+	cmd.Flags().StringVar(&f.accel, "accel", string(qemu.AccelAuto), "QEMU's accelerator: auto (by booting something), kvm or tcg")
+	cmd.Flags().StringVar(&f.guestImage, "guest-image", "", "directory of vmlinuz and initrd.zst (default: guest/ beside the program)")
+}
+
+func (f *nodeFlags) validate() error {
+	if errs := validation.IsDNS1123Subdomain(f.name); len(errs) > 0 {
+		return misused("--node-name %q: %s", f.name, strings.Join(errs, "; "))
+	}
+	if f.cpu < 0 {
+		return misused("--cpu %d is below zero", f.cpu)
+	}
+	if _, err := qemu.ParseAccel(f.accel); err != nil {
+		return misused("--accel: %w", err)
+	}
+	return nil
+}
+
+// files returns the files of the guest image.
+func (f *nodeFlags) files() (qemu.GuestImage, error) {
+	dir, err := f.imageDir()
+	if err != nil {
+		return qemu.GuestImage{}, err
+	}
+	image := qemu.GuestImage{Kernel: filepath.Join(dir, "vmlinuz"), Initrd: filepath.Join(dir, "initrd.zst")}
+	for _, path := range []string{image.Kernel, image.Initrd} {
+		if _, err := os.Stat(path); err != nil {
+			return qemu.GuestImage{}, fmt.Errorf("guest image (--guest-image; make guest-image builds it): %w", err)
+		}
+	}
+	return image, nil
+}
+
+// kernelRelease is what the guest image's manifest says of its kernel; empty where there is no manifest.
+func (f *nodeFlags) kernelRelease() string {
+	dir, err := f.imageDir()
+	if err != nil {
+		return ""
+	}
+	var manifest struct {
+		KernelRelease string `json:"kernelRelease"`
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
+	if err != nil || json.Unmarshal(text, &manifest) != nil {
+		return ""
+	}
+	return manifest.KernelRelease
+}
+
+func (f *nodeFlags) imageDir() (string, error) {
+	if f.guestImage != "" {
+		return f.guestImage, nil
+	}
+	return besideProgram("guest")
+}
+
+// besideProgram returns the path of a file that the build leaves beside this program.
+func besideProgram(name string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find %s beside this program: %w", name, err)
+	}
+	return filepath.Join(filepath.Dir(self), name), nil
+}
