@@ -36,6 +36,10 @@ func guestImage(t *testing.T) qemu.GuestImage {
 	if dir == "" {
 		dir = "../../bin/guest"
 	}
+	dir, err := filepath.Abs(dir) // a test changes its directory
+	require.NoError(t, err)
+	dir, err := filepath.Abs(dir)
+	require.NoError(t, err)
 	image := qemu.GuestImage{Kernel: filepath.Join(dir, "vmlinuz"), Initrd: filepath.Join(dir, "initrd.zst")}
 	require.FileExists(t, image.Initrd, "make guest-image builds it")
 	return image
@@ -110,7 +114,9 @@ func newHost(t *testing.T, change ...func(*qemu.Config)) *host {
 	}
 	h.open()
 	t.Cleanup(func() {
-		h.Close()
+		if h.Hypervisor != nil {
+			h.Close()
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 		defer cancel()
 		require.NoError(t, qemu.Purge(ctx, h.config.Dir))
