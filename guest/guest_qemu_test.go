@@ -153,6 +153,45 @@ func TestHowContainersRunAndEnd(t *testing.T) {
 	v.powerOff()
 }
 
+func TestAContainerWaitsForADiskThatIsAddedLater(t *testing.T) {
+	v := start(t, t.TempDir())
+	v.configure(podOf("Never", "later", "never"))
+	c := sh("later", "echo here")
+	c.Disks = []string{"added"}
+	v.run(c)
+	never := sh("never", "true")
+	never.Disks = []string{"absent"}
+	v.run(never)
+	v.awaitState("never", wire.ContainerWaiting)
+	disk := imageDisk(t)
+	v.qmp(
+		`{"execute":"blockdev-add","arguments":{"driver":"raw","node-name":"added","read-only":true,"file":{"driver":"file","filename":"`+disk+`"}}}`,
+		`{"execute":"device_add","arguments":{"driver":"scsi-hd","drive":"added","serial":"added","bus":"scsi.0"}}`,
+	)
+	st := v.awaitState("later", wire.ContainerTerminated)
+	assert.Zero(t, st.Current.ExitCode)
+	assert.Equal(t, "here\n", v.log("later", 0))
+	v.must("POST", wire.PathStop, wire.Stop{})
+	v.await(func(s wire.Snapshot) bool { return s.Phase == wire.PhaseDone })
+}
+
+func TestAPodThatTakesAllMemoryDoesNotTakeTheMachine(t *testing.T) {
+	v := start(t, t.TempDir())
+	v.configure(podOf("Never", "hog", "innocent"))
+	innocent := sh("innocent", "trap 'exit 0' TERM; while true; do sleep 0.2; done")
+	v.run(innocent)
+	v.awaitState("innocent", wire.ContainerRunning)
+	t.Log(v.output("innocent", "grep -E 'MemTotal|MemAvailable' /proc/meminfo; cat /proc/uptime"))
+	v.run(sh("hog", "x=a; while true; do x=$x$x; done"))
+	hog := v.awaitState("hog", wire.ContainerTerminated)
+	assert.Equal(t, wire.ReasonOOMKilled, hog.Current.Reason)
+	assert.Equal(t, int32(137), hog.Current.ExitCode)
+	assert.Equal(t, "fine\n", v.output("innocent", "echo fine"))
+	b, err := os.ReadFile(filepath.Join(v.dir, "console.log"))
+	require.NoError(t, err)
+	assert.NotContains(t, string(b), "vic-guest invoked oom-killer")
+}
+
 func TestRestartsBackOff(t *testing.T) {
 	v := start(t, t.TempDir())
 	v.configure(podOf("Always", "app"))

@@ -89,7 +89,8 @@ func launch(t *testing.T, dir, cmdline string) *vm {
 		"-device", "scsi-hd,drive=scratch,serial=scratch",
 		"-netdev", "user,id=net,restrict=on",
 		"-device", "virtio-net-pci,netdev=net,romfile=,mac=" + mac,
-		"-device", "virtio-rng-pci",
+		"-device", "virtio-rng-pci", "-device", "virtio-balloon-pci,deflate-on-oom=on",
+		"-qmp", "unix:" + filepath.Join(dir, "qmp.sock") + ",server=on,wait=off",
 	}
 	v := &vm{t: t, dir: dir, cmd: exec.Command("qemu-system-x86_64", args...), exited: make(chan error, 1), began: time.Now()}
 	v.cmd.Stderr = os.Stderr
@@ -330,5 +331,24 @@ func (v *vm) awaitExit() {
 		require.NoError(v.t, err)
 	case <-time.After(patience):
 		require.Fail(v.t, "the machine did not power off")
+	}
+}
+
+// qmp gives QEMU commands.
+func (v *vm) qmp(commands ...string) {
+	v.t.Helper()
+	conn, err := net.Dial("unix", filepath.Join(v.dir, "qmp.sock"))
+	require.NoError(v.t, err)
+	defer conn.Close()
+	require.NoError(v.t, conn.SetDeadline(time.Now().Add(patience)))
+	lines := newReader(conn)
+	_, err = lines.ReadString('\n') // the greeting
+	require.NoError(v.t, err)
+	for _, c := range append([]string{`{"execute":"qmp_capabilities"}`}, commands...) {
+		_, err := fmt.Fprintln(conn, c)
+		require.NoError(v.t, err)
+		answer, err := lines.ReadString('\n')
+		require.NoError(v.t, err)
+		require.Contains(v.t, answer, `"return"`, c)
 	}
 }

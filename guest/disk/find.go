@@ -56,7 +56,7 @@ func (f Finder) Find(ctx context.Context, serial string) (string, error) {
 	}
 }
 
-// look returns the device with the serial number once its node is there.
+// look returns the device with the serial number once it can be used.
 func (f Finder) look(serial string) (string, bool) {
 	// scsi disks have a page of vital product data, virtio-blk disks a plain file.
 	for pattern, skip := range map[string]int{"block/*/device/vpd_pg80": vpdHeader, "block/*/serial": 0} {
@@ -71,12 +71,22 @@ func (f Finder) look(serial string) (string, bool) {
 			}
 			name, _, _ := strings.Cut(strings.TrimPrefix(file, filepath.Join(f.Sys, "block")+"/"), "/")
 			device := filepath.Join(f.Dev, name)
-			if _, err := os.Stat(device); err == nil {
+			if opens(device) {
 				return device, true
 			}
 		}
 	}
 	return "", false
+}
+
+// opens tells whether device is ready: the kernel shows a new disk a moment before it can be opened (ENXIO).
+func opens(device string) bool {
+	f, err := os.Open(device)
+	if err != nil {
+		return false
+	}
+	_ = f.Close() // nothing was written
+	return true
 }
 
 func trim(b []byte) string { return strings.Trim(string(b), " \x00\n") }

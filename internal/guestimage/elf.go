@@ -77,7 +77,7 @@ func addLibrary(a archive, root, name string) error {
 
 // findLibrary looks where Debian's loader looks: the directories of its one architecture.
 func findLibrary(root, soname string) (string, error) {
-	for _, pattern := range []string{"lib/*-linux-gnu", "usr/lib/*-linux-gnu", "lib", "usr/lib"} {
+	for _, pattern := range []string{"lib/*-linux-gnu", "usr/lib/*-linux-gnu", "lib", "usr/lib", "lib64"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern, soname))
 		if err == nil && len(found) > 0 {
 			return strings.TrimPrefix(found[0], root), nil
