@@ -83,7 +83,7 @@ test-qemu: build ## Contract suites and the guest on real QEMU
 .PHONY: test-e2e
 test-e2e: build ## A real API server, scheduler, node and QEMU
 	$(GO) test -tags e2e -timeout 20m -count=1 ./provider
-	$(GO) test -tags e2e -timeout 60m -count=1 -v ./test/e2e/...
+	$(GO) test -tags e2e -timeout 60m -count=1 -v ./test/e2e
 
 .PHONY: bench
 bench: build ## Benchmarks

@@ -310,6 +310,11 @@ func TestWhatCannotRunSaysWhy(t *testing.T) {
 		"refused-field": {
 			func(p *corev1.Pod) { p.Spec.HostPID = true }, []string{"UnsupportedField"}, "spec.hostPID",
 		},
+		"limit-that-boots-nothing": {
+			func(p *corev1.Pod) {
+				p.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Mi")}
+			}, []string{"UnsupportedField"}, "limits",
+		},
 		"missing-command": {
 			func(p *corev1.Pod) { p.Spec.Containers[0].Command = []string{"/no/such/program"} },
 			[]string{"RunContainerError", "CrashLoopBackOff"},

@@ -10,10 +10,14 @@ import (
 	"strconv"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/virtual-kubelet/vic/internal/testimage"
 )
 
 func TestKubeconfigIsPrivate(t *testing.T) {
@@ -49,6 +53,10 @@ func TestBadInputIsRefusedWithAReason(t *testing.T) {
 		Contexts:       map[string]*clientcmdapi.Context{"c": {Cluster: "c"}},
 		CurrentContext: "c",
 	}, nowhere))
+	foreign := filepath.Join(empty, "foreign.tar")
+	arm, err := testimage.Build(testimage.Spec{Platform: &v1.Platform{OS: "linux", Architecture: "arm64"}})
+	require.NoError(t, err)
+	require.NoError(t, testimage.WriteDockerSave(arm, "foreign:1", foreign))
 	notAnImage := filepath.Join(empty, "image.tar")
 	require.NoError(t, os.WriteFile(notAnImage, []byte("no tar"), 0o600))
 
@@ -66,6 +74,7 @@ func TestBadInputIsRefusedWithAReason(t *testing.T) {
 		"an API server that is not there":  {[]string{"node", "--kubeconfig", nowhere, "--config", good}, 1, "does not answer"},
 		"an unknown configuration key":     {[]string{"node", "--kubeconfig", shared.kubeconfig(), "--config", bad}, 2, "shoeSize"},
 		"a configuration that is missing":  {[]string{"node", "--kubeconfig", shared.kubeconfig(), "--config", bad + "x"}, 1, bad + "x"},
+		"an image for another processor":   {[]string{"image", "import", foreign, "--dir", shared.dir}, 1, "arm64"},
 		"a file that is no image":          {[]string{"image", "import", notAnImage, "--dir", shared.dir}, 1, notAnImage},
 		"an image name that is none":       {[]string{"image", "import", bin("hello.tar"), "UPPER CASE", "--dir", shared.dir}, 2, "UPPER CASE"},
 	}
@@ -79,4 +88,17 @@ func TestBadInputIsRefusedWithAReason(t *testing.T) {
 		})
 	}
 	assert.NoDirExists(t, filepath.Join(empty, "e"), "nothing is left behind")
+}
+
+func TestUpOnAFullDiskSaysSo(t *testing.T) {
+	disk := t.TempDir()
+	require.NoError(t, unix.Mount("tmpfs", disk, "tmpfs", 0, "size=16m"))
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(disk, 0)) })
+	dir := filepath.Join(disk, "state")
+	out, err := exec.CommandContext(t.Context(), bin("vic"), "up", "--dir", dir).CombinedOutput()
+	require.Error(t, err)
+	assert.Contains(t, string(out), "disk full")
+	out, err = exec.CommandContext(t.Context(), bin("vic"), "up", "--purge", "--dir", dir).CombinedOutput()
+	require.NoError(t, err, string(out))
+	assert.NoDirExists(t, dir)
 }
