@@ -38,11 +38,12 @@ func (h *Hypervisor) claim(ctx context.Context, v *podVM) error {
 	v.mu.Unlock()
 	p, err := h.adopt(ctx, v, r)
 	if err == nil && p == nil {
-		err = v.noteDeath(r)
+		err = v.noteDeath(ctx, r)
 	}
 	if err == nil && p != nil {
 		err = v.run(p, func(r *record) {
 			r.On, r.PID, r.BootID, r.StopReason = true, p.pid, bootID(), ""
+			r.Groups = p.groups
 			if r.StartedAt.IsZero() { // the process before us crashed before it could say so
 				r.StartedAt = time.Now().UTC()
 			}
@@ -117,6 +118,7 @@ func (h *Hypervisor) meet(ctx context.Context, v *podVM, r *record) (*process, e
 		p.release()
 		return nil, err
 	}
+	p.groups = groupsOf(p.pid, h.layout, v.uid)
 	h.tending.Go(p.await)
 	return p, nil
 }
@@ -141,7 +143,7 @@ func (p *process) catchUp(ctx context.Context) error {
 }
 
 // noteDeath records the end of a VM that ended while nobody watched.
-func (v *podVM) noteDeath(r *record) error {
+func (v *podVM) noteDeath(ctx context.Context, r *record) error {
 	if !r.On {
 		return nil
 	}
@@ -149,7 +151,8 @@ func (v *podVM) noteDeath(r *record) error {
 	if r.BootID != bootID() {
 		reason = "the machine restarted"
 	}
-	return v.save(func(r *record) { r.On, r.PID, r.StopReason = false, 0, reason })
+	releaseGroups(ctx, v.uid, r.Groups)
+	return v.save(func(r *record) { r.On, r.PID, r.StopReason, r.Groups = false, 0, reason, nil })
 }
 
 // bootID is this boot of the machine's; empty where it is not to be had.

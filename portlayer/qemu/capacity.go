@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -17,6 +18,8 @@ const (
 	// Pressure is told below these parts of the whole, as the kubelet's default eviction thresholds have them.
 	memoryPressureBytes = 100 * mib
 	diskPressurePercent = 10
+
+	admitKey = "admit"
 
 	conditionMemory = "MemoryPressure"
 	conditionDisk   = "DiskPressure"
@@ -62,7 +65,14 @@ func pressure(kind, what string, free, least int64) portlayer.Condition {
 }
 
 // admit reserves memory for a VM that is about to start, until the caller calls what it returns. ErrOutOfMemory.
-func (h *Hypervisor) admit(v *podVM) (func(), error) {
+//
+// One VM is admitted at a time, so that two can't be promised the same memory.
+func (h *Hypervisor) admit(ctx context.Context, v *podVM) (func(), error) {
+	unlock, err := h.making.lock(ctx, admitKey)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	r, _ := v.current()
 	memory, err := machineMemory()
 	if err != nil {
@@ -110,7 +120,7 @@ func machineMemory() (memoryInfo, error) {
 	}
 	m := memoryInfo{kilobytes(string(b), "MemTotal:"), kilobytes(string(b), "MemAvailable:")}
 	if m.total == 0 {
-		return m, fmt.Errorf("/proc/meminfo has no MemTotal")
+		return m, errors.New("/proc/meminfo has no MemTotal")
 	}
 	return m, nil
 }

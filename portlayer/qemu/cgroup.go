@@ -70,7 +70,7 @@ func settingsFor(controller string, v2 bool, r *record, limit int64) setting {
 }
 
 func joinGroup(dir string, s setting, pid int) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, s.file), []byte(strconv.FormatInt(s.value, 10)), 0); err != nil {
@@ -79,18 +79,37 @@ func joinGroup(dir string, s setting, pid int) error {
 	return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
 }
 
-// releaseResources removes the control groups of a VM whose process is gone.
-func releaseResources(ctx context.Context, l layout, r *record) {
-	for _, controller := range []string{"memory", "cpu"} {
-		dir, _, err := cgroupFor(controller, l, r.Spec.Identity.UID)
-		if err != nil {
-			continue // then it was never made
+// groupsOf returns the control groups that a VM's process is in and that were made for it, whichever process of ours did
+// that.
+func groupsOf(pid int, l layout, uid string) []string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return nil // it is gone already, or there are none
+	}
+	var dirs []string
+	for line := range strings.Lines(string(b)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) == 3 && strings.HasSuffix(parts[2], "/"+ownGroup(l, uid)) {
+			dirs = append(dirs, filepath.Join(cgroupRoot, parts[1], parts[2]))
 		}
+	}
+	return dirs
+}
+
+// releaseGroups removes the control groups of a process that is gone.
+func releaseGroups(ctx context.Context, uid string, dirs []string) {
+	for _, dir := range dirs {
 		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			logging.From(ctx).DebugContext(ctx, "control group left behind", "vm", r.Spec.Identity.UID, "err", err)
+			logging.From(ctx).DebugContext(ctx, "control group left behind", "vm", uid, "err", err)
 		}
 		_ = os.Remove(filepath.Dir(dir)) // the VCH's own, when this was its last
 	}
+}
+
+// ownGroup is the name of a VM's group below whatever it is in.
+func ownGroup(l layout, uid string) string {
+	sum := sha256.Sum256([]byte(l))
+	return filepath.Join("vic-"+hex.EncodeToString(sum[:4]), uid)
 }
 
 // cgroupFor names a VM's group. In version 1 it is below our own; in version 2, where a group with processes can have
@@ -100,26 +119,27 @@ func cgroupFor(controller string, l layout, uid string) (dir string, v2 bool, er
 	if err != nil {
 		return "", false, err
 	}
-	sum := sha256.Sum256([]byte(l))
-	own := filepath.Join("vic-"+hex.EncodeToString(sum[:4]), uid)
+	own := ownGroup(l, uid)
 	for line := range strings.Lines(string(b)) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(parts) == 3 && parts[1] == controller {
-			return existing(filepath.Join(cgroupRoot, controller, parts[2]), own)
+			dir, err = groupBelow(filepath.Join(cgroupRoot, controller, parts[2]), own)
+			return dir, false, err
 		}
 	}
 	for line := range strings.Lines(string(b)) {
 		if current, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			dir, _, err := existing(filepath.Join(cgroupRoot, path.Dir(current)), own)
+			dir, err = groupBelow(filepath.Join(cgroupRoot, path.Dir(current)), own)
 			return dir, true, err
 		}
 	}
 	return "", false, fmt.Errorf("no control groups: %w", fs.ErrNotExist)
 }
 
-func existing(parent, own string) (string, bool, error) {
+// groupBelow names a group whose parent is there.
+func groupBelow(parent, own string) (string, error) {
 	if _, err := os.Stat(filepath.Join(parent, "cgroup.procs")); err != nil {
-		return "", false, err
+		return "", err
 	}
-	return filepath.Join(parent, own), false, nil
+	return filepath.Join(parent, own), nil
 }

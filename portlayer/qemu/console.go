@@ -18,7 +18,8 @@ const (
 	consoleKept   = 1 << 20
 	consoleHalf   = consoleKept / 2
 	consoleFormer = consoleFile + ".1"
-	drainTimeout  = 5 * time.Second
+	// drainTimeout is short: a QEMU that does not answer is about to be killed, or read again soon.
+	drainTimeout = 2 * time.Second
 )
 
 // Console returns what is kept of the VM's console.

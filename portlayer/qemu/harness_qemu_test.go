@@ -6,8 +6,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,8 +39,6 @@ func guestImage(t *testing.T) qemu.GuestImage {
 	if dir == "" {
 		dir = "../../bin/guest"
 	}
-	dir, err := filepath.Abs(dir) // a test changes its directory
-	require.NoError(t, err)
 	dir, err := filepath.Abs(dir)
 	require.NoError(t, err)
 	image := qemu.GuestImage{Kernel: filepath.Join(dir, "vmlinuz"), Initrd: filepath.Join(dir, "initrd.zst")}
@@ -121,8 +122,25 @@ func newHost(t *testing.T, change ...func(*qemu.Config)) *host {
 		defer cancel()
 		require.NoError(t, qemu.Purge(ctx, h.config.Dir))
 		require.NoDirExists(t, h.config.Dir)
+		require.Empty(t, h.controlGroups())
 	})
 	return h
+}
+
+// controlGroups are those that there are for VMs of the VCH.
+func (h *host) controlGroups() []string {
+	h.Helper()
+	sum := sha256.Sum256([]byte(h.config.Dir))
+	name := "vic-" + hex.EncodeToString(sum[:4])
+	var found []string
+	err := filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && d.Name() == name {
+			found = append(found, path)
+		}
+		return nil // what other tests remove meanwhile is none of ours
+	})
+	require.NoError(h, err)
+	return found
 }
 
 func (h *host) open() {

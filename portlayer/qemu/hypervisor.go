@@ -27,7 +27,7 @@ type Hypervisor struct {
 	boot   bootFiles
 	accel  Accel
 
-	making   turns          // of image disks, by ref
+	making   turns          // of image disks, by ref; and of what all VMs share
 	changing turns          // of VMs, by UID
 	consoles turns          // reading, by UID
 	tending  sync.WaitGroup // a goroutine or two for each running VM

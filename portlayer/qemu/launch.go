@@ -46,7 +46,7 @@ func spawn(binary string, line *commandLine, conf confinement) (*exec.Cmd, *comp
 	if err != nil {
 		return nil, nil, err
 	}
-	//nolint:gosec,noctx // The binary is the operator's choice, and QEMU is to outlive every context of ours.
+	//nolint:noctx // QEMU is to outlive every context of ours.
 	cmd := exec.Command(binary, line.args...)
 	cmd.Dir, cmd.Env = "/", []string{}
 	cmd.ExtraFiles, cmd.Stderr = line.files, w

@@ -186,7 +186,7 @@ func TestOneConnectionToAGuestAtATime(t *testing.T) {
 	_, err := h.Dial(h.ctx, uid)
 	require.ErrorIs(t, err, portlayer.ErrBusy)
 	require.NoError(t, first.conn.Close())
-	require.Equal(t, "", h.talk().say("disks 0"))
+	require.Empty(t, h.talk().say("disks 0"))
 }
 
 func TestTheConsoleIsBounded(t *testing.T) {
@@ -235,7 +235,7 @@ func TestQEMUIsConfined(t *testing.T) {
 
 func TestVMsHaveDifferentUsers(t *testing.T) {
 	h := newHost(t)
-	owners := map[string]bool{}
+	owners := map[uint32]bool{}
 	for i := range 3 {
 		s := spec()
 		s.Identity.UID = fmt.Sprintf("%s-%d", uid, i)
@@ -245,7 +245,7 @@ func TestVMsHaveDifferentUsers(t *testing.T) {
 		require.NoError(t, err)
 		var r struct{ Owner uint32 }
 		require.NoError(t, json.Unmarshal(b, &r))
-		owners[fmt.Sprint(r.Owner)] = true
+		owners[r.Owner] = true
 	}
 	assert.Len(t, owners, 3)
 }

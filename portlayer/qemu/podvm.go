@@ -97,7 +97,7 @@ func (v *podVM) stopped(p *process) error {
 	}
 	guest := v.guest
 	v.proc = nil
-	stop := func(r *record) { r.On, r.PID, r.StopReason = false, 0, p.stopReason() }
+	stop := func(r *record) { r.On, r.PID, r.StopReason, r.Groups = false, 0, p.stopReason(), nil }
 	err := v.saveLocked(stop)
 	if err != nil {
 		unsaved := v.record.clone()

@@ -35,7 +35,7 @@ func (h *Hypervisor) PowerOn(ctx context.Context, uid string) error {
 }
 
 func (h *Hypervisor) powerOn(ctx context.Context, v *podVM) error {
-	admitted, err := h.admit(v)
+	admitted, err := h.admit(ctx, v)
 	if err != nil {
 		return err
 	}
@@ -46,9 +46,12 @@ func (h *Hypervisor) powerOn(ctx context.Context, v *podVM) error {
 	}
 	err = v.run(p, func(r *record) {
 		r.On, r.PID, r.BootID, r.StartedAt, r.StopReason = true, p.pid, bootID(), time.Now().UTC(), ""
+		r.Groups = p.groups
 	})
 	if err != nil {
-		return errors.Join(err, undo(ctx, p.kill), h.detach(ctx, v))
+		err = errors.Join(err, undo(ctx, p.kill), h.detach(ctx, v))
+		p.abandon(ctx, v.uid)
+		return err
 	}
 	h.tend(ctx, v, p)
 	return nil
@@ -74,7 +77,9 @@ func (h *Hypervisor) start(ctx context.Context, v *podVM) (*process, error) {
 	p.child, p.words = cmd, words
 	h.tending.Go(p.await)
 	confineResources(ctx, h.layout, r, p.pid, r.Spec.Size.MemoryBytes+h.overhead())
+	p.groups = groupsOf(p.pid, h.layout, v.uid)
 	if err := h.greet(ctx, v, r, p); err != nil {
+		p.abandon(ctx, v.uid)
 		return nil, err
 	}
 	return p, nil
@@ -95,7 +100,7 @@ func (h *Hypervisor) greet(ctx context.Context, v *podVM, r *record, p *process)
 	select {
 	case <-p.ended:
 		return &portlayer.PowerError{UID: v.uid, Reason: p.stopReason()}
-	case <-time.After(time.Second):
+	case <-time.After(quitTimeout):
 	}
 	return errors.Join(&portlayer.PowerError{UID: v.uid, Reason: err.Error()}, undo(ctx, p.kill))
 }
@@ -230,8 +235,7 @@ func (h *Hypervisor) ended(ctx context.Context, v *podVM, p *process) {
 	if err := h.detach(ctx, v); err != nil {
 		logging.From(ctx).WarnContext(ctx, "network port of a stopped pod VM left behind", "vm", v.uid, "err", err)
 	}
-	r, _ := v.current()
-	releaseResources(ctx, h.layout, r)
+	releaseGroups(ctx, v.uid, p.groups)
 	if err := v.stopped(p); err != nil {
 		logging.From(ctx).ErrorContext(ctx, "pod VM stopped and its record can't be written", "vm", v.uid, "err", err)
 	}

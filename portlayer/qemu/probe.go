@@ -72,7 +72,7 @@ func ProbeAccel(ctx context.Context, cfg Config) (Accel, error) {
 
 // qemuVersion is the first line that QEMU says of itself; that it can say it shows that it runs.
 func qemuVersion(ctx context.Context, binary string) (string, error) {
-	out, err := exec.CommandContext(ctx, binary, "--version").Output() //nolint:gosec // The binary is the operator's choice.
+	out, err := exec.CommandContext(ctx, binary, "--version").Output()
 	if err != nil {
 		return "", fmt.Errorf("run %s --version: %w", binary, err)
 	}
@@ -101,7 +101,7 @@ func tryBoot(ctx context.Context, binary string, accel Accel, boot bootFiles) er
 	// The guest dies with us by way of the thread that started it, which must not end before.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // The binary is the operator's choice.
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGKILL}
 	var words strings.Builder
 	cmd.Stderr = &words

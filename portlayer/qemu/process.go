@@ -28,11 +28,12 @@ const (
 
 // process is one QEMU that runs, ours or adopted.
 type process struct {
-	pid   int
-	pidfd *os.File
-	child *exec.Cmd  // nil where we adopted it: then it is somebody else's to reap
-	words *complaint // nil where we adopted it
-	qmp   *qmp.Client
+	pid    int
+	pidfd  *os.File
+	groups []string   // its control groups
+	child  *exec.Cmd  // nil where we adopted it: then it is somebody else's to reap
+	words  *complaint // nil where we adopted it
+	qmp    *qmp.Client
 
 	released chan struct{} // closed when we let go of it, dead or alive
 	ended    chan struct{} // closed when the process is gone and reaped
@@ -278,6 +279,12 @@ func (p *process) command() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.commanded = true
+}
+
+// abandon clears away what there was of a process that is gone before it counted.
+func (p *process) abandon(ctx context.Context, uid string) {
+	releaseGroups(ctx, uid, p.groups)
+	p.release()
 }
 
 // release lets go of the process without ending it. A second call does nothing.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,11 +35,13 @@ type record struct {
 	PID        int    `json:"pid,omitempty"`
 	BootID     string `json:"bootID,omitempty"`
 	StopReason string `json:"stopReason,omitempty"`
+	// Groups are the directories of the control groups that were made for the process.
+	Groups []string `json:"groups,omitempty"`
 }
 
 func (r *record) clone() *record {
 	c := *r
-	c.Spec = r.Spec.Clone()
+	c.Spec, c.Groups = r.Spec.Clone(), slices.Clone(r.Groups)
 	return &c
 }
 

@@ -12,7 +12,7 @@ import (
 
 // tend looks after a running VM in a goroutine that ends when the process does, or when we let go of it.
 func (h *Hypervisor) tend(ctx context.Context, v *podVM, p *process) {
-	ctx = logging.With(context.WithoutCancel(ctx), "vm", v.uid)
+	ctx = context.WithoutCancel(ctx)
 	h.tending.Go(func() {
 		ticker := time.NewTicker(tendInterval)
 		defer ticker.Stop()
@@ -20,7 +20,7 @@ func (h *Hypervisor) tend(ctx context.Context, v *podVM, p *process) {
 			select {
 			case <-ticker.C:
 				h.drain(ctx, v, p)
-				h.resume(ctx, p)
+				h.resume(ctx, v, p)
 			case <-p.halted:
 				h.halt(ctx, v, p)
 			case <-p.ended:
@@ -40,12 +40,12 @@ func (h *Hypervisor) halt(ctx context.Context, v *podVM, p *process) {
 		p.explain(tail)
 	}
 	if err := undo(ctx, p.end); err != nil {
-		logging.From(ctx).ErrorContext(ctx, "QEMU of a stopped guest goes on", "err", err)
+		logging.From(ctx).ErrorContext(ctx, "QEMU of a stopped guest goes on", "vm", v.uid, "err", err)
 	}
 }
 
 // resume lets a VM go on that paused because the VCH had no space, once there is some.
-func (h *Hypervisor) resume(ctx context.Context, p *process) {
+func (h *Hypervisor) resume(ctx context.Context, v *podVM, p *process) {
 	if !p.isPaused() || p.qmp == nil {
 		return
 	}
@@ -56,8 +56,8 @@ func (h *Hypervisor) resume(ctx context.Context, p *process) {
 	ctx, cancel := context.WithTimeout(ctx, tendInterval)
 	defer cancel()
 	if err := p.qmp.Execute(ctx, qmp.Command{Name: "cont"}, nil); err != nil {
-		logging.From(ctx).WarnContext(ctx, "pod VM stays paused", "err", err)
+		logging.From(ctx).WarnContext(ctx, "pod VM stays paused", "vm", v.uid, "err", err)
 		return
 	}
-	logging.From(ctx).InfoContext(ctx, "pod VM went on after the VCH got space")
+	logging.From(ctx).InfoContext(ctx, "pod VM went on after the VCH got space", "vm", v.uid)
 }

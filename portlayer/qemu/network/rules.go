@@ -38,7 +38,7 @@ func hostRules(n names, subnet netip.Prefix, cfg Config) string {
 }
 
 func dropTable(ctx context.Context, table string) error {
-	if _, err := exec.LookPath(nftBinary); err != nil {
+	if _, err := exec.LookPath(nftBinary); errors.Is(err, exec.ErrNotFound) {
 		return nil // then there is no table either
 	}
 	return nft(ctx, fmt.Sprintf("add table ip %[1]s\ndelete table ip %[1]s\n", table))

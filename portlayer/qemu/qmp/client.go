@@ -16,6 +16,9 @@ import (
 // maxLineBytes bounds one message of QEMU. The largest that we ask for is a console ring in base64.
 const maxLineBytes = 4 << 20
 
+// HandshakeTimeout is how long a QEMU that answers at all takes at most to greet on a loaded machine.
+const HandshakeTimeout = 10 * time.Second
+
 // ErrClosed says that the connection to QEMU is gone.
 var ErrClosed = errors.New("QMP connection closed")
 
@@ -256,6 +259,3 @@ func (c *Client) fail(err error) {
 		close(answer)
 	}
 }
-
-// HandshakeTimeout is how long a QEMU that answers at all takes at most to greet on a loaded machine.
-const HandshakeTimeout = 10 * time.Second

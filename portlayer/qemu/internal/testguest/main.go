@@ -53,12 +53,12 @@ func boot() error {
 	if err != nil {
 		return err
 	}
-	for _, name := range strings.Fields(string(list)) {
+	for name := range strings.FieldsSeq(string(list)) {
 		f, err := os.Open(filepath.Join("/modules", name))
 		if err != nil {
 			return err
 		}
-		if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && err != unix.EEXIST { //nolint:errorlint // an Errno
+		if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && err != unix.EEXIST {
 			fmt.Fprintln(os.Stderr, "testguest: load", name, err)
 		}
 		_ = f.Close() // it was only read

@@ -1,0 +1,255 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
+)
+
+func TestALockLastsAsLongAsSomebodyInheritedIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "alive")
+	held, err := isLocked(path)
+	require.NoError(t, err)
+	require.False(t, held, "a file that is not there is not locked")
+	f, err := lock(path)
+	require.NoError(t, err)
+	_, err = lock(path)
+	require.ErrorIs(t, err, errLocked, "not even by the same process")
+
+	heir := exec.Command("cat")
+	heir.ExtraFiles = []*os.File{f}
+	input, err := heir.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, heir.Start())
+	require.NoError(t, f.Close())
+	held, err = isLocked(path)
+	require.NoError(t, err)
+	assert.True(t, held, "the heir holds it")
+	require.NoError(t, input.Close())
+	require.NoError(t, heir.Wait())
+	held, err = isLocked(path)
+	require.NoError(t, err)
+	assert.False(t, held, "it ended with the heir")
+}
+
+func TestRecordShowsTheVM(t *testing.T) {
+	on := &record{StartedAt: time.Now(), StopReason: "an earlier one", Version: 3}
+	assert.Equal(t, portlayer.StateRunning, on.vm(true, 7).State)
+	assert.Equal(t, 7, on.vm(true, 7).PID)
+	assert.Empty(t, on.vm(true, 7).StopReason)
+	assert.Equal(t, portlayer.StateStopped, on.vm(false, 0).State)
+	assert.Equal(t, "an earlier one", on.vm(false, 0).StopReason)
+	assert.Equal(t, portlayer.StateCreated, (&record{}).vm(false, 0).State)
+}
+
+func TestUUIDsDifferByVCHAndPod(t *testing.T) {
+	assert.Equal(t, "6c0748cb-17d0-5372-b7b1-1bcbdbbbf9fa", vmUUID("/a", "x"), "it never changes, or no VM is found again")
+	assert.NotEqual(t, vmUUID("/a", "x"), vmUUID("/b", "x"))
+	assert.NotEqual(t, vmUUID("/a", "x"), vmUUID("/a", "y"))
+}
+
+func TestARecordOfAnotherVMIsRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "uid-1")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	r := &record{Spec: portlayer.VMSpec{Identity: portlayer.Identity{UID: "uid-2"}}}
+	require.NoError(t, writeJSON(filepath.Join(dir, recordFile), r))
+	_, err := readRecord(dir)
+	require.ErrorContains(t, err, `"uid-2"`)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, recordFile), []byte("{"), 0o600))
+	_, err = readRecord(dir)
+	require.ErrorContains(t, err, recordFile)
+	require.NoError(t, os.Remove(filepath.Join(dir, recordFile)))
+	_, err = readRecord(dir)
+	require.ErrorIs(t, err, portlayer.ErrNotFound)
+}
+
+func TestAFileThatCanNotBeWholeIsNotReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	require.NoError(t, os.WriteFile(path, []byte("old"), 0o600))
+	broken := errors.New("broken")
+	err := replaceFile(path, func(f *os.File) error { _, _ = f.WriteString("half"); return broken })
+	require.ErrorIs(t, err, broken)
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "old", string(got))
+	left, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	assert.Len(t, left, 1)
+}
+
+func TestSweepLeavesWhatIsBeingMade(t *testing.T) {
+	l := layout(t.TempDir())
+	require.NoError(t, l.prepare())
+	busy := filepath.Join(l.vms(), newPrefix+"busy")
+	require.NoError(t, os.Mkdir(busy, 0o700))
+	held, err := lock(filepath.Join(busy, lockFile))
+	require.NoError(t, err)
+	defer held.Close()
+	require.NoError(t, os.Mkdir(filepath.Join(l.vms(), newPrefix+"dead"), 0o700))
+	require.NoError(t, os.Mkdir(l.vm("uid-1"), 0o700))
+	require.NoError(t, l.sweep())
+	assert.DirExists(t, busy)
+	assert.NoDirExists(t, filepath.Join(l.vms(), newPrefix+"dead"))
+	uids, err := l.uids()
+	require.NoError(t, err)
+	assert.Equal(t, []string{"uid-1"}, uids)
+}
+
+func TestSpaceErrors(t *testing.T) {
+	for _, full := range []error{unix.ENOSPC, unix.EDQUOT, unix.EFBIG} {
+		err := spaceError(&os.PathError{Op: "write", Path: "f", Err: full})
+		require.ErrorIs(t, err, portlayer.ErrOutOfSpace)
+		require.ErrorIs(t, err, full)
+	}
+	require.NotErrorIs(t, spaceError(unix.EIO), portlayer.ErrOutOfSpace)
+	require.NoError(t, spaceError(nil))
+}
+
+func TestWhatQEMUSaysBecomesAReason(t *testing.T) {
+	tests := map[string]struct {
+		events    []qmp.Event
+		commanded bool
+		console   string
+		want      string
+	}{
+		"a power-off by the guest": {
+			events: []qmp.Event{{Name: "SHUTDOWN", Data: []byte(`{"guest":true,"reason":"guest-shutdown"}`)}},
+			want:   "the guest powered off",
+		},
+		"the first cause counts": {
+			events: []qmp.Event{
+				{Name: "GUEST_PANICKED", Data: []byte(`{"action":"pause"}`)},
+				{Name: "SHUTDOWN", Data: []byte(`{"guest":true,"reason":"guest-reset"}`)},
+			},
+			want: "the guest's kernel panicked",
+		},
+		"a panic's own words": {
+			events:  []qmp.Event{{Name: "SHUTDOWN", Data: []byte(`{"guest":true,"reason":"guest-reset"}`)}},
+			console: "[ 1.0] Kernel panic - not syncing: no init\x1b[0m found\r\nmore",
+			want:    "the guest's kernel panicked: no init[0m found",
+		},
+		"our own quit is no reason": {
+			events:    []qmp.Event{{Name: "SHUTDOWN", Data: []byte(`{"guest":false,"reason":"host-qmp-quit"}`)}},
+			commanded: true,
+		},
+		"what is no event of ours": {
+			events: []qmp.Event{{Name: "NIC_RX_FILTER_CHANGED"}, {Name: "SHUTDOWN", Data: []byte(`[]`)}},
+			want:   "QEMU ended",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := &process{halted: make(chan struct{}, 1), status: "QEMU ended", deleted: map[string]chan struct{}{}}
+			if tt.commanded {
+				p.command()
+			}
+			for _, e := range tt.events {
+				p.onEvent(e)
+			}
+			p.explain([]byte(tt.console))
+			assert.Equal(t, tt.want, p.stopReason())
+		})
+	}
+}
+
+func TestAPauseForWantOfSpaceIsSeen(t *testing.T) {
+	p := &process{deleted: map[string]chan struct{}{}}
+	p.onEvent(qmp.Event{Name: "BLOCK_IO_ERROR", Data: []byte(`{"nospace":true,"action":"stop","device":""}`)})
+	assert.True(t, p.isPaused())
+	p.onEvent(qmp.Event{Name: "RESUME"})
+	assert.False(t, p.isPaused())
+	p.onEvent(qmp.Event{Name: "BLOCK_IO_ERROR", Data: []byte(`{"nospace":false,"action":"report","device":""}`)})
+	assert.False(t, p.isPaused())
+}
+
+func TestADeletedDeviceWakesWhoWaits(t *testing.T) {
+	p := &process{deleted: map[string]chan struct{}{}}
+	waiting := p.awaitDeletion("disk-1")
+	p.onEvent(qmp.Event{Name: "DEVICE_DELETED", Data: []byte(`{"device":"disk-2"}`)})
+	select {
+	case <-waiting:
+		require.Fail(t, "another device went")
+	default:
+	}
+	p.onEvent(qmp.Event{Name: "DEVICE_DELETED", Data: []byte(`{"device":"disk-1"}`)})
+	<-waiting
+}
+
+func TestComplaintIsShortAndPrintable(t *testing.T) {
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	c := listen(r)
+	_, err = io.WriteString(w, "qemu-system-x86_64: warning: host lacks x\nqemu-system-x86_64: -device y: \x1b[1mno\xff such\n")
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	assert.Equal(t, "-device y: [1mno such", c.reason())
+
+	r, w, err = os.Pipe()
+	require.NoError(t, err)
+	c = listen(r)
+	_, err = io.WriteString(w, strings.Repeat("long ", 5000)+"end\n")
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	reason := c.reason()
+	assert.LessOrEqual(t, len(reason), maxComplaint)
+	assert.True(t, strings.HasSuffix(reason, "end"))
+}
+
+func TestTurnsAreOneAtATimeByKey(t *testing.T) {
+	var turns turns
+	unlock, err := turns.lock(t.Context(), "a")
+	require.NoError(t, err)
+	other, err := turns.lock(t.Context(), "b")
+	require.NoError(t, err, "another key is free")
+	other()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_, err = turns.lock(ctx, "a")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	unlock()
+	again, err := turns.lock(t.Context(), "a")
+	require.NoError(t, err)
+	again()
+	assert.Empty(t, turns.keys, "nothing is kept of a key that nobody wants")
+}
+
+func TestKilobytes(t *testing.T) {
+	const file = "MemTotal:       16316412 kB\nMemAvailable:   1024 kB\nBroken: x kB\n"
+	assert.Equal(t, int64(16316412<<10), kilobytes(file, "MemTotal:"))
+	assert.Equal(t, int64(mib), kilobytes(file, "MemAvailable:"))
+	assert.Zero(t, kilobytes(file, "Broken:"))
+	assert.Zero(t, kilobytes(file, "None:"))
+}
+
+func TestSettingsOfControlGroups(t *testing.T) {
+	r := &record{Spec: portlayer.VMSpec{Size: portlayer.Size{CPUMilli: 500}}}
+	assert.Equal(t, setting{"memory", "memory.max", 7}, settingsFor("memory", true, r, 7))
+	assert.Equal(t, setting{"memory", "memory.limit_in_bytes", 7}, settingsFor("memory", false, r, 7))
+	assert.Equal(t, setting{"cpu", "cpu.weight", 50}, settingsFor("cpu", true, r, 7))
+	assert.Equal(t, setting{"cpu", "cpu.shares", 512}, settingsFor("cpu", false, r, 7))
+	r.Spec.Size.CPUMilli = 0
+	assert.Equal(t, setting{"cpu", "cpu.weight", 1}, settingsFor("cpu", true, r, 7))
+}
+
+func TestParseAccel(t *testing.T) {
+	for _, good := range []Accel{AccelAuto, AccelKVM, AccelTCG} {
+		got, err := ParseAccel(string(good))
+		require.NoError(t, err)
+		assert.Equal(t, good, got)
+	}
+	_, err := ParseAccel("hax")
+	require.ErrorContains(t, err, `"hax" is none of auto, kvm, tcg`)
+}
