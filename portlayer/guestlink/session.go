@@ -60,7 +60,7 @@ func newSession(conn io.ReadWriteCloser, writeTimeout time.Duration) (*session, 
 	cfg.ConnectionWriteTimeout = writeTimeout
 	heard := &atomic.Int64{}
 	heard.Store(time.Now().UnixNano())
-	mux, err := yamux.Client(&hearing{conn, heard}, cfg)
+	mux, err := yamux.Client(&hearing{conn, heard, newPingGuard()}, cfg)
 	if err != nil {
 		_ = conn.Close() // the cause is reported
 		return nil, fmt.Errorf("start multiplexer: %w", err)
@@ -93,16 +93,20 @@ func (s *session) close() {
 
 func (s *session) heardAt() time.Time { return time.Unix(0, s.heard.Load()) }
 
-// hearing notes when something was read.
+// hearing notes when something was read, and breaks the session of a guest that pings too much.
 type hearing struct {
 	io.ReadWriteCloser
-	at *atomic.Int64
+	at    *atomic.Int64
+	guard *pingGuard // used by the multiplexer's one reader
 }
 
 func (h *hearing) Read(b []byte) (int, error) {
 	n, err := h.ReadWriteCloser.Read(b)
 	if n > 0 {
 		h.at.Store(time.Now().UnixNano())
+	}
+	if !h.guard.allow(b[:n]) {
+		return 0, fmt.Errorf("%w: pings without end", ErrMalformed)
 	}
 	return n, err
 }
