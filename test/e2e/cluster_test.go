@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -60,7 +61,7 @@ type testContext interface {
 // up starts a cluster on a directory of its own and stops it when the test ends.
 func up(t *testing.T, args ...string) *cluster {
 	t.Helper()
-	c := newCluster(t.TempDir(), args...)
+	c := newCluster(t.TempDir(), append([]string{"--accel", shared.accel(t)}, args...)...)
 	t.Cleanup(func() { c.purge(t) })
 	c.start(t)
 	return c
@@ -91,6 +92,14 @@ func (c *cluster) start(t testContext) {
 	config.QPS, config.Burst = 200, 400
 	c.client, err = kubernetes.NewForConfig(config)
 	require.NoError(t, err)
+}
+
+// accel is the accelerator that the cluster found by booting something, which takes its time where KVM is broken.
+func (c *cluster) accel(t testContext) string {
+	t.Helper()
+	found := regexp.MustCompile(`pods run on QEMU \((\w+)\)`).FindStringSubmatch(c.out.String())
+	require.Len(t, found, 2, c.out.String())
+	return found[1]
 }
 
 // launch runs `vic up` and returns at once.

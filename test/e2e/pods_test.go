@@ -120,7 +120,7 @@ func TestPodsReachEachOther(t *testing.T) {
 	ns := shared.namespace(t)
 	server := shared.create(t, pod(ns, "server", "exec /testpod serve :8000"))
 	server = shared.waitReady(t, server)
-	client := shared.create(t, pod(ns, "client", "wget -q -O - http://"+server.Status.PodIP+":8000/env", restart(corev1.RestartPolicyNever)))
+	client := shared.create(t, pod(ns, "client", "until wget -q -O - http://"+server.Status.PodIP+":8000/env; do sleep 1; done", restart(corev1.RestartPolicyNever)))
 	shared.waitPhase(t, client, corev1.PodSucceeded)
 	assert.Contains(t, shared.kubectl(t, "-n", ns, "logs", "client"), "HOSTNAME=server")
 }
@@ -214,7 +214,7 @@ func TestRestartPolicies(t *testing.T) {
 	}{
 		"never-zero":       {corev1.RestartPolicyNever, "exit 0", corev1.PodSucceeded, 0, "Completed"},
 		"never-seven":      {corev1.RestartPolicyNever, "exit 7", corev1.PodFailed, 7, "Error"},
-		"never-signal":     {corev1.RestartPolicyNever, "sh -c 'kill -KILL $$'; exit $?", corev1.PodFailed, 137, "Error"},
+		"never-signal":     {corev1.RestartPolicyNever, "sh -c 'kill -KILL $$$$'; exit $?", corev1.PodFailed, 137, "Error"},
 		"on-failure-zero":  {corev1.RestartPolicyOnFailure, "exit 0", corev1.PodSucceeded, 0, "Completed"},
 		"message-from-log": {corev1.RestartPolicyNever, "echo oh dear; exit 1", corev1.PodFailed, 1, "Error"},
 	}
@@ -385,14 +385,19 @@ func hasCondition(p *corev1.Pod, kind corev1.PodConditionType) bool {
 	return false
 }
 
+// get fetches url from a server that may still be starting: pods have no readiness probe here.
 func get(t *testing.T, url string) string {
 	t.Helper()
-	client := &http.Client{Timeout: time.Minute}
-	resp, err := client.Get(url)
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	require.Equal(t, http.StatusOK, resp.StatusCode)
-	b, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	return string(b)
+	client := &http.Client{Timeout: 10 * time.Second}
+	var body []byte
+	shared.eventually(t, "an answer from "+url, func(context.Context) (bool, string) {
+		resp, err := client.Get(url)
+		if err != nil {
+			return false, err.Error()
+		}
+		defer resp.Body.Close()
+		body, err = io.ReadAll(resp.Body)
+		return err == nil && resp.StatusCode == http.StatusOK, resp.Status
+	})
+	return string(body)
 }
