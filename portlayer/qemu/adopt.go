@@ -37,8 +37,8 @@ func (h *Hypervisor) claim(ctx context.Context, v *podVM) error {
 	v.record = r
 	v.mu.Unlock()
 	p, err := h.adopt(ctx, v, r)
-	if err == nil && p == nil {
-		err = v.noteDeath(ctx, r)
+	if err == nil && p == nil && r.On {
+		err = errors.Join(v.noteDeath(ctx, r), h.detach(ctx, v))
 	}
 	if err == nil && p != nil {
 		err = v.run(p, func(r *record) {
@@ -144,9 +144,6 @@ func (p *process) catchUp(ctx context.Context) error {
 
 // noteDeath records the end of a VM that ended while nobody watched.
 func (v *podVM) noteDeath(ctx context.Context, r *record) error {
-	if !r.On {
-		return nil
-	}
 	reason := "QEMU ended while nobody watched"
 	if r.BootID != bootID() {
 		reason = "the machine restarted"
