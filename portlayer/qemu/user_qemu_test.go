@@ -24,7 +24,7 @@ const nobody = 65534
 // publicDir is one that every user may reach, unlike those of testing.
 func publicDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "vic-user")
+	dir, err := os.MkdirTemp("", "vic-user") //nolint:usetesting // t.TempDir is below a directory of mode 0700
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.Chmod(dir, 0o755))
