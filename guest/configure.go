@@ -47,33 +47,40 @@ type steps struct {
 	first   *wire.Pod
 	network bool
 	scratch bool
-	volumes bool
 	shm     bool
+	volumes *volume.Set
+	logs    *logfile.Store
 }
 
 // Configure implements [server.Machine]. It may be called again with the same pod.
 func (m *machine) Configure(ctx context.Context, pod wire.Pod) (wire.Ready, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.pod != nil {
-		if !samePod(*m.pod, pod) {
-			return wire.Ready{}, fmt.Errorf("configure pod: %w", supervisor.ErrConflict)
-		}
-		return m.ready, nil
-	}
+	m.applying.Lock()
+	defer m.applying.Unlock()
 	if err := m.check(pod); err != nil {
 		return wire.Ready{}, err
 	}
+	ready := wire.Ready{Addresses: addresses(pod)}
+	if m.configured() {
+		return ready, nil
+	}
 	m.steps.first = &pod
-	if err := m.configure(ctx, pod); err != nil {
+	runtime, err := m.configure(ctx, pod)
+	if err != nil {
 		return wire.Ready{}, fmt.Errorf("configure pod: %w", err)
 	}
-	ready := wire.Ready{Addresses: addresses(pod)}
 	if err := m.supervisor.Configure(pod, ready.Addresses); err != nil {
 		return wire.Ready{}, err
 	}
-	m.pod, m.ready = &pod, ready
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pod, m.volumes, m.logs, m.runtime = &pod, m.steps.volumes, m.steps.logs, runtime
 	return ready, nil
+}
+
+func (m *machine) configured() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.pod != nil
 }
 
 // samePod compares what a host may not change; clock and entropy are new with each call.
@@ -110,21 +117,21 @@ func addresses(pod wire.Pod) []netip.Addr {
 }
 
 // configure does the steps. Network and disk take the most time, and need nothing of each other.
-func (m *machine) configure(ctx context.Context, pod wire.Pod) error {
+func (m *machine) configure(ctx context.Context, pod wire.Pod) (*crun.Runtime, error) {
 	if err := errors.Join(boot.SetClock(pod.Time), boot.AddEntropy(pod.Entropy)); err != nil {
-		return err
+		return nil, err
 	}
 	if err := unix.Sethostname([]byte(pod.Hostname)); err != nil {
-		return fmt.Errorf("set host name: %w", err)
+		return nil, fmt.Errorf("set host name: %w", err)
 	}
 	if err := limitPod(); err != nil {
-		return fmt.Errorf("limit the pod's memory: %w", err)
+		return nil, fmt.Errorf("limit the pod's memory: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.joinNetwork(ctx, pod) })
 	g.Go(func() error { return m.openScratch(ctx, pod) })
 	if err := g.Wait(); err != nil {
-		return err
+		return nil, err
 	}
 	return m.makeRuntime(pod)
 }
@@ -168,47 +175,56 @@ func (m *machine) openScratch(ctx context.Context, pod wire.Pod) error {
 }
 
 // makeRuntime makes what containers share: volumes, logs, files in /etc, shared memory.
-func (m *machine) makeRuntime(pod wire.Pod) error {
-	if !m.steps.volumes {
-		m.volumes = volume.New(volume.Config{
-			Scratch: filepath.Join(scratchDir, "volumes"), Memory: filepath.Join(runDir, "volumes"),
-			MountMemory: volume.MountTmpfs,
-		})
-		for _, v := range pod.Volumes {
-			if err := m.volumes.Add(v); err != nil {
-				return err
-			}
-		}
-		m.steps.volumes = true
+func (m *machine) makeRuntime(pod wire.Pod) (*crun.Runtime, error) {
+	if err := m.openVolumes(pod.Volumes); err != nil {
+		return nil, err
 	}
-	if m.logs == nil {
+	if m.steps.logs == nil {
 		logs, err := logfile.NewStore(filepath.Join(scratchDir, "logs"))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		m.logs = logs
+		m.steps.logs = logs
 	}
 	binds, err := writeEtc(filepath.Join(runDir, "etc"), pod)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	shm, err := m.mountShm()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m.runtime = crun.New(crun.Config{
+	run := filepath.Join(runDir, "c")
+	if err := os.MkdirAll(run, 0o700); err != nil {
+		return nil, err
+	}
+	return crun.New(crun.Config{
 		Reaper: m.reaper, Images: &disk.Images{Finder: finder, Dir: filepath.Join(runDir, "images")},
-		Volumes: m.volumes, Logs: m.logs,
-		Run: filepath.Join(runDir, "c"), Layers: filepath.Join(scratchDir, "layers"),
+		Volumes: m.steps.volumes, Logs: m.steps.logs, Run: run, Layers: filepath.Join(scratchDir, "layers"),
 		CgroupRoot: boot.CgroupRoot, Cgroup: podCgroup, Hostname: pod.Hostname, Binds: append(binds, shm),
-	})
-	return os.MkdirAll(filepath.Join(runDir, "c"), 0o700)
+	}), nil
+}
+
+// openVolumes makes the pod's volumes, each once.
+func (m *machine) openVolumes(volumes []wire.Volume) error {
+	if m.steps.volumes == nil {
+		m.steps.volumes = volume.New(volume.Config{
+			Scratch: filepath.Join(scratchDir, "volumes"), Memory: filepath.Join(runDir, "volumes"),
+			MountMemory: volume.MountTmpfs,
+		})
+	}
+	for _, v := range volumes {
+		if err := m.steps.volumes.Add(v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // limitPod makes the pod's cgroup, whose memory is what is free now less a reserve.
 func limitPod() error {
 	dir := filepath.Join(boot.CgroupRoot, podCgroup)
-	if err := os.Mkdir(dir, 0o755); errors.Is(err, os.ErrExist) {
+	if err := os.Mkdir(dir, 0o755); errors.Is(err, os.ErrExist) { //nolint:gosec // as every cgroup is
 		return nil
 	} else if err != nil {
 		return err

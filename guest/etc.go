@@ -23,7 +23,7 @@ fe00::2	ip6-allrouters
 
 // writeEtc writes the files in /etc that a pod's containers share, as the kubelet has them, to dir.
 func writeEtc(dir string, pod wire.Pod) ([]oci.Bind, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // for every user of a container
 		return nil, err
 	}
 	var binds []oci.Bind
@@ -76,7 +76,7 @@ func (m *machine) mountShm() (oci.Bind, error) {
 	if m.steps.shm {
 		return bind, nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a mount point
 		return bind, err
 	}
 	err := unix.Mount("shm", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, fmt.Sprintf("mode=1777,size=%d", shmBytes))

@@ -30,10 +30,11 @@ type machine struct {
 	reaper          *process.Reaper
 	supervisor      *supervisor.Supervisor
 
-	mu         sync.Mutex // guards all below; held while a pod is configured
-	steps      steps
-	pod        *wire.Pod // set when all steps are done
-	ready      wire.Ready
+	applying sync.Mutex // held while a pod is configured; guards steps
+	steps    steps
+
+	mu         sync.Mutex // guards all below, which are set when all steps are done
+	pod        *wire.Pod
 	volumes    *volume.Set
 	logs       *logfile.Store
 	runtime    *crun.Runtime
@@ -97,10 +98,9 @@ func (m *machine) powerOff(ctx context.Context) {
 	if m.logs != nil {
 		_ = m.logs.Close() // what was written is in the page cache, which PowerOff writes back
 	}
-	if m.steps.scratch {
-		// Busy where something was left behind; the kernel then writes back, and replays the journal at the next boot.
-		_ = unix.Unmount(scratchDir, 0)
-	}
+	// Not mounted before a pod is there, and busy where something was left behind: the kernel then writes back, and replays
+	// the journal at the next boot.
+	_ = unix.Unmount(scratchDir, 0)
 	logging.From(ctx).InfoContext(ctx, "machine powered off", "err", err)
 	if err := boot.PowerOff(); err != nil {
 		logging.From(ctx).ErrorContext(ctx, "machine did not power off", "err", err)

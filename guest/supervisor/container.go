@@ -122,8 +122,8 @@ func (c *container) running(a Attempt, task Task, at time.Time) {
 	c.update(func(st *wire.ContainerStatus) {
 		st.State, st.Reason, st.ID, st.StartedAt = wire.ContainerRunning, "", a.ID, at
 	},
-		wire.Event{Reason: eventCreated, Message: "Created container: " + a.Container.Name},
-		wire.Event{Reason: eventStarted, Message: "Started container " + a.Container.Name})
+		wire.Event{Reason: eventCreated, Message: "Container created"},
+		wire.Event{Reason: eventStarted, Message: "Container started"})
 }
 
 func terminated(a Attempt, task Task, started time.Time) *wire.Terminated {

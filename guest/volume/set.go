@@ -53,14 +53,16 @@ func MountTmpfs(target string, sizeBytes int64) error {
 	return unix.Mount("tmpfs", target, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, data)
 }
 
-// Add makes v. One that is there from a former boot is kept as it is.
+// Add makes v. The same again is no change, and one that is there from a former boot is kept as it is.
 func (s *Set) Add(v wire.Volume) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !validName.MatchString(v.Name) {
 		return fmt.Errorf("add volume: name %q is %w", v.Name, ErrInvalid)
 	}
-	if _, ok := s.volumes[v.Name]; ok {
+	if former, ok := s.volumes[v.Name]; ok && former == v {
+		return nil
+	} else if ok {
 		return fmt.Errorf("add volume %s: named twice, which is %w", v.Name, ErrInvalid)
 	}
 	if err := s.make(v); err != nil {

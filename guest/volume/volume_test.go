@@ -133,10 +133,11 @@ func TestPutRefuses(t *testing.T) {
 
 func TestAddRefuses(t *testing.T) {
 	s, _ := set(t)
+	require.NoError(t, s.Add(wire.Volume{Name: "scratch", Kind: wire.VolumeScratch}), "the same again is no change")
 	for name, v := range map[string]wire.Volume{
 		"a name with a path": {Name: "a/b", Kind: wire.VolumeScratch},
 		"no name":            {Kind: wire.VolumeScratch},
-		"a second one":       {Name: "scratch", Kind: wire.VolumeScratch},
+		"another of a name":  {Name: "scratch", Kind: wire.VolumeMemory},
 		"an unknown kind":    {Name: "x", Kind: "nfs"},
 	} {
 		t.Run(name, func(t *testing.T) { require.ErrorIs(t, s.Add(v), volume.ErrInvalid) })

@@ -3,8 +3,10 @@ package guestimage
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,7 +20,7 @@ func apt(t *testing.T) (bin string) {
 		d := sha256.Sum256([]byte(s))
 		return hex.EncodeToString(d[:])
 	}
-	index := ""
+	var index strings.Builder
 	for _, p := range [][2]string{
 		{"linux-meta", "linux-image-1 (= 1.0)"},
 		{"linux-image-1", "kmod, linux-base (>= 4)"},
@@ -28,9 +30,10 @@ func apt(t *testing.T) (bin string) {
 		{"libyajl2", "libc6:any"},
 		{"libgcc-s1", "gcc-12-base (= 12), libc6"},
 	} {
-		index += "p_" + p[0] + ") printf 'Package: " + p[0] + "\\nVersion: 1:1.0\\nDepends: " + p[1] + "\\nSHA256: " + sum(p[0]) + "\\n\\n';;\n"
+		fmt.Fprintf(&index, `p_%s) printf 'Package: %s\nVersion: 1:1.0\nDepends: %s\nSHA256: %s\n\n';;
+`, p[0], p[0], p[1], sum(p[0]))
 	}
-	script(t, bin, "apt-cache", `shift 2; for p in "$@"; do case "p_$p" in `+index+` *) exit 100;; esac; done`)
+	script(t, bin, "apt-cache", `shift 2; for p in "$@"; do case "p_$p" in `+index.String()+` *) exit 100;; esac; done`)
 	script(t, bin, "apt-get", `test ! -e `+bin+`/offline || exit 100; p=${3%%=*}; printf %s "$p" > "$p.deb"`)
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	return bin
