@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,6 +18,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
+	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
 	"github.com/virtual-kubelet/vic/provider/certs"
@@ -116,7 +118,11 @@ func (c *localCluster) openNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return importHello(ctx, c.node.images)
+	if err := importHello(ctx, c.node.images); err != nil {
+		c.node.close()
+		return err
+	}
+	return nil
 }
 
 // dns gives pods the API server's names in /etc/hosts, since the cluster has no name service. Without a network of our own
@@ -217,12 +223,22 @@ Ctrl-C ends the pods within their grace periods and stops everything.
 	return err
 }
 
-// closeNetwork takes the network down, unless VMs stay on it.
+// closeNetwork takes the network down, unless VMs run on it: those that --keep-pods leaves, and those of a former run
+// where this one could not start. Without it they would be adopted later and reach nobody.
 func (c *localCluster) closeNetwork(ctx context.Context) error {
-	if c.network == nil || c.options.keepPods {
+	if c.network == nil {
 		return nil
 	}
+	if running, err := vmsRun(c.state.VCH()); running || err != nil {
+		return err
+	}
 	return c.network.Down(context.WithoutCancel(ctx))
+}
+
+// vmsRun tells whether a VM of the VCH in dir runs, whoever started it.
+func vmsRun(dir string) (bool, error) {
+	vms, err := qemu.List(dir)
+	return slices.ContainsFunc(vms, func(vm portlayer.VM) bool { return vm.State == portlayer.StateRunning }), err
 }
 
 // importHello gives the store the image of examples/hello.yaml, which the build leaves beside the program.

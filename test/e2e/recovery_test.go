@@ -5,7 +5,9 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -194,6 +196,25 @@ func TestKeepPodsLeavesTheVMs(t *testing.T) {
 	p = c.waitReady(t, p)
 	assert.Zero(t, restarts(p))
 	c.requireCounts(t, p, 10)
+}
+
+func TestAStartThatFailsLeavesPodsTheirNetwork(t *testing.T) {
+	c := up(t)
+	c.importImage(t)
+	p := c.waitReady(t, c.create(t, pod("default", "served", "exec /testpod serve :8000")))
+	url := "http://" + p.Status.PodIP + ":8000/env"
+	assert.Contains(t, get(t, url), "HOSTNAME=served")
+	c.kill()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	args := c.args
+	c.args = append(slices.Clone(args), "--api-port", strconv.Itoa(taken.Addr().(*net.TCPAddr).Port))
+	c.launch(t)
+	require.Error(t, <-c.ended, c.out.String())
+	c.args = args
+	c.start(t)
+	assert.Contains(t, get(t, url), "HOSTNAME=served")
 }
 
 func TestOrphansAreCollected(t *testing.T) {
