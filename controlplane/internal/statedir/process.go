@@ -12,19 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollSlice bounds one wait for a process, so that a context's end is seen.
+// pollSlice bounds one wait for a process or its record, so that a context's end is seen.
 const pollSlice = 100 * time.Millisecond
 
-// Stop asks the holder of the directory at path to end, as SIGTERM does, and waits until it has. It returns
-// ErrNotRunning when there is no holder. The process is signalled through a pidfd that is checked against the record:
+// Stop asks the holder of the directory at path to end, as SIGTERM does, and waits until it has. A holder that has only
+// begun to start is waited for first. It returns ErrNotRunning when there is no holder. The process is signalled through a pidfd that is checked against the record:
 // no other process can be hit.
 func Stop(ctx context.Context, path string) error {
-	r, err := Find(path)
+	r, err := findRecorded(ctx, path)
 	if err != nil {
 		return err
-	}
-	if r.PID == 0 {
-		return fmt.Errorf("stop control plane in %s: it has only begun to start", path)
 	}
 	fd, err := unix.PidfdOpen(r.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
@@ -42,6 +39,23 @@ func Stop(ctx context.Context, path string) error {
 		return fmt.Errorf("signal process %d: %w", r.PID, err)
 	}
 	return waitExit(ctx, fd, r.PID)
+}
+
+// findRecorded is Find, and waits for a holder that has not said yet which process it is.
+func findRecorded(ctx context.Context, path string) (Record, error) {
+	ticker := time.NewTicker(pollSlice)
+	defer ticker.Stop()
+	for {
+		r, err := Find(path)
+		if err != nil || r.PID != 0 {
+			return r, err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return Record{}, fmt.Errorf("stop control plane in %s: it has only begun to start: %w", path, ctx.Err())
+		}
+	}
 }
 
 func waitExit(ctx context.Context, fd, pid int) error {

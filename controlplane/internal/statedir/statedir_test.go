@@ -14,8 +14,12 @@ import (
 	"github.com/virtual-kubelet/vic/controlplane/internal/statedir"
 )
 
-// holdEnv makes the test binary hold the directory that it names until it is told to end.
-const holdEnv = "STATEDIR_TEST_HOLD"
+const (
+	// holdEnv makes the test binary hold the directory that it names until it is told to end.
+	holdEnv = "STATEDIR_TEST_HOLD"
+	// lateEnv is how long it takes to say which process it is.
+	lateEnv = "STATEDIR_TEST_LATE"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(holdEnv); dir != "" {
@@ -29,6 +33,9 @@ func hold(path string) int {
 	if err != nil {
 		return 1
 	}
+	if late, err := time.ParseDuration(os.Getenv(lateEnv)); err == nil {
+		<-time.After(late)
+	}
 	if err := d.SaveRecord(statedir.Record{State: statedir.StateReady, Endpoint: "https://127.0.0.1:1"}); err != nil {
 		return 1
 	}
@@ -38,13 +45,19 @@ func hold(path string) int {
 // startHolder returns another process that holds dir.
 func startHolder(t *testing.T, dir string) *exec.Cmd {
 	t.Helper()
+	return startHolderIn(t, dir, statedir.StateReady)
+}
+
+// startHolderIn returns once the holder shows that state.
+func startHolderIn(t *testing.T, dir string, state statedir.State, env ...string) *exec.Cmd {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), holdEnv+"="+dir)
+	cmd.Env = append(append(os.Environ(), holdEnv+"="+dir), env...)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	require.Eventually(t, func() bool {
 		r, err := statedir.Find(dir)
-		return err == nil && r.State == statedir.StateReady
+		return err == nil && r.State == state
 	}, 10*time.Second, 10*time.Millisecond)
 	return cmd
 }
@@ -92,6 +105,17 @@ func TestStopEndsTheHolder(t *testing.T) {
 	require.ErrorIs(t, statedir.Stop(t.Context(), dir), statedir.ErrNotRunning)
 }
 
+func TestStopEndsAHolderThatHasOnlyBegunToStart(t *testing.T) {
+	dir := t.TempDir()
+	holder := startHolderIn(t, dir, statedir.StateStarting, lateEnv+"=500ms")
+	ended := make(chan error, 1)
+	go func() { ended <- holder.Wait() }()
+
+	require.NoError(t, statedir.Stop(t.Context(), dir))
+
+	require.Error(t, <-ended, "it was ended by a signal")
+}
+
 func TestStopNeverTouchesAnotherProcess(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, dir)
@@ -100,7 +124,9 @@ func TestStopNeverTouchesAnotherProcess(t *testing.T) {
 	record := `{"pid": 1, "processStart": 1, "state": "ready"}`
 	require.NoError(t, os.WriteFile(d.Path("controlplane.json"), []byte(record), 0o600))
 
-	require.ErrorContains(t, statedir.Stop(t.Context(), dir), "only begun to start")
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	require.ErrorContains(t, statedir.Stop(ctx, dir), "only begun to start")
 }
 
 func TestStopGivesUpWhenItsTimeEnds(t *testing.T) {
