@@ -44,17 +44,22 @@ if command -v busybox >/dev/null && [[ " ${missing[*]} " != *" busybox-static "*
 	missing+=(busybox-static)
 fi
 
-[ ${#missing[@]} -gt 0 ] || exit 0
-if ! command -v apt-get >/dev/null; then
+if [ ${#missing[@]} -gt 0 ] && ! command -v apt-get >/dev/null; then
 	echo "setup: missing: ${missing[*]} (names of Debian packages; there is no apt-get here)" >&2
 	exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then
+	[ ${#missing[@]} -gt 0 ] || exit 0
 	echo "setup: packages are missing; run this, then try again:" >&2
 	echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
 	exit 1
 fi
-echo "setup: installing ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+
+# The guest image is made of packages that apt's lists must know; old lists name packages that mirrors have dropped.
+if [ ${#missing[@]} -gt 0 ] || [ ! -e bin/guest/manifest.json ]; then
+	apt-get update -qq || echo "setup: apt's lists could not be refreshed; going on with those that are here" >&2
+fi
+if [ ${#missing[@]} -gt 0 ]; then
+	echo "setup: installing ${missing[*]}"
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
