@@ -2,7 +2,10 @@ package rundir
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +17,8 @@ import (
 // keptSegments is how many segments of an attempt are kept: a full one and the one being written.
 const keptSegments = 2
 
-// openAttempts is how far back attempts of a container stay open; readers and writers of older ones end.
+// openAttempts is how many attempts of a container stay open; readers and writers of older ones end. A guest names any
+// attempt it likes, in any order.
 const openAttempts = 16
 
 type logKey struct {
@@ -98,14 +102,25 @@ func (d *Dir) log(container string, attempt int32) (*log, error) {
 			l.segments = append(l.segments, s)
 		}
 	}
+	d.closeOldestLocked(container)
 	d.logs[key] = l
-	for old, o := range d.logs {
-		if old.container == container && old.attempt < attempt-openAttempts {
-			delete(d.logs, old)
-			o.close()
+	return l, nil
+}
+
+// closeOldestLocked makes room for one more open attempt of a container.
+func (d *Dir) closeOldestLocked(container string) {
+	oldest, open := logKey{container: container, attempt: math.MaxInt32}, 0
+	for key := range d.logs {
+		if key.container == container {
+			oldest.attempt = min(oldest.attempt, key.attempt)
+			open++
 		}
 	}
-	return l, nil
+	if open < openAttempts {
+		return
+	}
+	d.logs[oldest].close()
+	delete(d.logs, oldest)
 }
 
 // segment is one file of a log.
@@ -265,6 +280,9 @@ func (l *log) openLocked() error {
 	}
 	path := filepath.Join(l.folder, l.segments[len(l.segments)-1].name())
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0o600)
+	if errors.Is(err, fs.ErrNotExist) { // later attempts have made it go
+		return l.beginLocked(l.endLocked())
+	}
 	if err != nil {
 		return err
 	}
@@ -287,7 +305,7 @@ func (l *log) beginLocked(start int64) error {
 	l.file = f
 	l.segments = append(l.segments, s)
 	for len(l.segments) > keptSegments {
-		if err := os.Remove(filepath.Join(l.folder, l.segments[0].name())); err != nil {
+		if err := removeFile(filepath.Join(l.folder, l.segments[0].name())); err != nil {
 			return err
 		}
 		l.segments = slices.Delete(l.segments, 0, 1)
@@ -314,9 +332,17 @@ func (l *log) firstLocked() error {
 		if s.attempt > attempts[excess-1] {
 			break
 		}
-		if err := os.Remove(filepath.Join(l.folder, s.name())); err != nil {
+		if err := removeFile(filepath.Join(l.folder, s.name())); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// removeFile removes a segment, unless the log of another attempt was as fast.
+func removeFile(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }

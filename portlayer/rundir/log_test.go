@@ -279,3 +279,22 @@ func FuzzReadLog(f *testing.F) {
 		require.NoError(t, r.Close())
 	})
 }
+
+func TestAnAttemptIsCopiedToItsEndAfterItsFilesWent(t *testing.T) {
+	for name, live := range map[string]bool{"while it is open": true, "after it was closed": false} {
+		t.Run(name, func(t *testing.T) {
+			d := open(t, rundir.Config{Root: t.TempDir(), SegmentBytes: 100, Attempts: 2})
+			raw, _ := numbered(20)
+			require.NoError(t, d.AppendLog("app", 0, 0, []byte(raw[:len(raw)/2])))
+			for attempt := range int32(3) {
+				require.NoError(t, d.AppendLog("app", attempt+1, 0, []byte(raw)))
+			}
+			require.NotContains(t, d.Attempts("app"), int32(0))
+			d.SetLive(live)
+			for d.LogEnd("app", 0) < int64(len(raw)) {
+				at := d.LogEnd("app", 0)
+				require.NoError(t, d.AppendLog("app", 0, at, []byte(raw[at:min(at+60, int64(len(raw)))])))
+			}
+		})
+	}
+}
