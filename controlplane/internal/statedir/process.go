@@ -16,8 +16,8 @@ import (
 const pollSlice = 100 * time.Millisecond
 
 // Stop asks the holder of the directory at path to end, as SIGTERM does, and waits until it has. A holder that has only
-// begun to start is waited for first. It returns ErrNotRunning when there is no holder. The process is signalled through a pidfd that is checked against the record:
-// no other process can be hit.
+// begun to start is waited for first. It returns ErrNotRunning when there is no holder. The process is signalled through
+// a pidfd that is checked against the record: no other process can be hit.
 func Stop(ctx context.Context, path string) error {
 	r, err := findRecorded(ctx, path)
 	if err != nil {
