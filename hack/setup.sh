@@ -21,6 +21,8 @@ needs=(
 	"cmd:busybox busybox-static"
 	"cmd:depmod kmod"
 	"cmd:zstd zstd"
+	"cmd:cpio cpio"
+	"cmd:xz xz-utils"
 	"cmd:dpkg-deb dpkg"
 	"cmd:gcc gcc"
 	"file:/usr/include/stdlib.h libc6-dev"
