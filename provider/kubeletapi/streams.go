@@ -33,9 +33,13 @@ const (
 func (s *Server) exec(ctx context.Context, namespace, pod, container string, cmd []string, io api.AttachIO) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	streams := streamsOf(ctx, io)
 	exit, err := s.cfg.Containers.Exec(ctx, operations.Container{Namespace: namespace, Name: pod, Container: container},
-		wire.Exec{Args: cmd, TTY: io.TTY(), Stdin: io.Stdin() != nil}, streamsOf(ctx, io))
-	return exitError(exit, err)
+		wire.Exec{Args: cmd, TTY: io.TTY(), Stdin: io.Stdin() != nil}, streams)
+	if exit.Error != "" {
+		tellWhy(streams, exit.Error)
+	}
+	return exitError(exit, unlessLeft(ctx, err))
 }
 
 func (s *Server) attach(ctx context.Context, namespace, pod, container string, io api.AttachIO) error {
@@ -43,7 +47,7 @@ func (s *Server) attach(ctx context.Context, namespace, pod, container string, i
 	defer cancel()
 	exit, err := s.cfg.Containers.Attach(ctx, operations.Container{Namespace: namespace, Name: pod, Container: container},
 		wire.Attach{Stdin: io.Stdin() != nil}, streamsOf(ctx, io))
-	return exitError(exit, err)
+	return exitError(exit, unlessLeft(ctx, err))
 }
 
 func (s *Server) portForward(ctx context.Context, namespace, pod string, port int32, stream io.ReadWriteCloser) error {
@@ -105,6 +109,25 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = w.Write(output.Bytes()) // the client is gone: nobody is left to tell
+}
+
+// tellWhy writes why a command could not run where its own words would be: of an exit, kubectl shows the code only.
+func tellWhy(s portlayer.Streams, why string) {
+	switch {
+	case s.Stderr != nil:
+		_, _ = io.WriteString(s.Stderr, why+"\n") // the client may be gone
+	case s.Stdout != nil: // a terminal, which is in raw mode at the other end
+		_, _ = io.WriteString(s.Stdout, why+"\r\n") // as above
+	}
+}
+
+// unlessLeft makes an exit of err where the client has left: nobody is there to be told, and Virtual Kubelet logs all else
+// as an error.
+func unlessLeft(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return utilexec.CodeExitError{Err: err, Code: 1}
+	}
+	return err
 }
 
 // exitError puts an exit into the form that Virtual Kubelet looks for; it does not unwrap.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -70,6 +71,43 @@ func TestExitsAreInVirtualKubeletsForm(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) { assert.Equal(t, tt.want, exitError(tt.exit, tt.err)) })
 	}
+}
+
+func TestCommandThatCouldNotRunSaysWhy(t *testing.T) {
+	tests := map[string]struct {
+		tty              bool
+		wantOut, wantErr string
+	}{
+		"on standard error":                       {false, "", "no such command\n"},
+		"on the terminal, which has nothing else": {true, "no such command\r\n", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := &Server{cfg: Config{Containers: one{exec: func(context.Context, wire.Exec, portlayer.Streams) (wire.Exit, error) {
+				return wire.Exit{Code: 127, Error: "no such command"}, nil
+			}}}}
+			out, errs := &client{}, &client{}
+			streams := &attachIO{out: out, tty: tt.tty}
+			if !tt.tty {
+				streams.err = errs
+			}
+			err := s.exec(t.Context(), "n", "p", "c", []string{"x"}, streams)
+			assert.Equal(t, utilexec.CodeExitError{Err: errors.New("no such command"), Code: 127}, err)
+			assert.Equal(t, tt.wantOut, out.out.String())
+			assert.Equal(t, tt.wantErr, errs.out.String())
+		})
+	}
+}
+
+func TestClientThatLeavesIsNoFailure(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &Server{cfg: Config{Containers: one{exec: func(ctx context.Context, _ wire.Exec, _ portlayer.Streams) (wire.Exit, error) {
+		cancel()
+		return wire.Exit{}, fmt.Errorf("attach: %w", ctx.Err())
+	}}}}
+	var exit utilexec.ExitError
+	require.ErrorAs(t, s.attach(ctx, "n", "p", "c", &attachIO{}), &exit)
+	require.ErrorAs(t, s.exec(ctx, "n", "p", "c", []string{"x"}, &attachIO{}), &exit)
 }
 
 func TestStreamsThatAreNotThereAreNil(t *testing.T) {
