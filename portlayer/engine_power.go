@@ -32,7 +32,7 @@ func (e *Engine) Start(ctx context.Context, uid string) error {
 		return fmt.Errorf("start pod VM %s: %w", uid, err)
 	}
 	if was != StateRunning {
-		logging.From(ctx).InfoContext(ctx, "pod VM started", "podUID", uid, "took", time.Since(begin))
+		logging.From(ctx).InfoContext(ctx, "pod VM started", "took", time.Since(begin))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	vklog "github.com/virtual-kubelet/virtual-kubelet/log"
 	"github.com/virtual-kubelet/virtual-kubelet/node"
 	"golang.org/x/sync/errgroup"
@@ -21,6 +22,8 @@ const (
 	registerRetry = 2 * time.Second
 	// flushInterval is how often Flush looks.
 	flushInterval = 20 * time.Millisecond
+	// debugVerbosity makes what client-go says at its usual level a debug line: -4 is slog.LevelDebug.
+	debugVerbosity = 4
 )
 
 // Run is the node until ctx ends, or until the kubelet API can't be served. The statuses that are known by then are
@@ -32,7 +35,8 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.api.Serve(ctx, n.listener) })
 	g.Go(func() error { n.serving.Run(ctx); return nil })
 	if ca, ok := n.clientCA.(interface{ Run(context.Context, int) }); ok {
-		g.Go(func() error { ca.Run(ctx, 1); return nil })
+		quiet := logr.NewContext(ctx, logr.FromContextOrDiscard(ctx).V(debugVerbosity))
+		g.Go(func() error { ca.Run(quiet, 1); return nil })
 	}
 	g.Go(func() error { n.publisher.run(ctx); return nil })
 	g.Go(func() error { n.reporter.run(ctx); return nil })
