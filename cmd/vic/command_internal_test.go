@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/virtual-kubelet/vic/portlayer"
 )
 
 // execute runs vic with args, as main does.
@@ -44,6 +46,8 @@ func TestMisuseNamesWhatIsWrong(t *testing.T) {
 		"a form of log lines that is none":   {[]string{"podvm", "ls", "--log-format", "xml"}, "--log-format"},
 		"a form of results that is none":     {[]string{"podvm", "ls", "-o", "xml"}, "--output"},
 		"a node without its files":           {[]string{"node"}, "--kubeconfig"},
+		"a name that no image has":           {[]string{"image", "pull", "Bad Name"}, `"Bad Name"`},
+		"an import with such a name":         {[]string{"image", "import", "hello.tar", "Bad Name"}, `"Bad Name"`},
 		"an empty directory":                 {[]string{"up", "--dir", ""}, "--dir"},
 		"a mirror that is not a web address": {[]string{"up", "--registry-mirror", "docker.io=ftp://m"}, "--registry-mirror"},
 	}
@@ -74,7 +78,7 @@ func TestEnvironmentSetsFlags(t *testing.T) {
 
 func TestListsOfAnAbsentDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "absent")
-	for _, args := range [][]string{{"podvm", "ls"}, {"image", "ls"}} {
+	for _, args := range [][]string{{"podvm", "ls"}, {"image", "ls"}, {"image", "rm", "hello"}, {"image", "prune"}} {
 		_, err := execute(t, append(args, "--dir", dir)...)
 		require.ErrorContains(t, err, dir)
 		assert.NoDirExists(t, dir)
@@ -87,6 +91,18 @@ func TestListsOfAnEmptyDirectory(t *testing.T) {
 		require.NoError(t, err)
 		assert.JSONEq(t, "[]", out)
 	}
+}
+
+func TestPodVMThatDoesNotRunHasNoPID(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, printPodVMs(&out, outputTable, []portlayer.VM{{State: portlayer.StateStopped}, {State: portlayer.StateRunning, PID: 42}}))
+	assert.Regexp(t, `stopped +- `, out.String())
+	assert.Regexp(t, `running +42 `, out.String())
+}
+
+func TestEndingIsTrueOfKeptPods(t *testing.T) {
+	assert.Contains(t, (&upOptions{}).ending(), "ends the pods")
+	assert.Contains(t, (&upOptions{keepPods: true}).ending(), "pod VMs go on")
 }
 
 func TestNodeFile(t *testing.T) {

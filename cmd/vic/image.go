@@ -38,6 +38,14 @@ func (f *imageFlags) openStore() (*persona.Store, error) {
 	return persona.Open(config)
 }
 
+// openExistingStore opens the image store of a state directory that must be there.
+func (f *imageFlags) openExistingStore() (*persona.Store, error) {
+	if _, err := openExisting(f.dir); err != nil {
+		return nil, err
+	}
+	return f.openStore()
+}
+
 func newImageImportCommand() *cobra.Command {
 	var flags imageFlags
 	cmd := &cobra.Command{
@@ -48,6 +56,9 @@ func newImageImportCommand() *cobra.Command {
 			name := ""
 			if len(args) == 2 {
 				name = args[1]
+				if err := checkName(name); err != nil {
+					return err
+				}
 			}
 			store, err := flags.openStore()
 			if err != nil {
@@ -71,6 +82,9 @@ func newImagePullCommand() *cobra.Command {
 		Short: "Pull an image from a registry",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkName(args[0]); err != nil {
+				return err
+			}
 			store, err := flags.openStore()
 			if err != nil {
 				return err
@@ -95,10 +109,7 @@ func newImageListCommand() *cobra.Command {
 		Short: "List images",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := openExisting(flags.dir); err != nil {
-				return err
-			}
-			store, err := flags.openStore()
+			store, err := flags.openExistingStore()
 			if err != nil {
 				return err
 			}
@@ -121,7 +132,7 @@ func newImageRemoveCommand() *cobra.Command {
 		Short: "Remove names, and images that have none left",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := flags.openStore()
+			store, err := flags.openExistingStore()
 			if err != nil {
 				return err
 			}
@@ -143,7 +154,7 @@ func newImagePruneCommand() *cobra.Command {
 		Short: "Remove images that have no name any more",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			store, err := flags.openStore()
+			store, err := flags.openExistingStore()
 			if err != nil {
 				return err
 			}
@@ -158,6 +169,12 @@ func newImagePruneCommand() *cobra.Command {
 	}
 	addDirFlag(cmd, &flags.dir)
 	return cmd
+}
+
+// checkName refuses a bad name before anything is made.
+func checkName(name string) error {
+	_, err := persona.NormalizeName(name)
+	return imageMisuse(err)
 }
 
 // imageMisuse makes a bad name the user's mistake.

@@ -218,9 +218,17 @@ func (c *localCluster) announce(ctx, life context.Context) error {
   bin/kubectl get pods -o wide
   bin/kubectl exec -it hello -- sh
 
-Ctrl-C ends the pods within their grace periods and stops everything.
-`, c.options.node.name, capacity, c.node.accel(), c.state.Kubeconfig())
+%s
+`, c.options.node.name, capacity, c.node.accel(), c.state.Kubeconfig(), c.options.ending())
 	return err
+}
+
+// ending says what the end does to pods.
+func (o *upOptions) ending() string {
+	if o.keepPods {
+		return "Ctrl-C stops the control plane and the node; pod VMs go on (--keep-pods)."
+	}
+	return "Ctrl-C ends the pods within their grace periods and stops everything."
 }
 
 // closeNetwork takes the network down, unless VMs run on it: those that --keep-pods leaves, and those of a former run

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -69,10 +70,18 @@ func printPodVMs(w io.Writer, output string, vms []portlayer.VM) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "NAMESPACE\tNAME\tSTATE\tIP\tPID\tMEMORY\tAGE\tUID")
 	for _, v := range views {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%dMi\t%s\t%s\n", v.Namespace, v.Name, v.State, v.IP, v.PID, v.MemoryBytes>>20,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%dMi\t%s\t%s\n", v.Namespace, v.Name, v.State, v.IP, pidText(v.PID), v.MemoryBytes>>20,
 			time.Since(v.Created).Round(time.Second), v.UID)
 	}
 	return t.Flush()
+}
+
+// pidText is a dash for a VM that does not run.
+func pidText(pid int) string {
+	if pid == 0 {
+		return "-"
+	}
+	return strconv.Itoa(pid)
 }
 
 func viewOf(vm portlayer.VM) podVMView {
