@@ -38,7 +38,7 @@ func TestPod(t *testing.T) {
 	got := plan.Pod(pod, plan.PodInputs{
 		DNS: dns, PodIP: netip.MustParseAddr("10.1.0.2"), ClusterDomain: "cluster.local", ScratchDisk: "scratch",
 		ClusterHosts: []wire.Host{{IP: "10.96.0.1", Names: []string{"kubernetes.default"}}},
-		Seeds: seeds, Defaults: plan.StandardDefaults(),
+		Seeds:        seeds, Defaults: plan.StandardDefaults(),
 	})
 	assert.Equal(t, wire.Pod{
 		UID: "u1", Namespace: "shop", Name: "web-0", Hostname: "web-0", DNS: dns,
