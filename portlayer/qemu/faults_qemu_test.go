@@ -207,6 +207,22 @@ func TestAVMThatDoesNotFitIsRefused(t *testing.T) {
 	assert.Regexp(t, `needs \d+ MiB of memory and the machine has \d+ MiB left`, err)
 }
 
+func TestAVMThatCannotBeReadHidesNoOther(t *testing.T) {
+	h := newHost(t)
+	_, err := h.Create(h.ctx, spec())
+	require.NoError(t, err)
+	const damaged = "6d1f1f3e-0000-4000-8000-00000000dead"
+	dir := filepath.Join(h.config.Dir, "vms", damaged)
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "vm.json"), []byte("{half"), 0o600))
+	h.reopen()
+	vms, err := h.List(h.ctx)
+	require.NoError(t, err)
+	require.Len(t, vms, 1)
+	assert.Equal(t, uid, vms[0].UID())
+	require.NoError(t, os.RemoveAll(dir))
+}
+
 func TestOpenSweepsWhatACrashLeft(t *testing.T) {
 	h := newHost(t)
 	left := []string{"vms/.new-123/scratch-a.img", "vms/.trash-456/vm.json", "disks/.tmp-789", "boot/.tmp-1"}

@@ -170,7 +170,7 @@ func (h *Hypervisor) forget(v *podVM) {
 	}
 }
 
-// List returns every VM of the directory.
+// List returns every VM of the directory. One that can't be read is left out, with a warning: it must not hide the others.
 func (h *Hypervisor) List(ctx context.Context) ([]portlayer.VM, error) {
 	uids, err := h.layout.uids()
 	if err != nil {
@@ -182,8 +182,12 @@ func (h *Hypervisor) List(ctx context.Context) ([]portlayer.VM, error) {
 		if errors.Is(err, portlayer.ErrNotFound) {
 			continue // destroyed meanwhile
 		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("list pod VMs: %w", ctx.Err())
+		}
 		if err != nil {
-			return nil, fmt.Errorf("list pod VM %s: %w", uid, err)
+			logging.From(ctx).WarnContext(ctx, "pod VM not listed", "vm", uid, "err", err)
+			continue
 		}
 		vms = append(vms, vm)
 	}
@@ -205,7 +209,8 @@ func (h *Hypervisor) look(ctx context.Context, uid string) (portlayer.VM, error)
 			h.forget(v)
 			return portlayer.VM{}, err
 		case !errors.Is(err, portlayer.ErrBusy):
-			return portlayer.VM{}, err
+			// What is on disk of it is still true.
+			logging.From(ctx).WarnContext(ctx, "pod VM left unclaimed", "vm", uid, "err", err)
 		}
 	}
 	vm, err := v.view()

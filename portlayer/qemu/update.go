@@ -50,13 +50,14 @@ func (h *Hypervisor) update(ctx context.Context, v *podVM, spec portlayer.VMSpec
 	if err := h.imagesPresent(spec.Disks); err != nil {
 		return err
 	}
-	if err := h.changeDisks(ctx, v, spec.Disks); err != nil {
+	err = h.changeDisks(ctx, v, spec.Disks)
+	if err == nil {
+		err = v.save(func(r *record) { r.Spec, r.Version = spec, r.Version+1 })
+	}
+	if err != nil {
 		// What came is taken away and what went is brought back, so that the VM is as its record says.
 		undone := undo(ctx, func(ctx context.Context) error { return h.changeDisks(ctx, v, r.Spec.Disks) })
 		return errors.Join(err, undone, dropScratch(v.dir, spec.Disks, r.Spec.Disks))
-	}
-	if err := v.save(func(r *record) { r.Spec, r.Version = spec, r.Version+1 }); err != nil {
-		return err
 	}
 	return dropScratch(v.dir, r.Spec.Disks, spec.Disks)
 }
