@@ -93,8 +93,8 @@ func (h *Hypervisor) greet(ctx context.Context, v *podVM, r *record, p *process)
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil {
-		return errors.Join(err, undo(ctx, p.kill))
+	if off := over(ctx); off != nil {
+		return errors.Join(off, err, undo(ctx, p.kill))
 	}
 	// QEMU closes its socket a moment before its process ends; the reason comes with the latter.
 	select {
@@ -103,6 +103,14 @@ func (h *Hypervisor) greet(ctx context.Context, v *podVM, r *record, p *process)
 	case <-time.After(quitTimeout):
 	}
 	return errors.Join(&portlayer.PowerError{UID: v.uid, Reason: err.Error()}, undo(ctx, p.kill))
+}
+
+// over tells that ctx has ended. Input and output notice a deadline a moment before ctx does; that counts.
+func over(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // undo runs f also where ctx has ended.

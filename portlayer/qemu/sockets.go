@@ -48,11 +48,6 @@ func dialSocket(ctx context.Context, dir, name string) (*net.UnixConn, error) {
 	defer d.Close()
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", shortPath(d, name))
-	if errors.Is(err, context.DeadlineExceeded) {
-		// The dialer has no deadline but ctx's, and may see it a moment before ctx does.
-		<-ctx.Done()
-		return nil, errors.Join(ctx.Err(), err)
-	}
 	if err != nil {
 		return nil, err
 	}
