@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -73,9 +74,21 @@ func TestPayloadThatLooksLikeAPreambleStaysInItsSession(t *testing.T) {
 	_, err := wire.Connect(first)
 	require.ErrorIs(t, err, io.EOF)
 
-	c, err := wire.Connect(echoing(t))
+	host, port := net.Pipe()
+	t.Cleanup(func() { _ = host.Close() })
+	var sessions atomic.Int32
+	go func() {
+		_ = wire.Accept(port, func(s io.ReadWriteCloser) {
+			sessions.Add(1)
+			_, _ = io.Copy(s, s)
+		})
+	}()
+	c, err := wire.Connect(host)
 	require.NoError(t, err)
+	// What comes back alone tells nothing: the echo of a preamble is the preamble.
 	requireEcho(t, c, first.sent)
+	requireEcho(t, c, []byte("and on"))
+	require.EqualValues(t, 1, sessions.Load())
 }
 
 func TestFrames(t *testing.T) {
