@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/json"
 	"net/netip"
 	"time"
 )
@@ -38,10 +39,25 @@ type Pod struct {
 	Containers []Seed `json:"containers"`
 	// RestartPolicy is Always, OnFailure or Never.
 	RestartPolicy string `json:"restartPolicy"`
+	// Deadline is when the pod has been active for long enough: the guest stops it then by itself, with
+	// StopReasonDeadline. Zero is never.
+	Deadline time.Time `json:"deadline,omitzero"`
+	// ShareProcesses puts all containers into one process namespace, whose process 1 is the guest's.
+	ShareProcesses bool `json:"shareProcesses,omitempty"`
+	// Sysctls are kernel parameters that are set before any container runs.
+	Sysctls []Sysctl `json:"sysctls,omitempty"`
+	// FSGroup owns what volumes hold, and every container is in it.
+	FSGroup *int64 `json:"fsGroup,omitempty"`
 	// Time is the host's clock, to which the guest steps its own.
 	Time time.Time `json:"time"`
 	// Entropy is credited to the guest's random pool before any container runs; at least 32 bytes.
 	Entropy []byte `json:"entropy"`
+}
+
+// Sysctl is one kernel parameter, such as net.core.somaxconn.
+type Sysctl struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // Interface is one network interface, found by its hardware address.
@@ -100,9 +116,22 @@ type File struct {
 	Data []byte `json:"data"`
 }
 
+// Role is what a container is to its pod.
+type Role string
+
+// The roles. Init containers and sidecars start in the order of Pod.Containers, each once the one before it has ended
+// well or, for a sidecar, has started; then all others start. Sidecars end last, in reverse order.
+const (
+	RoleApp       Role = ""
+	RoleInit      Role = "init"      // runs to its end before the next one starts
+	RoleSidecar   Role = "sidecar"   // an init container that is always restarted and runs beside the others
+	RoleEphemeral Role = "ephemeral" // came later, is never restarted and keeps no pod running
+)
+
 // Seed names a container and what is known of it from before this boot.
 type Seed struct {
 	Name         string      `json:"name"`
+	Role         Role        `json:"role,omitempty"`
 	RestartCount int32       `json:"restartCount"`
 	Last         *Terminated `json:"last,omitempty"`
 	// Final says that the container ended for good before this boot; it is reported as Last and never run.
@@ -118,9 +147,19 @@ type Ready struct {
 	Addresses []netip.Addr `json:"addresses"`
 }
 
-// Container says how to run one container of the pod. The same Container again has no effect.
+// Container says how to run one container of the pod. The same Container again has no effect. One of another Revision
+// takes the place of the former one: what runs is stopped and started anew as its next attempt.
 type Container struct {
 	Name string `json:"name"`
+	// Revision is the host's mark for this content, which the status returns. The guest only compares it.
+	Revision string `json:"revision,omitempty"`
+	// Ephemeral adds a container that Pod.Containers does not name.
+	Ephemeral bool `json:"ephemeral,omitempty"`
+	// Target is the container whose process namespace an ephemeral one joins; empty is none.
+	Target string `json:"target,omitempty"`
+	// RestartPolicy stands in for the pod's where it is not empty; RestartRules come before both.
+	RestartPolicy string        `json:"restartPolicy,omitempty"`
+	RestartRules  []RestartRule `json:"restartRules,omitempty"`
 	// Disks are the serial numbers of the read-only disks below the container's writable layer, topmost first.
 	Disks []string `json:"disks"`
 	Args  []string `json:"args"`
@@ -140,7 +179,93 @@ type Container struct {
 	// TerminationMessageFromLog takes the log's tail as message where the file is empty and the container failed.
 	TerminationMessageFromLog bool `json:"terminationMessageFromLog,omitempty"`
 	// ReadOnlyRoot mounts the container's root read-only.
-	ReadOnlyRoot bool `json:"readOnlyRoot,omitempty"`
+	ReadOnlyRoot bool     `json:"readOnlyRoot,omitempty"`
+	Security     Security `json:"security,omitzero"`
+	// The probes; nil is none. Until the startup probe has succeeded the other two rest.
+	StartupProbe   *Probe `json:"startupProbe,omitempty"`
+	LivenessProbe  *Probe `json:"livenessProbe,omitempty"`
+	ReadinessProbe *Probe `json:"readinessProbe,omitempty"`
+	// PostStart runs when the process has started, and the container counts as running once it ended well; else the
+	// container is killed. PreStop runs before the stop signal, within the grace period.
+	PostStart *Action `json:"postStart,omitempty"`
+	PreStop   *Action `json:"preStop,omitempty"`
+}
+
+// RestartRule decides on an exit code: the first one that matches says what follows.
+type RestartRule struct {
+	// Restart is the action; the only one there is today.
+	Restart bool `json:"restart"`
+	// ExitCodes match when the code is one of them, or, with NotIn, none of them.
+	ExitCodes []int32 `json:"exitCodes"`
+	NotIn     bool    `json:"notIn,omitempty"`
+}
+
+// Security is what a container's process may do beyond or below the default.
+type Security struct {
+	// Privileged gives all capabilities, all devices of the VM and an unmasked /proc and /sys.
+	Privileged bool `json:"privileged,omitempty"`
+	// AddCapabilities and DropCapabilities change the default set; names without "CAP_", or ALL. Adding comes last.
+	AddCapabilities  []string `json:"addCapabilities,omitempty"`
+	DropCapabilities []string `json:"dropCapabilities,omitempty"`
+	NoNewPrivileges  bool     `json:"noNewPrivileges,omitempty"`
+	// Groups are further groups of the process. With OnlyGroups those of the image's /etc/group do not count.
+	Groups     []int64 `json:"groups,omitempty"`
+	OnlyGroups bool    `json:"onlyGroups,omitempty"`
+	// Seccomp is a seccomp object of the OCI runtime specification as JSON; empty is unconfined.
+	Seccomp json.RawMessage `json:"seccomp,omitempty"`
+	// UnmaskedProc leaves out the masked and read-only paths of /proc.
+	UnmaskedProc bool `json:"unmaskedProc,omitempty"`
+}
+
+// Probe asks a container about its health again and again.
+type Probe struct {
+	Action           Action        `json:"action"`
+	InitialDelay     time.Duration `json:"initialDelay,omitempty"`
+	Period           time.Duration `json:"period"`
+	Timeout          time.Duration `json:"timeout"`
+	SuccessThreshold int32         `json:"successThreshold"`
+	FailureThreshold int32         `json:"failureThreshold"`
+	// Grace is the grace period of a container that this probe kills; nil is the pod's.
+	Grace *time.Duration `json:"grace,omitempty"`
+}
+
+// Action is what a probe or hook does: exactly one field is set. Sleep is for hooks only, GRPC for probes only.
+type Action struct {
+	Exec  []string      `json:"exec,omitempty"`
+	HTTP  *HTTPAction   `json:"http,omitempty"`
+	TCP   *TCPAction    `json:"tcp,omitempty"`
+	GRPC  *GRPCAction   `json:"grpc,omitempty"`
+	Sleep time.Duration `json:"sleep,omitempty"`
+}
+
+// HTTPAction is a GET whose answer is 200 to 399.
+type HTTPAction struct {
+	// Scheme is http or https; certificates are not verified, as the kubelet has it.
+	Scheme string `json:"scheme"`
+	// Host is the pod's own address where it is empty.
+	Host    string       `json:"host,omitempty"`
+	Port    uint16       `json:"port"`
+	Path    string       `json:"path"`
+	Headers []HTTPHeader `json:"headers,omitempty"`
+}
+
+// HTTPHeader is one header of an HTTPAction; a name may come more than once.
+type HTTPHeader struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// TCPAction opens a connection.
+type TCPAction struct {
+	// Host is the pod's own address where it is empty.
+	Host string `json:"host,omitempty"`
+	Port uint16 `json:"port"`
+}
+
+// GRPCAction asks the health service of gRPC.
+type GRPCAction struct {
+	Port    uint16 `json:"port"`
+	Service string `json:"service,omitempty"`
 }
 
 // Mount puts a volume, or a path in it, into a container.
@@ -167,6 +292,9 @@ type Stop struct {
 	// Reason is kept in Snapshot.StopReason, so that it is known after the VM is gone.
 	Reason string `json:"reason,omitempty"`
 }
+
+// StopReasonDeadline is Snapshot.StopReason of a pod that was active for longer than Pod.Deadline allowed.
+const StopReasonDeadline = "DeadlineExceeded"
 
 // Clock steps the guest's clock.
 type Clock struct {

@@ -57,6 +57,12 @@ type ContainerStatus struct {
 	State ContainerState `json:"state"`
 	// Known tells that a Container of this name was received in this boot.
 	Known bool `json:"known"`
+	// Revision is that of the Container that was received last.
+	Revision string `json:"revision,omitempty"`
+	// Started tells that it runs and its startup probe, if there is one, has succeeded; Ready that its readiness probe
+	// has as well.
+	Started bool `json:"started,omitempty"`
+	Ready   bool `json:"ready,omitempty"`
 	// Reason and Message belong to ContainerWaiting.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
