@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -24,12 +23,6 @@ type Progress struct {
 	Layer, Layers int
 	// Bytes of TotalBytes have come. Of an image whose layers are here already, none need come.
 	Bytes, TotalBytes int64
-}
-
-// naming says under which names an image is to be known.
-type naming struct {
-	tags    []string
-	digests []string
 }
 
 // diskDigest names the disk that a makes: the same layers and the same way of flattening give the same disk.
@@ -74,29 +67,6 @@ func (s *Store) add(ctx context.Context, a *artifact, names naming, progress fun
 		return Image{}, fmt.Errorf("record image: %w", err)
 	}
 	return img, nil
-}
-
-// enter puts img and its names into images. A tag means one image, so others lose it.
-func enter(images []Image, img Image, names naming) ([]Image, Image) {
-	for i := range images {
-		images[i].Names = without(images[i].Names, names.tags)
-		images[i].RepoDigests = without(images[i].RepoDigests, names.digests)
-	}
-	if i := slices.IndexFunc(images, func(o Image) bool { return o.Digest == img.Digest }); i >= 0 {
-		img.Names, img.RepoDigests = images[i].Names, images[i].RepoDigests
-		images = slices.Delete(images, i, i+1)
-	}
-	img.Names = sortedUnion(img.Names, names.tags)
-	img.RepoDigests = sortedUnion(img.RepoDigests, names.digests)
-	return append(images, img), img
-}
-
-func without(names, gone []string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(gone, n) })
-}
-
-func sortedUnion(a, b []string) []string {
-	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b))))
 }
 
 // ensureDisk returns the size of a's disk, which it makes in w if need be.
