@@ -39,8 +39,10 @@ type Pod struct {
 	Containers []Seed `json:"containers"`
 	// RestartPolicy is Always, OnFailure or Never.
 	RestartPolicy string `json:"restartPolicy"`
+	// Grace is the pod's own grace period, which containers have that the guest ends by itself.
+	Grace time.Duration `json:"grace,omitempty"`
 	// Deadline is when the pod has been active for long enough: the guest stops it then by itself, with
-	// StopReasonDeadline. Zero is never.
+	// StopReasonDeadline. Zero is never. It alone may be another one when the Pod is applied again.
 	Deadline time.Time `json:"deadline,omitzero"`
 	// ShareProcesses puts all containers into one process namespace, whose process 1 is the guest's.
 	ShareProcesses bool `json:"shareProcesses,omitempty"`

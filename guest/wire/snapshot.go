@@ -43,6 +43,7 @@ const (
 // Reasons of containers, as the kubelet has them.
 const (
 	ReasonContainerCreating = "ContainerCreating" // waiting: not yet told to run
+	ReasonPodInitializing   = "PodInitializing"   // the same in a pod that has init containers
 	ReasonCrashLoopBackOff  = "CrashLoopBackOff"  // waiting for the next restart
 	ReasonRunContainerError = "RunContainerError" // waiting: the runtime could not start it (such as a command that does not exist)
 	ReasonCompleted         = "Completed"         // terminated with exit code 0

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -42,7 +43,17 @@ func Pod(pod *corev1.Pod, in PodInputs) wire.Pod {
 		Volumes:       guestVolumes(pod, in.Defaults),
 		Containers:    in.Seeds,
 		RestartPolicy: string(cmp.Or(pod.Spec.RestartPolicy, corev1.RestartPolicyAlways)),
+		Grace:         grace(pod),
 	}
+}
+
+// grace is the pod's grace period, which the API server has set to its default where the pod says none.
+func grace(pod *corev1.Pod) time.Duration {
+	seconds := pod.Spec.TerminationGracePeriodSeconds
+	if seconds == nil {
+		return corev1.DefaultTerminationGracePeriodSeconds * time.Second
+	}
+	return time.Duration(*seconds) * time.Second
 }
 
 // Hostname is the name that pod has inside: spec.hostname, else its own, cut to the 63 characters that Linux takes.

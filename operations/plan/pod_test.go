@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -19,8 +20,8 @@ func TestPod(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "shop", UID: "u1"},
 		Spec: corev1.PodSpec{
 			Subdomain:     "web",
-			RestartPolicy: corev1.RestartPolicyNever,
-			HostAliases:   []corev1.HostAlias{{IP: "192.0.2.9", Hostnames: []string{"db", "db.example"}}, {IP: "192.0.2.8"}},
+			RestartPolicy: corev1.RestartPolicyNever, TerminationGracePeriodSeconds: new(int64(7)),
+			HostAliases: []corev1.HostAlias{{IP: "192.0.2.9", Hostnames: []string{"db", "db.example"}}, {IP: "192.0.2.8"}},
 			Containers: []corev1.Container{{Name: "c", VolumeMounts: []corev1.VolumeMount{
 				{Name: "config"}, {Name: "disk"}, {Name: "memory"}, {Name: "small"},
 			}}},
@@ -54,7 +55,7 @@ func TestPod(t *testing.T) {
 			{Name: "small", Kind: wire.VolumeMemory, SizeBytes: mebi},
 			{Name: "config", Kind: wire.VolumeFiles},
 		},
-		Containers: seeds, RestartPolicy: "Never",
+		Containers: seeds, RestartPolicy: "Never", Grace: 7 * time.Second,
 	}, got)
 	files := plan.FileVolumes(pod)
 	require.Len(t, files, 1)
@@ -67,6 +68,7 @@ func TestAPodWithoutSubdomainOrAddress(t *testing.T) {
 	got := plan.Pod(pod, plan.PodInputs{PodIP: netip.MustParseAddr("10.1.0.2")})
 	assert.Equal(t, []wire.Host{{IP: "10.1.0.2", Names: []string{"web"}}}, got.Hosts)
 	assert.Equal(t, "Always", got.RestartPolicy)
+	assert.Equal(t, 30*time.Second, got.Grace)
 	assert.Empty(t, plan.Pod(pod, plan.PodInputs{}).Hosts)
 }
 
