@@ -79,7 +79,7 @@ func (s *PodStarter) PowerOn(ctx context.Context, vm portlayer.PodVM, images []p
 		s.cfg.Admission.Release(uid)
 		return nil
 	}
-	mayRun := vm.State == portlayer.StateRunning && vm.Guest != nil
+	mayRun := vm.State == portlayer.StateRunning && !vm.Booting
 	if !mayRun && errors.Is(err, portlayer.ErrGuestUnreachable) {
 		s.rollback(ctx, uid)
 	}

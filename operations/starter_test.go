@@ -51,8 +51,9 @@ func vmIn(state portlayer.State, phase wire.Phase) portlayer.PodVM {
 	vm := portlayer.PodVM{VM: portlayer.VM{
 		State: state, Spec: portlayer.VMSpec{Identity: portlayer.Identity{UID: uid}},
 	}}
+	vm.Booting = state == portlayer.StateRunning && phase == ""
 	if phase != "" {
-		vm.Guest, vm.Current = &wire.Snapshot{BootID: "boot", Phase: phase}, true
+		vm.Guest, vm.Current, vm.Greeted = &wire.Snapshot{BootID: "boot", Phase: phase}, true, true
 	}
 	return vm
 }
@@ -72,7 +73,9 @@ func TestStarterPowersOnAfterItAttachedWhatIsHere(t *testing.T) {
 
 func TestStarterPowerOnFailure(t *testing.T) {
 	silent := vmIn(portlayer.StateRunning, wire.PhaseConfigured)
-	silent.Current = false
+	silent.Current, silent.Greeted = false, false
+	unknown := vmIn(portlayer.StateRunning, "")
+	unknown.Booting = false
 	tests := map[string]struct {
 		vm       portlayer.PodVM
 		err      error
@@ -82,8 +85,9 @@ func TestStarterPowerOnFailure(t *testing.T) {
 		"of a guest that may have containers is left alone": {
 			silent, portlayer.ErrGuestUnreachable, false,
 		},
-		"by cancellation is left to who cancelled": {vmIn(portlayer.StateCreated, ""), context.Canceled, false},
-		"of the hypervisor needs no undoing":       {vmIn(portlayer.StateCreated, ""), portlayer.ErrBusy, false},
+		"of a guest that ran before us is left alone": {unknown, portlayer.ErrGuestUnreachable, false},
+		"by cancellation is left to who cancelled":    {vmIn(portlayer.StateCreated, ""), context.Canceled, false},
+		"of the hypervisor needs no undoing":          {vmIn(portlayer.StateCreated, ""), portlayer.ErrBusy, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

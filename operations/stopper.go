@@ -110,7 +110,8 @@ func (s *PodStopper) powerOff(ctx context.Context, vm portlayer.PodVM) error {
 	return nil
 }
 
-// idle tells that no container was ever given to the guest in this boot, as far as can be known.
+// idle tells that no container was ever given to the guest in this boot. A guest of which that is not known, since its
+// snapshot was lost and it has not greeted yet, is asked like any other.
 func idle(vm portlayer.PodVM) bool {
-	return vm.Guest == nil || vm.Current && vm.Guest.Phase == wire.PhaseWaiting
+	return vm.Booting || vm.Greeted && (!vm.Current || vm.Guest.Phase == wire.PhaseWaiting)
 }

@@ -21,6 +21,11 @@ func TestStopperPowersOffAtOnce(t *testing.T) {
 	tests := map[string]portlayer.PodVM{
 		"a VM whose guest never greeted":        vmIn(portlayer.StateRunning, ""),
 		"a VM whose guest was never configured": vmIn(portlayer.StateRunning, wire.PhaseWaiting),
+		"a VM whose new boot was never configured": func() portlayer.PodVM {
+			vm := vmIn(portlayer.StateRunning, wire.PhaseConfigured)
+			vm.Current = false
+			return vm
+		}(),
 		"a VM whose containers have ended and whose logs are here": func() portlayer.PodVM {
 			vm := vmIn(portlayer.StateRunning, wire.PhaseDone)
 			vm.LogsComplete = true
@@ -74,6 +79,17 @@ func TestStopperAsksOnceAndCutsThePowerAfterTheGracePeriod(t *testing.T) {
 		require.NoError(t, err)
 		assert.Zero(t, again)
 	})
+}
+
+func TestStopperAsksAGuestOfWhichNothingIsKnown(t *testing.T) {
+	host := operationsmocks.NewStopperHost(t)
+	vm := vmIn(portlayer.StateRunning, "")
+	vm.Booting = false
+	req := operations.StopRequest{Grace: 30 * time.Second}
+	host.EXPECT().Stop(mock.Anything, uid, mock.Anything).Return(nil).Once()
+	again, err := operations.NewPodStopper(host).Stop(t.Context(), vm, req, &operations.Stopping{})
+	require.NoError(t, err)
+	assert.NotZero(t, again, "its containers get their grace period")
 }
 
 func TestStopperAsksAgainWhileTheGuestDoesNotAnswer(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
@@ -27,6 +28,8 @@ type pod struct {
 	link  *guestlink.Link
 	guest *wire.Snapshot // never changed, only replaced
 	acked ackedEvents
+	// booted is when the boot began that this process commanded and whose guest has not greeted yet.
+	booted time.Time
 }
 
 // ackedEvents says that events of a boot up to seq are dealt with.
@@ -152,6 +155,7 @@ func (e *Engine) link(ctx context.Context, p *pod) {
 // the one of the boot before stays: what happened in it is needed to configure this one.
 func (e *Engine) takeSnapshot(ctx context.Context, p *pod, s *wire.Snapshot) {
 	p.mu.Lock()
+	p.booted = time.Time{}
 	if s.Phase == wire.PhaseWaiting && p.guest != nil && p.guest.BootID != s.BootID {
 		p.mu.Unlock()
 		return
@@ -237,10 +241,13 @@ func (p *pod) view() PodVM {
 	p.mu.Lock()
 	v := PodVM{VM: p.vm, Guest: p.guest}
 	link := p.link
+	v.Booting = v.State == StateRunning && !p.booted.IsZero() && p.booted.Equal(v.StartedAt)
 	p.mu.Unlock()
 	v.Spec = v.Spec.Clone()
 	if link != nil {
 		bootID, _ := link.Greeted()
+		v.Greeted = bootID != ""
+		v.Booting = v.Booting && !v.Greeted
 		v.Current = v.Guest != nil && v.Guest.BootID == bootID
 		v.SilentSince = link.SilentSince()
 	}

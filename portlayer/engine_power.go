@@ -56,7 +56,25 @@ func (e *Engine) powerOn(ctx context.Context, uid string) (State, error) {
 		_ = e.refresh(ctx) // the loop tries again; PowerOn's error says more
 		return was, err
 	}
-	return was, e.refresh(ctx)
+	if err := e.refresh(ctx); err != nil {
+		return was, err
+	}
+	if was != StateRunning {
+		p.noteBoot()
+	}
+	return was, nil
+}
+
+// noteBoot notes that the boot which runs is ours, unless its guest was quick and has greeted already.
+func (p *pod) noteBoot() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.link == nil {
+		return
+	}
+	if bootID, _ := p.link.Greeted(); bootID == "" {
+		p.booted = p.vm.StartedAt
+	}
 }
 
 // awaitGreeting returns when the guest has greeted, or with the reason why it will not.

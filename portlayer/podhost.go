@@ -82,6 +82,12 @@ type PodVM struct {
 	Guest *wire.Snapshot
 	// Current tells that Guest is of the boot that runs now.
 	Current bool
+	// Greeted tells that the guest of the boot that runs now has greeted. Where Guest is not Current then, nothing was
+	// configured in this boot.
+	Greeted bool
+	// Booting tells that this process powered the VM on and that its guest has not greeted yet: nothing runs in it. Of a VM
+	// that is neither Greeted nor Booting it is not known what runs in it.
+	Booting bool
 	// SilentSince is when the guest of a running VM stopped answering; zero while it answers.
 	SilentSince time.Time
 	// LogsComplete tells that every log line of Guest's final attempts has been copied.

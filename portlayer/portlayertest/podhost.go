@@ -55,6 +55,8 @@ func podRuns(t *podTester) {
 	assert.True(t, c.Final)
 	assert.Zero(t, c.RestartCount)
 	assert.Zero(t, vm.SilentSince)
+	assert.True(t, vm.Greeted)
+	assert.False(t, vm.Booting)
 
 	require.NoError(t, t.Host.PowerOff(t.ctx, podUID))
 	assert.Equal(t, portlayer.StateStopped, t.get().State)
@@ -64,6 +66,7 @@ func podRuns(t *podTester) {
 	assert.Equal(t, t.identity(), vm.Spec.Identity)
 	assert.Equal(t, int32(3), status(vm).Current.ExitCode)
 	assert.False(t, vm.Current)
+	assert.False(t, vm.Greeted)
 	log := t.log(portlayer.LogOptions{})
 	assert.Contains(t, log, "hello\n")
 	assert.Contains(t, log, "oops\n")
@@ -303,6 +306,7 @@ func podReopen(t *podTester) {
 	before := t.await(running)
 	t.Host = t.Reopen()
 	after := t.await(running)
+	assert.True(t, after.Greeted)
 	assert.Equal(t, before.PID, after.PID)
 	assert.Equal(t, before.Guest.BootID, after.Guest.BootID)
 	assert.Equal(t, status(before).ID, status(after).ID)
@@ -334,6 +338,8 @@ func podKilled(t *podTester) {
 	vm = t.get()
 	assert.Equal(t, before.Guest.BootID, vm.Guest.BootID, "a boot without a pod says nothing")
 	assert.False(t, vm.Current)
+	assert.True(t, vm.Greeted)
+	assert.False(t, vm.Booting)
 	plan, again := plan("echo second; sleep 60"), pod("Always")
 	again.Containers[0].RestartCount = 1
 	again.Containers[0].Last = &wire.Terminated{ExitCode: 137, Reason: wire.ReasonError}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,6 +17,9 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
 )
+
+// redialStep is how often a QEMU whose queue is full is tried again.
+const redialStep = time.Second
 
 // claim takes a VM's lock and finds out what it does. The caller has the VM's turn. ErrBusy, ErrNotFound.
 func (h *Hypervisor) claim(ctx context.Context, v *podVM) error {
@@ -64,11 +69,12 @@ func (h *Hypervisor) claim(ctx context.Context, v *podVM) error {
 	return nil
 }
 
-// adopt returns the VM's process; nil where there is none.
+// adopt returns the VM's process; nil where there is none. One that lives and does not answer is returned too: it can be
+// watched and killed, and counts as answering once it does.
 //
 // A QEMU that has just been started may not listen yet, one that ends does no more: while it lives, it is asked again.
 func (h *Hypervisor) adopt(ctx context.Context, v *podVM, r *record) (*process, error) {
-	ctx, cancel := context.WithTimeout(ctx, qmp.HandshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*qmp.HandshakeTimeout)
 	defer cancel()
 	ticker := time.NewTicker(connectStep)
 	defer ticker.Stop()
@@ -78,8 +84,7 @@ func (h *Hypervisor) adopt(ctx context.Context, v *podVM, r *record) (*process, 
 			return nil, err
 		}
 		p, err := h.meet(ctx, v, r)
-		if !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, qmp.ErrClosed) &&
-			!errors.Is(err, unix.ESRCH) {
+		if !notYet(err) && !errors.Is(err, qmp.ErrClosed) && !errors.Is(err, unix.ESRCH) {
 			return p, err
 		}
 		select {
@@ -90,29 +95,30 @@ func (h *Hypervisor) adopt(ctx context.Context, v *podVM, r *record) (*process, 
 	}
 }
 
-// meet connects to a QEMU that lives, and checks whose it is.
+// notYet tells of a socket that may have a listener in a moment.
+func notYet(err error) bool {
+	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
+}
+
+// meet finds the process of a QEMU that lives and speaks to it, and leaves one that does not answer to converse.
 func (h *Hypervisor) meet(ctx context.Context, v *podVM, r *record) (*process, error) {
-	conn, err := dialSocket(ctx, v.dir, qmpSocket)
+	p, conn, err := approach(ctx, v, r)
 	if err != nil {
 		return nil, err
 	}
-	pid, err := peerPID(conn)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	p, err := newProcess(pid)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	// The answer comes over a socket that the process of that id listens on, after its pidfd was opened: it is the one.
-	err = p.handshake(ctx, func() (*qmp.Client, error) { return qmp.New(ctx, conn, p.onEvent) }, r.UUID)
-	if err == nil {
-		err = p.catchUp(ctx)
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		// It is there and wedged. It can be watched and killed, which is all that is left to do with it.
-		logging.From(ctx).WarnContext(ctx, "QEMU does not answer", "vm", v.uid, "err", err)
-		err = nil
+	answered := make(chan error, 1)
+	// Ends with QEMU's answer, with QEMU, or when p is released.
+	h.tending.Go(func() { answered <- h.converse(ctx, v, p, conn) })
+	patience := time.NewTimer(qmp.HandshakeTimeout)
+	defer patience.Stop()
+	select {
+	case err = <-answered:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-patience.C:
+		if err = recognise(v, p.pid); err == nil {
+			logging.From(ctx).WarnContext(ctx, "QEMU does not answer", "vm", v.uid)
+		}
 	}
 	if err != nil {
 		p.release()
@@ -123,23 +129,88 @@ func (h *Hypervisor) meet(ctx context.Context, v *podVM, r *record) (*process, e
 	return p, nil
 }
 
-// catchUp learns what happened while nobody listened to the VM's events.
-func (p *process) catchUp(ctx context.Context) error {
-	var answer struct{ Status string }
-	if err := p.qmp.Execute(ctx, qmp.Command{Name: "query-status"}, &answer); err != nil {
+// approach returns the process that listens on the VM's control socket, and a connection to it. A QEMU that stopped while
+// others waited for it takes no more connections: then there is none, and the process is the one of the record, if that
+// has the VM.
+func approach(ctx context.Context, v *podVM, r *record) (*process, *net.UnixConn, error) {
+	conn, err := dialSocket(ctx, v.dir, qmpSocket)
+	if errors.Is(err, unix.EAGAIN) {
+		p, err := newProcess(r.PID)
+		if err == nil {
+			if err = recognise(v, p.pid); err != nil {
+				p.release()
+			}
+		}
+		return p, nil, err
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	pid, err := peerPID(conn)
+	if err != nil {
+		return nil, nil, errors.Join(err, conn.Close())
+	}
+	p, err := newProcess(pid)
+	if err != nil {
+		return nil, nil, errors.Join(err, conn.Close())
+	}
+	return p, conn, nil
+}
+
+// converse speaks to p as soon as it listens. An answer comes over a socket that the process of that id listens on, after
+// its pidfd was opened: it is the one, and by its UUID it is the VM's.
+func (h *Hypervisor) converse(ctx context.Context, v *podVM, p *process, conn *net.UnixConn) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	h.tending.Go(func() { // ends with converse
+		select {
+		case <-p.released:
+		case <-p.ended:
+		case <-ctx.Done():
+		}
+		cancel()
+	})
+	begin := time.Now()
+	r, _ := v.current()
+	err := p.handshake(ctx, func() (*qmp.Client, error) {
+		for conn == nil {
+			select {
+			case <-time.After(redialStep):
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+			conn, _ = dialSocket(ctx, v.dir, qmpSocket) // until its queue has room
+		}
+		return qmp.New(ctx, conn, p.onEvent)
+	}, r.UUID)
+	if err == nil {
+		err = p.catchUp(ctx)
+	}
+	if err == nil && time.Since(begin) > qmp.HandshakeTimeout {
+		logging.From(ctx).InfoContext(ctx, "QEMU answers again", "vm", v.uid, "took", time.Since(begin))
+		h.notify(v.uid)
+	}
+	return err
+}
+
+// recognise tells whether the process of that id has the VM: only its QEMU holds the alive file open. A number from a file
+// or a socket may be somebody else's by now.
+func recognise(v *podVM, pid int) error {
+	alive, err := os.Stat(v.path(aliveFile))
+	if err != nil {
 		return err
 	}
-	switch answer.Status {
-	case "shutdown":
-		p.halt("the guest powered off")
-	case "guest-panicked":
-		p.halt("the guest's kernel panicked")
-	case "internal-error":
-		p.halt("QEMU met an internal error")
-	case "io-error":
-		p.setPaused(true)
+	fds := fmt.Sprintf("/proc/%d/fd", pid)
+	names, err := os.ReadDir(fds)
+	if err != nil {
+		return fmt.Errorf("its QEMU does not answer: %w: %w", portlayer.ErrBusy, err)
 	}
-	return nil
+	for _, name := range names {
+		if open, err := os.Stat(filepath.Join(fds, name.Name())); err == nil && os.SameFile(open, alive) {
+			return nil
+		}
+	}
+	return fmt.Errorf("process %d is not its QEMU, which does not answer: %w", pid, portlayer.ErrBusy)
 }
 
 // noteDeath records the end of a VM that ended while nobody watched.

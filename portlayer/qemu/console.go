@@ -51,20 +51,31 @@ func (v *podVM) consoleTail() ([]byte, error) {
 	return tail[max(0, len(tail)-consoleKept):], nil
 }
 
-// drain moves the console from QEMU's ring to the VM's files. The ring keeps it where that fails.
+// drain moves the console from QEMU's ring to the VM's files, and waits for that until ctx or drainTimeout ends. A read that
+// QEMU has not answered by then stays asked, and no other is asked beside it: what a read returns is no more in the ring.
 func (h *Hypervisor) drain(ctx context.Context, v *podVM, p *process) {
-	if p.qmp == nil {
+	if p.control() == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	waiting, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
-	unlock, err := h.consoles.lock(ctx, v.uid)
+	unlock, err := h.consoles.lock(waiting, v.uid)
 	if err != nil {
-		return // somebody else drains it
+		return // one is asked
 	}
-	defer unlock()
-	if err := v.drain(ctx, p); err != nil && !errors.Is(err, qmp.ErrClosed) {
-		logging.From(ctx).WarnContext(ctx, "console not saved", "vm", v.uid, "err", err)
+	done := make(chan struct{})
+	// Ends when QEMU answers or ends, or when p is released.
+	h.tending.Go(func() {
+		defer close(done)
+		defer unlock()
+		ctx := context.WithoutCancel(ctx)
+		if err := v.drain(ctx, p); err != nil && !errors.Is(err, qmp.ErrClosed) {
+			logging.From(ctx).WarnContext(ctx, "console not saved", "vm", v.uid, "err", err)
+		}
+	})
+	select {
+	case <-done:
+	case <-waiting.Done():
 	}
 }
 
@@ -73,7 +84,7 @@ func (v *podVM) drain(ctx context.Context, p *process) error {
 		"device": consoleRing, "size": consoleRingBytes, "format": "base64",
 	}}
 	var encoded string
-	if err := p.qmp.Execute(ctx, read, &encoded); err != nil {
+	if err := p.execute(ctx, read, &encoded); err != nil {
 		return err
 	}
 	b, err := base64.StdEncoding.DecodeString(encoded)

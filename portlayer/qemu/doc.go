@@ -23,7 +23,8 @@
 //
 // A QEMU has a session of its own and outlives us. It is found again by its socket, whose listener is its process, and
 // must answer query-uuid with the UUID that the pod's UID gives; it is watched by pidfd. No process is ever signalled by
-// a number from a file. A guest that powers off, resets or panics leaves QEMU paused (-no-reboot, -no-shutdown), with
+// a number from a file. One that lives and does not answer is known by the alive file that it holds open: it can be ended,
+// and is the VM's again when it answers. Nobody waits for it but who wants to change that VM. A guest that powers off, resets or panics leaves QEMU paused (-no-reboot, -no-shutdown), with
 // its last words in a ring, until somebody has read them.
 //
 // # Confinement

@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
+	"time"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -14,8 +13,9 @@ import (
 )
 
 const (
-	// adoptions is how many VMs are examined at a time.
-	adoptions = 8
+	// adoptPatience is how long a look at the VMs waits for those that are being taken over: an answer takes a moment, or
+	// as long as a QEMU that is stopped is kept so.
+	adoptPatience = 3 * time.Second
 	// watchBacklog is how many changes a slow watcher is owed; beyond it List tells.
 	watchBacklog = 1024
 )
@@ -31,10 +31,14 @@ type Hypervisor struct {
 	changing turns          // of VMs, by UID
 	consoles turns          // reading, by UID
 	tending  sync.WaitGroup // a goroutine or two for each running VM
+	claims   sync.WaitGroup // one goroutine for each VM that is being taken over
+	closing  chan struct{}  // closed by Close
+	close    sync.Once      // guards closing
 
 	mu       sync.Mutex // guards what follows
 	vms      map[string]*podVM
-	starting map[string]int64 // memory of VMs between admission and first instruction
+	starting map[string]int64         // memory of VMs between admission and first instruction
+	claiming map[string]chan struct{} // by UID, closed when the takeover has succeeded or failed
 	watchers map[chan string]struct{}
 }
 
@@ -59,6 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Hypervisor, error) {
 func newHypervisor(cfg Config) *Hypervisor {
 	return &Hypervisor{
 		config: cfg, layout: layout(cfg.Dir), accel: cfg.Accel,
+		closing: make(chan struct{}), claiming: map[string]chan struct{}{},
 		vms: map[string]*podVM{}, starting: map[string]int64{}, watchers: map[chan string]struct{}{},
 	}
 }
@@ -77,11 +82,18 @@ func (h *Hypervisor) open(ctx context.Context) error {
 	if err := h.syncNetwork(ctx); err != nil {
 		return err
 	}
-	return h.adoptAll(ctx)
+	uids, err := h.layout.uids()
+	if err != nil {
+		return err
+	}
+	h.takeOverAll(ctx, uids)
+	return nil
 }
 
 // Close lets go of all VMs and waits for the goroutines that tended them. The VMs run on.
 func (h *Hypervisor) Close() {
+	h.close.Do(func() { close(h.closing) })
+	h.claims.Wait()
 	for _, v := range h.known() {
 		v.letGo()
 	}
@@ -90,28 +102,6 @@ func (h *Hypervisor) Close() {
 
 // Accel is the accelerator that VMs get.
 func (h *Hypervisor) Accel() Accel { return h.accel }
-
-// adoptAll finds every VM of the directory. One that can't be examined is no reason to leave the others alone.
-func (h *Hypervisor) adoptAll(ctx context.Context) error {
-	uids, err := h.layout.uids()
-	if err != nil {
-		return err
-	}
-	var group errgroup.Group
-	group.SetLimit(adoptions)
-	for _, uid := range uids {
-		group.Go(func() error {
-			_, unlock, err := h.change(ctx, uid)
-			if err != nil {
-				logging.From(ctx).WarnContext(ctx, "pod VM left unclaimed", "vm", uid, "err", err)
-				return nil
-			}
-			unlock()
-			return nil
-		})
-	}
-	return group.Wait()
-}
 
 // change finds a VM, waits for its turn, and makes sure that this process holds it. ErrNotFound, ErrBusy.
 func (h *Hypervisor) change(ctx context.Context, uid string) (*podVM, func(), error) {
@@ -176,9 +166,10 @@ func (h *Hypervisor) List(ctx context.Context) ([]portlayer.VM, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.takeOverAll(ctx, uids)
 	vms := make([]portlayer.VM, 0, len(uids))
 	for _, uid := range uids {
-		vm, err := h.look(ctx, uid)
+		vm, err := h.look(uid)
 		if errors.Is(err, portlayer.ErrNotFound) {
 			continue // destroyed meanwhile
 		}
@@ -194,24 +185,11 @@ func (h *Hypervisor) List(ctx context.Context) ([]portlayer.VM, error) {
 	return vms, nil
 }
 
-// look shows one VM, and takes it over when the process that held it is gone.
-func (h *Hypervisor) look(ctx context.Context, uid string) (portlayer.VM, error) {
+// look shows one VM.
+func (h *Hypervisor) look(uid string) (portlayer.VM, error) {
 	v, err := h.find(uid)
 	if err != nil {
 		return portlayer.VM{}, err
-	}
-	if !v.claimed() {
-		_, unlock, err := h.change(ctx, uid)
-		switch {
-		case err == nil:
-			unlock()
-		case errors.Is(err, portlayer.ErrNotFound):
-			h.forget(v)
-			return portlayer.VM{}, err
-		case !errors.Is(err, portlayer.ErrBusy):
-			// What is on disk of it is still true.
-			logging.From(ctx).WarnContext(ctx, "pod VM left unclaimed", "vm", uid, "err", err)
-		}
 	}
 	vm, err := v.view()
 	if errors.Is(err, portlayer.ErrNotFound) {

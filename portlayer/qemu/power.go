@@ -214,6 +214,7 @@ func (h *Hypervisor) powerOff(ctx context.Context, v *podVM) error {
 	p.command()
 	h.drain(ctx, v, p)
 	if err := p.end(ctx); err != nil {
+		p.takeBack()
 		return err
 	}
 	h.ended(ctx, v, p)

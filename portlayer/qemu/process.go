@@ -33,7 +33,6 @@ type process struct {
 	groups []string   // its control groups
 	child  *exec.Cmd  // nil where we adopted it: then it is somebody else's to reap
 	words  *complaint // nil where we adopted it
-	qmp    *qmp.Client
 
 	released chan struct{} // closed when we let go of it, dead or alive
 	ended    chan struct{} // closed when the process is gone and reaped
@@ -44,10 +43,12 @@ type process struct {
 	reapOnce    sync.Once // guards reap
 	releaseOnce sync.Once // guards letGo
 
-	mu        sync.Mutex // guards what follows
-	cause     string     // why the guest halted, as QEMU or its guest said
-	commanded bool       // we want it to end
-	paused    bool       // for want of space
+	mu        sync.Mutex  // guards what follows
+	client    *qmp.Client // nil until QEMU has answered
+	cause     string      // why the guest halted, as QEMU or its guest said
+	commanded bool        // we want it to end
+	killed    bool        // SIGKILL was sent: whenever it ends, that is why
+	paused    bool        // for want of space
 	deleted   map[string]chan struct{}
 	status    string // how the process ended
 }
@@ -131,8 +132,11 @@ func (p *process) onEvent(e qmp.Event) {
 	}
 	switch e.Name {
 	case "SHUTDOWN":
-		if data.Guest {
+		switch {
+		case data.Guest:
 			p.halt(shutdownReason(data.Reason))
+		case data.Reason == "host-qmp-quit":
+			p.command() // it obeys, though perhaps long after it was told
 		}
 	case "GUEST_PANICKED":
 		p.halt("the guest's kernel panicked")
@@ -216,32 +220,13 @@ func (p *process) awaitDeletion(device string) <-chan struct{} {
 	return waiter
 }
 
-// handshake makes conn the process's control connection and checks that it is the VM of that UUID.
-func (p *process) handshake(ctx context.Context, connect func() (*qmp.Client, error), uuid string) error {
-	client, err := connect()
-	if err != nil {
-		return err
-	}
-	var answer struct{ UUID string }
-	if err := client.Execute(ctx, qmp.Command{Name: "query-uuid"}, &answer); err != nil {
-		client.Close()
-		return err
-	}
-	if answer.UUID != uuid {
-		client.Close()
-		return fmt.Errorf("the VM's UUID is %s, not %s", printable(answer.UUID, 40), uuid)
-	}
-	p.qmp = client
-	return nil
-}
-
 // end makes the process go: politely at first, by SIGKILL after quitTimeout, and waits until it is gone.
 func (p *process) end(ctx context.Context) error {
-	if p.qmp != nil {
+	if control := p.control(); control != nil {
 		quit, cancel := context.WithTimeout(ctx, quitTimeout)
 		defer cancel()
 		// A refusal and a lost connection both leave the process to be killed below, unless it is gone already.
-		_ = p.qmp.Execute(quit, qmp.Command{Name: "quit"}, nil)
+		_ = control.Execute(quit, qmp.Command{Name: "quit"}, nil)
 		select {
 		case <-p.ended:
 			return nil
@@ -256,6 +241,9 @@ func (p *process) kill(ctx context.Context) error {
 	if err := p.signal(unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("kill QEMU: %w", err)
 	}
+	p.mu.Lock()
+	p.killed = true
+	p.mu.Unlock()
 	select {
 	case <-p.ended:
 		return nil
@@ -281,6 +269,13 @@ func (p *process) command() {
 	p.commanded = true
 }
 
+// takeBack undoes command where the process may go on, so that a later end has its true reason.
+func (p *process) takeBack() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.commanded = p.killed
+}
+
 // abandon clears away what there was of a process that is gone before it counted.
 func (p *process) abandon(ctx context.Context, uid string) {
 	releaseGroups(ctx, uid, p.groups)
@@ -293,12 +288,15 @@ func (p *process) release() {
 }
 
 func (p *process) letGo() {
+	p.mu.Lock()
 	close(p.released)
+	client := p.client
+	p.mu.Unlock()
 	if p.child != nil {
 		go p.reapOnce.Do(p.reap) // ends with QEMU: also who lets go of a child owes it a wait
 	}
-	if p.qmp != nil {
-		p.qmp.Close()
+	if client != nil {
+		client.Close()
 	}
 	_ = p.pidfd.Close() // ends await
 }

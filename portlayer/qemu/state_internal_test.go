@@ -253,3 +253,56 @@ func TestParseAccel(t *testing.T) {
 	_, err := ParseAccel("hax")
 	require.ErrorContains(t, err, `"hax" is none of auto, kvm, tcg`)
 }
+
+func TestOnlyTheHolderOfTheAliveFileIsTheVMs(t *testing.T) {
+	v := &podVM{uid: "uid-1", dir: t.TempDir()}
+	alive, err := lock(v.path(aliveFile))
+	require.NoError(t, err)
+	defer alive.Close()
+	require.NoError(t, recognise(v, os.Getpid()))
+	bystander := exec.CommandContext(t.Context(), "sleep", "3600")
+	require.NoError(t, bystander.Start())
+	require.ErrorIs(t, recognise(v, bystander.Process.Pid), portlayer.ErrBusy)
+	require.NoError(t, bystander.Process.Kill())
+	require.Error(t, bystander.Wait())
+	require.ErrorIs(t, recognise(v, bystander.Process.Pid), portlayer.ErrBusy)
+}
+
+func TestAPowerOffThatFailedExcusesNoLaterCrash(t *testing.T) {
+	child := exec.CommandContext(t.Context(), "sleep", "3600")
+	require.NoError(t, child.Start())
+	p, err := newProcess(child.Process.Pid)
+	require.NoError(t, err)
+	p.child, p.words = child, listen(emptyPipe(t))
+	require.NoError(t, p.pidfd.Close()) // nothing can be signalled by it
+	h := newHypervisor(Config{Dir: t.TempDir()})
+	v := &podVM{uid: "uid-1", proc: p}
+	require.Error(t, h.powerOff(t.Context(), v))
+	require.NoError(t, child.Process.Kill())
+	p.reap()
+	assert.Equal(t, "QEMU was killed by signal 9 (killed)", p.stopReason())
+}
+
+func TestAPowerOffThatWasNotAwaitedIsStillOurs(t *testing.T) {
+	child := exec.CommandContext(t.Context(), "sleep", "3600")
+	require.NoError(t, child.Start())
+	p, err := newProcess(child.Process.Pid)
+	require.NoError(t, err)
+	p.child, p.words = child, listen(emptyPipe(t))
+	h := newHypervisor(Config{Dir: t.TempDir()})
+	v := &podVM{uid: "uid-1", proc: p}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, h.powerOff(ctx, v), context.Canceled)
+	p.reap()
+	assert.Empty(t, p.stopReason(), "the signal that ended it was sent")
+}
+
+// emptyPipe is the standard error of a QEMU that said nothing.
+func emptyPipe(t *testing.T) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	return r
+}

@@ -46,7 +46,7 @@ func (h *Hypervisor) halt(ctx context.Context, v *podVM, p *process) {
 
 // resume lets a VM go on that paused because the VCH had no space, once there is some.
 func (h *Hypervisor) resume(ctx context.Context, v *podVM, p *process) {
-	if !p.isPaused() || p.qmp == nil {
+	if !p.isPaused() {
 		return
 	}
 	var fs unix.Statfs_t
@@ -55,7 +55,7 @@ func (h *Hypervisor) resume(ctx context.Context, v *podVM, p *process) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, tendInterval)
 	defer cancel()
-	if err := p.qmp.Execute(ctx, qmp.Command{Name: "cont"}, nil); err != nil {
+	if err := p.execute(ctx, qmp.Command{Name: "cont"}, nil); err != nil {
 		logging.From(ctx).WarnContext(ctx, "pod VM stays paused", "vm", v.uid, "err", err)
 		return
 	}

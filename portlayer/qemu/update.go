@@ -99,9 +99,6 @@ func (h *Hypervisor) changeDisks(ctx context.Context, v *podVM, to []portlayer.D
 	if p == nil {
 		return nil
 	}
-	if p.qmp == nil {
-		return fmt.Errorf("its QEMU does not answer: %w", portlayer.ErrBusy)
-	}
 	plugged, err := p.pluggedDisks(ctx)
 	if err != nil {
 		return fault(err)
@@ -127,7 +124,7 @@ func (h *Hypervisor) changeDisks(ctx context.Context, v *podVM, to []portlayer.D
 // pluggedDisks returns the ids of the disk devices that QEMU has.
 func (p *process) pluggedDisks(ctx context.Context) ([]string, error) {
 	var devices []struct{ Name string }
-	err := p.qmp.Execute(ctx, qmp.Command{Name: "qom-list", Args: map[string]any{"path": "/machine/peripheral"}}, &devices)
+	err := p.execute(ctx, qmp.Command{Name: "qom-list", Args: map[string]any{"path": "/machine/peripheral"}}, &devices)
 	if err != nil {
 		return nil, err
 	}
@@ -155,14 +152,14 @@ func (h *Hypervisor) plug(ctx context.Context, v *podVM, p *process, d portlayer
 		ID int `json:"fdset-id"`
 	}
 	add := qmp.Command{Name: "add-fd", Args: map[string]any{"opaque": id}, Files: []*os.File{f}}
-	if err := p.qmp.Execute(ctx, add, &set); err != nil {
+	if err := p.execute(ctx, add, &set); err != nil {
 		return err
 	}
-	err = p.qmp.Execute(ctx, qmp.Command{Name: "blockdev-add", Args: nest(blockNode(d, set.ID))}, nil)
+	err = p.execute(ctx, qmp.Command{Name: "blockdev-add", Args: nest(blockNode(d, set.ID))}, nil)
 	if err == nil {
 		device := nest(diskDevice(d))
 		device["driver"] = "scsi-hd"
-		err = p.qmp.Execute(ctx, qmp.Command{Name: "device_add", Args: device}, nil)
+		err = p.execute(ctx, qmp.Command{Name: "device_add", Args: device}, nil)
 	}
 	if err != nil {
 		return errors.Join(err, undo(ctx, func(ctx context.Context) error { return p.dropBackend(ctx, id) }))
@@ -173,7 +170,7 @@ func (h *Hypervisor) plug(ctx context.Context, v *podVM, p *process, d portlayer
 // unplug takes a disk from a running VM.
 func (p *process) unplug(ctx context.Context, id string) error {
 	deleted := p.awaitDeletion(id)
-	if err := p.qmp.Execute(ctx, qmp.Command{Name: "device_del", Args: map[string]any{"id": id}}, nil); err != nil {
+	if err := p.execute(ctx, qmp.Command{Name: "device_del", Args: map[string]any{"id": id}}, nil); err != nil {
 		return err
 	}
 	select {
@@ -192,14 +189,14 @@ func (p *process) dropBackend(ctx context.Context, id string) error {
 		Name string `json:"node-name"`
 	}
 	query := qmp.Command{Name: "query-named-block-nodes", Args: map[string]any{"flat": true}}
-	if err := p.qmp.Execute(ctx, query, &nodes); err != nil {
+	if err := p.execute(ctx, query, &nodes); err != nil {
 		return err
 	}
 	for _, n := range nodes {
 		if n.Name != id {
 			continue
 		}
-		if err := p.qmp.Execute(ctx, qmp.Command{Name: "blockdev-del", Args: map[string]any{"node-name": id}}, nil); err != nil {
+		if err := p.execute(ctx, qmp.Command{Name: "blockdev-del", Args: map[string]any{"node-name": id}}, nil); err != nil {
 			return err
 		}
 	}
@@ -209,14 +206,14 @@ func (p *process) dropBackend(ctx context.Context, id string) error {
 			Opaque string
 		}
 	}
-	if err := p.qmp.Execute(ctx, qmp.Command{Name: "query-fdsets"}, &sets); err != nil {
+	if err := p.execute(ctx, qmp.Command{Name: "query-fdsets"}, &sets); err != nil {
 		return err
 	}
 	for _, s := range sets {
 		if len(s.FDs) == 0 || s.FDs[0].Opaque != id {
 			continue
 		}
-		if err := p.qmp.Execute(ctx, qmp.Command{Name: "remove-fd", Args: map[string]any{"fdset-id": s.ID}}, nil); err != nil {
+		if err := p.execute(ctx, qmp.Command{Name: "remove-fd", Args: map[string]any{"fdset-id": s.ID}}, nil); err != nil {
 			return err
 		}
 	}
@@ -229,6 +226,8 @@ func fault(err error) error {
 	switch {
 	case errors.As(err, &refused):
 		return errors.New("QEMU refused " + printable(refused.Error(), 500))
+	case errors.Is(err, errSilent):
+		return fmt.Errorf("%w: %w", portlayer.ErrBusy, err)
 	case errors.Is(err, qmp.ErrClosed), errors.Is(err, errEnded):
 		return fmt.Errorf("QEMU is gone: %w", portlayer.ErrNotRunning)
 	}
