@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,8 +36,10 @@ type task struct {
 	started time.Time
 	done    chan struct{}
 	result  supervisor.Result
-	signals []syscall.Signal
 	heeds   map[syscall.Signal]bool
+
+	mu      sync.Mutex // guards signals
+	signals []syscall.Signal
 }
 
 func (r *runtime) Start(ctx context.Context, a supervisor.Attempt) (supervisor.Task, error) {
@@ -70,6 +73,31 @@ func (r *runtime) latest() *task {
 	return r.attempts[len(r.attempts)-1]
 }
 
+// of returns the latest attempt of a container, nil where there was none.
+func (r *runtime) of(name string) *task {
+	synctest.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, t := range slices.Backward(r.attempts) {
+		if t.Container.Name == name {
+			return t
+		}
+	}
+	return nil
+}
+
+// order is in which order containers were started.
+func (r *runtime) order() []string {
+	synctest.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var names []string
+	for _, t := range r.attempts {
+		names = append(names, t.Container.Name)
+	}
+	return names
+}
+
 func (t *task) end(result supervisor.Result) {
 	select {
 	case <-t.done:
@@ -82,11 +110,21 @@ func (t *task) end(result supervisor.Result) {
 }
 
 func (t *task) Signal(sig syscall.Signal) error {
+	t.mu.Lock()
 	t.signals = append(t.signals, sig)
+	t.mu.Unlock()
 	if t.heeds[sig] {
 		t.end(supervisor.Result{ExitCode: 128 + int32(sig), Signal: sig})
 	}
 	return nil
+}
+
+// sent are the signals that the task got so far.
+func (t *task) sent() []syscall.Signal {
+	synctest.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.signals)
 }
 
 func (t *task) Done() <-chan struct{}     { return t.done }
@@ -254,7 +292,7 @@ func TestStop(t *testing.T) {
 		snap := snapshot(t, s)
 		assert.Equal(t, wire.PhaseStopping, snap.Phase)
 		assert.Equal(t, "deleted", snap.StopReason)
-		assert.Equal(t, []syscall.Signal{syscall.SIGTERM}, good.signals)
+		assert.Equal(t, []syscall.Signal{syscall.SIGTERM}, good.sent())
 		assert.Equal(t, int32(143), status(t, s, "good").Current.ExitCode)
 		crashing := status(t, s, "crashing")
 		assert.True(t, crashing.Final)
@@ -268,7 +306,7 @@ func TestStop(t *testing.T) {
 		s.Stop(wire.Stop{Grace: time.Second})
 		require.NoError(t, s.Done(t.Context()))
 		assert.Equal(t, time.Minute+time.Second, time.Since(began), "the shortest grace holds")
-		assert.Equal(t, []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}, stubborn.signals)
+		assert.Equal(t, []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}, stubborn.sent())
 		assert.Equal(t, int32(137), status(t, s, "stubborn").Current.ExitCode)
 	})
 }
@@ -331,8 +369,13 @@ func TestRunTwice(t *testing.T) {
 		other.Args = []string{"other"}
 		require.ErrorIs(t, s.Run(t.Context(), other), supervisor.ErrConflict)
 		require.ErrorIs(t, s.Run(t.Context(), spec("absent")), supervisor.ErrNotFound)
+		for _, sig := range []string{"SIGNONE", "SIGRTMIN-1", "SIGRTMAX+1", "SIGRTMIN+31", "0", "65"} {
+			bad := spec("app")
+			bad.StopSignal = sig
+			require.ErrorIs(t, s.Run(t.Context(), bad), supervisor.ErrInvalid, sig)
+		}
 		bad := spec("app")
-		bad.StopSignal = "SIGNONE"
+		bad.RestartPolicy = "Sometimes"
 		require.ErrorIs(t, s.Run(t.Context(), bad), supervisor.ErrInvalid)
 		s.Stop(wire.Stop{})
 		synctest.Wait()
@@ -341,7 +384,7 @@ func TestRunTwice(t *testing.T) {
 
 func TestStopSignal(t *testing.T) {
 	for name, want := range map[string]syscall.Signal{
-		"": 15, "SIGINT": 2, "quit": 3, "9": 9, "SIGRTMIN+3": 37, "SIGRTMIN": 34,
+		"": 15, "SIGINT": 2, "quit": 3, "9": 9, "SIGRTMIN+3": 37, "SIGRTMIN": 34, "SIGRTMAX": 64, "RTMAX-1": 63,
 	} {
 		t.Run("is "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -352,7 +395,7 @@ func TestStopSignal(t *testing.T) {
 				running := r.latest()
 				s.Stop(wire.Stop{Grace: time.Second})
 				require.NoError(t, s.Done(t.Context()))
-				require.Equal(t, want, running.signals[0])
+				require.Equal(t, want, running.sent()[0])
 			})
 		})
 	}
@@ -449,6 +492,7 @@ func TestConfigureRefuses(t *testing.T) {
 		"an unknown restart policy":  pod("Sometimes", "a"),
 		"a name that is a path":      pod("Never", "../a"),
 		"two containers of one name": twice,
+		"an unknown role":            {RestartPolicy: "Never", Containers: []wire.Seed{{Name: "a", Role: "boss"}}},
 		"too many containers":        many,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,8 +12,12 @@ import (
 // container is one container of the pod; the guest's mutex guards it.
 type container struct {
 	guest  *Guest
+	role   wire.Role
 	spec   wire.Container
 	status wire.ContainerStatus
+	begun  bool // it was started in this boot
+	anew   bool // it is started again when it has ended, because another revision came
+	passed bool // those behind it may start
 	logs   map[int32]*attemptLog
 	stop   chan struct{} // closed to end the attempt that runs; nil while none runs
 	stdin  *io.PipeWriter
@@ -24,7 +28,7 @@ type container struct {
 type fan struct{ out, err io.Writer }
 
 func newContainer(g *Guest, seed wire.Seed) *container {
-	c := &container{guest: g, logs: map[int32]*attemptLog{}, fans: map[*fan]struct{}{}}
+	c := &container{guest: g, role: seed.Role, logs: map[int32]*attemptLog{}, fans: map[*fan]struct{}{}}
 	c.status = wire.ContainerStatus{
 		Name:         seed.Name,
 		State:        wire.ContainerWaiting,
@@ -32,6 +36,10 @@ func newContainer(g *Guest, seed wire.Seed) *container {
 		RestartCount: seed.RestartCount,
 		Last:         seed.Last,
 		Final:        seed.Final,
+	}
+	if seed.Final && seed.Last != nil {
+		c.status.State, c.status.Reason, c.status.Current = wire.ContainerTerminated, "", seed.Last
+		c.passed = seed.Last.ExitCode == 0
 	}
 	return c
 }
@@ -56,6 +64,9 @@ func (c *container) startLocked() {
 	c.status.State, c.status.Reason = wire.ContainerRunning, ""
 	c.status.ID, c.status.StartedAt = randomHex(32), time.Now()
 	c.status.Current = nil
+	c.status.Started, c.status.Ready = true, true
+	c.begun = true
+	c.passed = c.passed || c.role == wire.RoleSidecar
 	c.guest.eventLocked(c.status.Name, "Started", "Container started")
 	c.guest.tellLocked()
 	streams := stdio{out: c.writer(log, "stdout"), err: c.writer(log, "stderr")}
@@ -87,15 +98,15 @@ func (c *container) endedLocked(log *attemptLog, code int32) {
 	}
 	c.stop = nil
 	c.status.ID, c.status.StartedAt = "", time.Time{}
-	policy := g.pod.RestartPolicy
-	again := policy == "Always" || policy == "OnFailure" && code != 0
-	if g.phase == wire.PhaseConfigured && again {
+	c.status.Started, c.status.Ready = false, false
+	if g.phase == wire.PhaseConfigured && !g.ending && c.restarts(code) {
 		c.status.State, c.status.Reason, c.status.Last = wire.ContainerWaiting, wire.ReasonCrashLoopBackOff, t
 		time.AfterFunc(RestartPause, c.restart)
 	} else {
 		c.status.State, c.status.Current, c.status.Final = wire.ContainerTerminated, t, true
+		c.passed = c.passed || code == 0
 	}
-	g.doneLocked()
+	g.advanceLocked()
 	g.tellLocked()
 }
 
@@ -107,7 +118,8 @@ func (c *container) restart() {
 		return
 	default:
 	}
-	if c.guest.phase == wire.PhaseConfigured && !c.status.Final {
+	if c.guest.phase == wire.PhaseConfigured && !c.guest.ending && !c.status.Final {
+		c.anew = false
 		c.status.RestartCount++
 		c.startLocked()
 	}
@@ -125,15 +137,6 @@ func (c *container) stopLocked() {
 	default:
 		c.status.Final = true
 	}
-}
-
-func (g *Guest) doneLocked() {
-	for _, c := range g.containers {
-		if !c.status.Final {
-			return
-		}
-	}
-	g.phase = wire.PhaseDone
 }
 
 // writer writes lines to the attempt's log and to whoever is attached.

@@ -38,6 +38,7 @@ type Guest struct {
 	phase      wire.Phase
 	pod        *wire.Pod
 	stopReason string
+	ending     bool // the pod ends by itself
 	containers []*container
 	events     []wire.Event
 	eventSeq   uint64

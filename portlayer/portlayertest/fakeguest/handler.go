@@ -98,6 +98,10 @@ func (g *Guest) putContainer(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := g.findLocked(r.PathValue("container"))
+	if c == nil && spec.Ephemeral && g.pod != nil {
+		c = newContainer(g, wire.Seed{Name: spec.Name, Role: wire.RoleEphemeral})
+		g.containers = append(g.containers, c)
+	}
 	if c == nil || spec.Name != c.status.Name {
 		http.Error(w, "no container "+spec.Name, http.StatusNotFound)
 		return
@@ -108,11 +112,17 @@ func (g *Guest) putContainer(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if c.status.Known || c.status.Final {
+	if c.status.Final || c.status.Known && c.spec.Revision == spec.Revision {
 		return
 	}
-	c.spec, c.status.Known = spec, true
-	c.startLocked()
+	replaced := c.status.Known
+	c.spec, c.status.Known, c.status.Revision = spec, true, spec.Revision
+	if replaced && c.stop != nil && c.role != wire.RoleInit {
+		c.anew = true
+		c.stopLocked()
+	}
+	g.advanceLocked()
+	g.tellLocked()
 }
 
 func (g *Guest) getSnapshot(w http.ResponseWriter, r *http.Request) {
@@ -158,7 +168,7 @@ func (g *Guest) postStop(w http.ResponseWriter, r *http.Request) {
 	for _, c := range g.containers {
 		c.stopLocked()
 	}
-	g.doneLocked()
+	g.advanceLocked()
 	g.tellLocked()
 }
 
