@@ -49,7 +49,7 @@ func Run(ctx context.Context, version string) error {
 		return err
 	}
 	logging.From(ctx).InfoContext(ctx, "guest ready", "version", version, "took", uptime())
-	handler := server.New(server.Config{Machine: m, Containers: m.supervisor, Streams: m})
+	handler := server.New(server.Config{Machine: m, Containers: m.supervisor, Streams: m, Usage: m})
 	for {
 		// A port fails when its host leaves in the middle of a preamble's echo, and works again with the next host.
 		err := channel.Serve(ctx, port, handler)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/process"
 	"github.com/virtual-kubelet/vic/guest/server"
 	"github.com/virtual-kubelet/vic/guest/supervisor"
+	"github.com/virtual-kubelet/vic/guest/usage"
 	"github.com/virtual-kubelet/vic/guest/volume"
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
@@ -146,6 +148,27 @@ func (m *machine) Attach(container string, a wire.Attach, stdout, stderr io.Writ
 		return nil, err
 	}
 	return s, nil
+}
+
+// Stats implements [server.Usage].
+func (m *machine) Stats() (wire.Stats, error) {
+	r := m.containers()
+	if r == nil {
+		return wire.Stats{}, fmt.Errorf("%w: there is no pod yet", supervisor.ErrConflict)
+	}
+	containers := r.Usage() // first: the pod's counters then are no lower than the sum of theirs
+	pod, err := usage.OfCgroup(filepath.Join(boot.CgroupRoot, podCgroup))
+	if err != nil {
+		return wire.Stats{}, err
+	}
+	interfaces, err := usage.OfInterfaces("/sys")
+	if err != nil {
+		return wire.Stats{}, err
+	}
+	scratch, err := usage.OfFilesystem(scratchDir)
+	return wire.Stats{
+		Time: time.Now(), Pod: pod, Containers: containers, Interfaces: interfaces, Scratch: scratch,
+	}, err
 }
 
 // Log implements [server.Streams].

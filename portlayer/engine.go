@@ -7,9 +7,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/portlayer/guestlink"
 	"github.com/virtual-kubelet/vic/portlayer/rundir"
 )
 
@@ -33,6 +35,8 @@ type EngineConfig struct {
 	Capabilities Capabilities
 	// Patience is how long a guest may say nothing before it counts as silent; the zero value is 20 s.
 	Patience time.Duration
+	// Metrics shows what the engine and its hypervisor do; nil is nowhere.
+	Metrics prometheus.Registerer
 }
 
 // Engine is a PodHost over a Hypervisor whose VMs run our guest. It is safe for concurrent use.
@@ -40,6 +44,7 @@ type Engine struct {
 	config EngineConfig
 	scopes map[string]*Scope
 	store  *rundir.Store
+	links  *guestlink.Metrics
 
 	hub     hub
 	turns   turns
@@ -62,11 +67,13 @@ func NewEngine(ctx context.Context, cfg EngineConfig) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open run directories: %w", err)
 	}
+	cfg.Hypervisor = observe(cfg.Hypervisor, cfg.Metrics)
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	e := &Engine{
 		config:  cfg,
 		scopes:  map[string]*Scope{},
 		store:   store,
+		links:   guestlink.NewMetrics(cfg.Metrics),
 		commits: semaphore.NewWeighted(commitSlots),
 		relists: make(chan chan<- error),
 		cancel:  cancel,
@@ -78,6 +85,9 @@ func NewEngine(ctx context.Context, cfg EngineConfig) (*Engine, error) {
 		cancel()
 		e.closeLinks()
 		return nil, err
+	}
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(podVMs{e})
 	}
 	return e, nil
 }

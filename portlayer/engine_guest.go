@@ -137,6 +137,30 @@ func (e *Engine) Attach(ctx context.Context, uid, container string, attach wire.
 	return exit, err
 }
 
+// Stats returns what the pod uses now. A guest cannot say that it uses more memory than its VM has.
+func (e *Engine) Stats(ctx context.Context, uid string) (wire.Stats, error) {
+	var stats wire.Stats
+	err := e.call(uid, "ask for stats of", func(l *guestlink.Link) (err error) {
+		stats, err = l.Stats(ctx)
+		return err
+	})
+	if err != nil {
+		return wire.Stats{}, err
+	}
+	if p := e.present(uid); p != nil {
+		limit := uint64(p.view().Spec.Size.MemoryBytes)
+		clampMemory(&stats.Pod, limit)
+		for i := range stats.Containers {
+			clampMemory(&stats.Containers[i].Usage, limit)
+		}
+	}
+	return stats, nil
+}
+
+func clampMemory(u *wire.Usage, limit uint64) {
+	u.MemoryBytes, u.WorkingSetBytes, u.RSSBytes = min(u.MemoryBytes, limit), min(u.WorkingSetBytes, limit), min(u.RSSBytes, limit)
+}
+
 // DialPort opens a TCP connection to a port of the pod, from inside. The connection has a CloseWrite method.
 func (e *Engine) DialPort(ctx context.Context, uid string, port uint16) (io.ReadWriteCloser, error) {
 	var conn io.ReadWriteCloser

@@ -143,6 +143,7 @@ func (e *Engine) link(ctx context.Context, p *pod) {
 		Known:      known,
 		Logs:       p.dir,
 		Patience:   e.config.Patience,
+		Metrics:    e.links,
 		OnSnapshot: func(s *wire.Snapshot) { e.takeSnapshot(ctx, p, s) },
 		OnChange:   func() { e.hub.tell(p.uid) },
 	})

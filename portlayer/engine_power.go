@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/tracing"
 )
 
 const (
@@ -23,46 +24,43 @@ const (
 func (e *Engine) Start(ctx context.Context, uid string) error {
 	w, stop := e.hub.subscribe(uid)
 	defer stop()
-	begin := time.Now()
-	was, err := e.powerOn(ctx, uid)
+	if err := e.powerOn(ctx, uid); err != nil {
+		return fmt.Errorf("start pod VM %s: %w", uid, err)
+	}
+	greeting, end := tracing.Start(ctx, "await greeting", tracing.PodUID(uid))
+	err := e.awaitGreeting(greeting, uid, w)
+	end(err)
 	if err != nil {
 		return fmt.Errorf("start pod VM %s: %w", uid, err)
-	}
-	if err := e.awaitGreeting(ctx, uid, w); err != nil {
-		return fmt.Errorf("start pod VM %s: %w", uid, err)
-	}
-	if was != StateRunning {
-		logging.From(ctx).InfoContext(ctx, "pod VM started", "took", time.Since(begin))
 	}
 	return nil
 }
 
-// powerOn returns the state that the VM was in.
-func (e *Engine) powerOn(ctx context.Context, uid string) (State, error) {
+func (e *Engine) powerOn(ctx context.Context, uid string) error {
 	giveBack, err := e.turns.take(ctx, uid)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer giveBack()
 	p := e.present(uid)
 	if p == nil {
-		return "", ErrNotFound
+		return ErrNotFound
 	}
 	was := p.view().State
 	if was != StateRunning && !was.CanBecome(StateRunning) {
-		return was, fmt.Errorf("state %s: %w", was, ErrNotRunning)
+		return fmt.Errorf("state %s: %w", was, ErrNotRunning)
 	}
 	if err := e.config.Hypervisor.PowerOn(ctx, uid); err != nil {
 		_ = e.refresh(ctx) // the loop tries again; PowerOn's error says more
-		return was, err
+		return err
 	}
 	if err := e.refresh(ctx); err != nil {
-		return was, err
+		return err
 	}
 	if was != StateRunning {
 		p.noteBoot()
 	}
-	return was, nil
+	return nil
 }
 
 // noteBoot notes that the boot which runs is ours, unless its guest was quick and has greeted already.

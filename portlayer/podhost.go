@@ -53,6 +53,9 @@ type PodHost interface {
 	// AckEvents tells the guest that events up to seq of that boot are dealt with.
 	AckEvents(ctx context.Context, uid, bootID string, seq uint64) error
 
+	// Stats returns what a running pod uses now. ErrNotFound, ErrNotRunning, ErrGuestUnreachable.
+	Stats(ctx context.Context, uid string) (wire.Stats, error)
+
 	// Logs returns the log of one attempt of a container, CRI lines turned into what opts asks for. ErrNotFound.
 	Logs(ctx context.Context, uid, container string, opts LogOptions) (io.ReadCloser, error)
 	// Exec runs a command in a running container and returns its exit. ErrNotRunning, ErrGuestUnreachable.

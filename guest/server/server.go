@@ -42,6 +42,11 @@ type Streams interface {
 	Log(container string, attempt int32) (*logfile.File, error)
 }
 
+// Usage tells what the pod uses.
+type Usage interface {
+	Stats() (wire.Stats, error)
+}
+
 // Session is a process that a host drives. A process that has ended takes all input and ends waiting writes.
 type Session interface {
 	io.Writer // to the process's input
@@ -58,6 +63,7 @@ type Config struct {
 	Machine    Machine
 	Containers Containers
 	Streams    Streams
+	Usage      Usage
 }
 
 type server struct{ Config }
@@ -76,6 +82,7 @@ func New(c Config) http.Handler {
 		"GET " + wire.PathLog:       s.log,
 		"DELETE " + wire.PathLog:    s.freeLog,
 		"GET " + wire.PathSnapshot:  s.snapshot,
+		"GET " + wire.PathStats:     s.stats,
 		"POST " + wire.PathStop:     s.stop,
 		"POST " + wire.PathPowerOff: s.powerOff,
 		"PUT " + wire.PathClock:     s.clock,
@@ -184,6 +191,14 @@ func (s *server) container(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("%w: container %q under the name %q", errInvalid, c.Name, name)
 	}
 	return s.Containers.Run(r.Context(), c)
+}
+
+func (s *server) stats(w http.ResponseWriter, _ *http.Request) error {
+	stats, err := s.Usage.Stats()
+	if err != nil {
+		return err
+	}
+	return answer(w, stats)
 }
 
 func (s *server) stop(w http.ResponseWriter, r *http.Request) error {

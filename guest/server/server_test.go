@@ -50,6 +50,7 @@ func (f *fake) SetClock(t time.Time) error                    { return f.did("cl
 func (f *fake) PowerOff(context.Context)                      { _ = f.did("poweroff") }
 func (f *fake) Run(_ context.Context, c wire.Container) error { return f.did("run %s", c.Name) }
 func (f *fake) Stop(s wire.Stop)                              { _ = f.did("stop %s", s.Grace) }
+func (f *fake) Stats() (wire.Stats, error)                    { return wire.Stats{}, f.did("stats") }
 func (f *fake) Running(string) error                          { return f.err }
 func (f *fake) Log(c string, attempt int32) (*logfile.File, error) {
 	return f.log, f.did("log %s %d", c, attempt)
@@ -99,7 +100,7 @@ func (s *session) Close()                              { s.leave() }
 
 func serve(t *testing.T, f *fake) *httptest.Server {
 	t.Helper()
-	srv := httptest.NewServer(server.New(server.Config{Machine: f, Containers: f, Streams: f}))
+	srv := httptest.NewServer(server.New(server.Config{Machine: f, Containers: f, Streams: f, Usage: f}))
 	t.Cleanup(srv.Close)
 	return srv
 }
@@ -125,6 +126,7 @@ func TestCallsReachWhatTheyAreFor(t *testing.T) {
 		"snapshot":  {"GET", "/v1/snapshot?boot=b&after=7&ack=3", "", "snapshot b 7 3"},
 		"stop":      {"POST", "/v1/stop", `{"grace":1000000000}`, "stop 1s"},
 		"clock":     {"PUT", "/v1/clock", `{"time":"2026-01-01T00:00:00Z"}`, "clock 1767225600"},
+		"stats":     {"GET", "/v1/stats", "", "stats"},
 		"power off": {"POST", "/v1/poweroff", "", "poweroff"},
 	}
 	for name, tt := range tests {

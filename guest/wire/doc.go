@@ -16,6 +16,7 @@
 //	PUT  PathFiles       Files          content of one volume of kind [VolumeFiles]
 //	PUT  PathContainer   Container      run it now and as its restart policy says
 //	GET  PathSnapshot    -> Snapshot    waits for a change; complete in itself, the latest generation wins
+//	GET  PathStats       -> Stats       what the containers use now
 //	POST PathStop        Stop           end all containers within a grace period
 //	POST PathPowerOff                   sync and power off
 //

@@ -15,6 +15,7 @@ const (
 	PathAttach    = "/v1/containers/{container}/attach"        // POST, upgrades to frames; first frame FrameStart carries Attach
 	PathLog       = "/v1/containers/{container}/log/{attempt}" // GET ?offset=N: CRI log lines from N until the attempt ends; DELETE ?offset=N: free all before N
 	PathSnapshot  = "/v1/snapshot"                             // GET ?boot=ID&after=GENERATION&ack=SEQ
+	PathStats     = "/v1/stats"                                // GET: what the containers use now
 	PathStop      = "/v1/stop"                                 // POST Stop
 	PathPowerOff  = "/v1/poweroff"                             // POST
 	PathClock     = "/v1/clock"                                // PUT Clock

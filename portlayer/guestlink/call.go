@@ -40,6 +40,26 @@ func (l *Link) Stop(ctx context.Context, stop wire.Stop) error {
 	return l.call(ctx, http.MethodPost, wire.PathStop, stop, nil)
 }
 
+// Stats asks what the pod uses now. The answer is cut down to what the VM's own specification allows.
+func (l *Link) Stats(ctx context.Context) (wire.Stats, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	s, err := l.await(ctx)
+	if err != nil {
+		return wire.Stats{}, err
+	}
+	resp, err := s.request(ctx, http.MethodGet, wire.PathStats, nil)
+	if err != nil {
+		return wire.Stats{}, err
+	}
+	defer closeBody(resp.Body)
+	var stats wire.Stats
+	if err := decode(resp.Body, wire.MaxStatsBytes, &stats); err != nil {
+		return wire.Stats{}, err
+	}
+	return checkStats(stats, l.config.Expect()), nil
+}
+
 // PowerOff asks the guest to sync and to power its VM off. A channel that breaks meanwhile is no error: a quick guest
 // takes its answer with it.
 func (l *Link) PowerOff(ctx context.Context) error {

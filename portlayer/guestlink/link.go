@@ -30,6 +30,8 @@ type Config struct {
 	Patience time.Duration
 	// OnChange is called when Greeted or SilentSince changed or a log was copied whole. It must not block.
 	OnChange func()
+	// Metrics count what the link does; nil is not counted.
+	Metrics *Metrics
 }
 
 // LogSink keeps the logs that a Link copies; rundir.Dir is one.
@@ -74,6 +76,9 @@ type ack struct {
 func Open(ctx context.Context, cfg Config) *Link {
 	if cfg.Patience == 0 {
 		cfg.Patience = defaultPatience
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics(nil)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	l := &Link{
@@ -125,12 +130,15 @@ func (l *Link) Ack(bootID string, seq uint64) {
 func (l *Link) run(ctx context.Context) {
 	known := l.config.Known
 	pause := dialPause
+	greeted := false
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		s, err := connect(ctx, l.config, attempt)
 		if err == nil {
-			known, err = l.serve(ctx, s, known)
+			known, err = l.serve(ctx, s, known, &greeted)
 			l.lost(s)
 			attempt, pause = 0, dialPause
+		} else if ctx.Err() == nil {
+			l.config.Metrics.failures.Inc()
 		}
 		if ctx.Err() != nil {
 			return
@@ -144,8 +152,9 @@ func (l *Link) run(ctx context.Context) {
 	}
 }
 
-// serve greets the guest and uses the session until it breaks. It returns the latest snapshot known.
-func (l *Link) serve(ctx context.Context, s *session, known *wire.Snapshot) (*wire.Snapshot, error) {
+// serve greets the guest and uses the session until it breaks. It returns the latest snapshot known. greeted says whether
+// there was a session before, and from then on that there was.
+func (l *Link) serve(ctx context.Context, s *session, known *wire.Snapshot, greeted *bool) (*wire.Snapshot, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	p := &poller{link: l, session: s, known: known}
 	p.logs = newCopiers(s, l.config.Logs, l.config.OnChange)
@@ -162,6 +171,8 @@ func (l *Link) serve(ctx context.Context, s *session, known *wire.Snapshot) (*wi
 		return p.known, err
 	}
 	l.found(s, p.bootID)
+	l.config.Metrics.greeted(*greeted)
+	*greeted = true
 	return p.known, p.poll(ctx)
 }
 

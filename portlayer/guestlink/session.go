@@ -36,6 +36,7 @@ func connect(ctx context.Context, cfg Config, attempt int) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial guest: %w", err)
 	}
+	stream = counted{stream, cfg.Metrics}
 	ctx, cancel := context.WithTimeout(ctx, min(echoTimeout<<min(attempt, 8), maxEchoTimeout))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {

@@ -34,6 +34,7 @@ func RunPodHost(t *testing.T, open func(t *testing.T) PodHarness) {
 		"a container that fails is started again":                     podRestarts,
 		"the next process goes on where the former one stopped":       podReopen,
 		"a VM that was killed leaves what is known for the next boot": podKilled,
+		"stats tell of what runs":                                     podStats,
 		"a start that is given up leaves a VM that can start":         podStartCancelled,
 	}
 	for name, test := range tests {
@@ -74,6 +75,27 @@ func podRuns(t *podTester) {
 	require.NoError(t, t.Host.Forget(t.ctx, podUID))
 	_, err := t.Host.Get(t.ctx, podUID)
 	require.ErrorIs(t, err, portlayer.ErrNotFound)
+}
+
+func podStats(t *podTester) {
+	_, err := t.Host.Stats(t.ctx, podUID)
+	require.ErrorIs(t, err, portlayer.ErrNotFound)
+	t.run("Never", "sleep 600")
+	t.await(running)
+	stats, err := t.Host.Stats(t.ctx, podUID)
+	require.NoError(t, err)
+	require.Len(t, stats.Containers, 1)
+	assert.Equal(t, container, stats.Containers[0].Name)
+	u := stats.Containers[0].Usage
+	assert.Positive(t, u.CPU)
+	assert.Positive(t, u.WorkingSetBytes)
+	assert.LessOrEqual(t, u.WorkingSetBytes, u.MemoryBytes)
+	assert.Positive(t, u.Processes)
+	assert.GreaterOrEqual(t, stats.Pod.CPU, u.CPU)
+	assert.Positive(t, stats.Pod.MemoryBytes)
+	require.NoError(t, t.Host.PowerOff(t.ctx, podUID))
+	_, err = t.Host.Stats(t.ctx, podUID)
+	require.ErrorIs(t, err, portlayer.ErrNotRunning)
 }
 
 func podDraft(t *podTester) {

@@ -18,6 +18,7 @@ func (g *Guest) handler() http.Handler {
 	mux.HandleFunc("PUT "+wire.PathFiles, g.putFiles)
 	mux.HandleFunc("PUT "+wire.PathContainer, g.putContainer)
 	mux.HandleFunc("GET "+wire.PathSnapshot, g.getSnapshot)
+	mux.HandleFunc("GET "+wire.PathStats, g.getStats)
 	mux.HandleFunc("POST "+wire.PathStop, g.postStop)
 	mux.HandleFunc("POST "+wire.PathPowerOff, g.postPowerOff)
 	mux.HandleFunc("PUT "+wire.PathClock, g.putClock)
@@ -152,6 +153,23 @@ func (g *Guest) getSnapshot(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// getStats tells that each container that runs uses a MiB and a second.
+func (g *Guest) getStats(w http.ResponseWriter, _ *http.Request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := wire.Stats{Time: time.Now()}
+	for _, c := range g.containers {
+		if c.status.State == wire.ContainerRunning {
+			u := wire.Usage{CPU: time.Second, MemoryBytes: 1 << 20, WorkingSetBytes: 1 << 20, RSSBytes: 1 << 20, Processes: 1}
+			s.Containers = append(s.Containers, wire.ContainerStats{Name: c.status.Name, Usage: u})
+			s.Pod.CPU += u.CPU
+			s.Pod.MemoryBytes += u.MemoryBytes
+			s.Pod.WorkingSetBytes += u.WorkingSetBytes
+		}
+	}
+	reply(w, s)
 }
 
 func (g *Guest) postStop(w http.ResponseWriter, r *http.Request) {
