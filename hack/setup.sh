@@ -28,6 +28,8 @@ needs=(
 	"file:/usr/include/stdlib.h libc6-dev"
 	"cmd:mke2fs e2fsprogs"
 	"cmd:ip iproute2"
+	"cmd:unshare util-linux"
+	"file:/usr/lib/systemd/systemd systemd"
 	"cmd:nft nftables"
 	"cmd:git git"
 	"file:/etc/ssl/certs/ca-certificates.crt ca-certificates"

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/validate/content"
@@ -20,6 +21,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/version"
 	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/provider"
 	"github.com/virtual-kubelet/vic/standalone"
 )
@@ -47,6 +49,8 @@ type nodeFile struct {
 	ClusterDomain      string            `json:"clusterDomain"`
 	InsecureRegistries []string          `json:"insecureRegistries"`
 	RegistryMirrors    map[string]string `json:"registryMirrors"`
+	// AllowContainer runs the node where its pod VMs end with a container.
+	AllowContainer bool `json:"allowContainer"`
 }
 
 func newNodeCommand() *cobra.Command {
@@ -157,6 +161,9 @@ func (f *nodeFile) registries() registryFlags {
 
 // run is the node until ctx ends; pod VMs outlive it.
 func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
+	if err := qemu.OutliveProcess(); err != nil && !f.AllowContainer {
+		return fmt.Errorf("%w; run vic node on the host, or set allowContainer in --config", err)
+	}
 	flags, err := f.flags()
 	if err != nil {
 		return err
@@ -202,6 +209,10 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
 	go func() {
 		select {
 		case <-n.ready():
+			// Without systemd there is nobody to tell, which is no error.
+			if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+				logging.From(ctx).WarnContext(ctx, "systemd was not told that the node is ready", "err", err)
+			}
 			logging.From(ctx).InfoContext(ctx, "node became Ready", "node", f.NodeName, "address", address.String(), "port", strconv.Itoa(f.Port))
 		case <-ctx.Done():
 		}

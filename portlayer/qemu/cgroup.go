@@ -41,9 +41,16 @@ type setting struct {
 	value            int64
 }
 
-// confineResources puts a QEMU into control groups of its own, where the machine lets us: its memory is then bounded
-// and its share of the processors weighed. Without them it runs all the same.
+// confineResources puts a QEMU into a systemd unit, or else control groups, of its own, where the machine lets us: its
+// memory is then bounded and its share of the processors weighed. Without them it runs all the same.
 func confineResources(ctx context.Context, l layout, r *record, pid int, limit int64) {
+	if booted() {
+		err := startUnit(ctx, l, r, pid, limit)
+		if err == nil {
+			return
+		}
+		logging.From(ctx).WarnContext(ctx, "pod VM got no systemd unit", "vm", r.Spec.Identity.UID, "err", err)
+	}
 	for _, controller := range []string{"memory", "cpu"} {
 		dir, v2, err := cgroupFor(controller, l, r.Spec.Identity.UID)
 		if err == nil {
@@ -57,17 +64,19 @@ func confineResources(ctx context.Context, l layout, r *record, pid int, limit i
 }
 
 func settingsFor(controller string, v2 bool, r *record, limit int64) setting {
-	milli := max(r.Spec.Size.CPUMilli, 10)
 	switch {
 	case controller == "memory" && v2:
 		return setting{controller, "memory.max", limit}
 	case controller == "memory":
 		return setting{controller, "memory.limit_in_bytes", limit}
 	case v2:
-		return setting{controller, "cpu.weight", min(max(milli*weightPerCPU/1000, 1), 10000)}
+		return setting{controller, "cpu.weight", cpuWeight(r)}
 	}
-	return setting{controller, "cpu.shares", max(milli*sharesPerCPU/1000, 2)}
+	return setting{controller, "cpu.shares", max(r.Spec.Size.CPUMilli*sharesPerCPU/1000, 2)}
 }
+
+// cpuWeight is the weight of a VM's processors in control groups of version 2 (cpu.weight, 1 to 10000).
+func cpuWeight(r *record) int64 { return min(max(r.Spec.Size.CPUMilli*weightPerCPU/1000, 1), 10000) }
 
 func joinGroup(dir string, s setting, pid int) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {

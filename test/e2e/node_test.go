@@ -30,13 +30,6 @@ const joinedNode = "joined"
 
 // TestNodeJoinsACluster does what docs/node.md says, by hand of an administrator.
 func TestNodeJoinsACluster(t *testing.T) {
-	rbac, err := os.ReadFile("../../examples/node-rbac.yaml")
-	require.NoError(t, err)
-	apply := shared.kubectlCommand(t.Context(), "apply", "-f", "-")
-	apply.Stdin = strings.NewReader(strings.ReplaceAll(string(rbac), "vic-host-1", joinedNode))
-	out, err := apply.CombinedOutput()
-	require.NoError(t, err, string(out))
-
 	dir := t.TempDir()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	shared.nodeCredential(t, kubeconfig)
@@ -106,9 +99,15 @@ func (c *cluster) startNode(t *testing.T, kubeconfig, config string) {
 	go func(cmd *exec.Cmd) { ended <- cmd.Wait(); close(ended) }(c.cmd)
 }
 
-// nodeCredential writes a kubeconfig for system:node:joined, signed by the cluster.
+// nodeCredential gives the joined node its rights, and writes a kubeconfig for it, signed by the cluster.
 func (c *cluster) nodeCredential(t *testing.T, path string) {
 	t.Helper()
+	rbac, err := os.ReadFile("../../examples/node-rbac.yaml")
+	require.NoError(t, err)
+	apply := c.kubectlCommand(t.Context(), "apply", "-f", "-")
+	apply.Stdin = strings.NewReader(strings.ReplaceAll(string(rbac), "vic-host-1", joinedNode))
+	out, err := apply.CombinedOutput()
+	require.NoError(t, err, string(out))
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{

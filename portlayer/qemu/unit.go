@@ -1,0 +1,79 @@
+package qemu
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/godbus/dbus/v5"
+)
+
+const (
+	// unitSlice holds the units of all pod VMs of the machine, so that an administrator can limit them together.
+	unitSlice = "vic.slice"
+	// unitTimeout bounds a conversation with systemd, which a VM's start waits for.
+	unitTimeout = 5 * time.Second
+	// unitJobDone is systemd's word for a job that succeeded (org.freedesktop.systemd1(5), JobRemoved).
+	unitJobDone = "done"
+)
+
+// startUnit puts a QEMU into a transient systemd unit of its own, of type scope. systemd then bounds its memory and weighs
+// its share of the processors, and the end of the service that started it does not end it. The unit goes with its process.
+func startUnit(ctx context.Context, l layout, r *record, pid int, limit int64) error {
+	ctx, cancel := context.WithTimeout(ctx, unitTimeout)
+	defer cancel()
+	connect := systemd.NewSystemdConnectionContext
+	if os.Geteuid() != 0 {
+		connect = systemd.NewUserConnectionContext
+	}
+	conn, err := connect(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to systemd: %w", err)
+	}
+	defer conn.Close()
+	name := unitName(l, r.Spec.Identity.UID, pid)
+	result := make(chan string, 1)
+	if _, err := conn.StartTransientUnitContext(ctx, name, "fail", unitProperties(r, pid, limit), result); err != nil {
+		return fmt.Errorf("start unit %s: %w", name, err)
+	}
+	select {
+	case word := <-result:
+		if word != unitJobDone {
+			return fmt.Errorf("start unit %s: its job ended as %q", name, word)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("start unit %s: %w", name, ctx.Err())
+	}
+}
+
+// unitName differs between two boots of one VM, since systemd may still know the unit of the former.
+func unitName(l layout, uid string, pid int) string {
+	return fmt.Sprintf("%s-%d.scope", strings.ReplaceAll(ownGroup(l, uid), string(filepath.Separator), "-"), pid)
+}
+
+func unitProperties(r *record, pid int, limit int64) []systemd.Property {
+	property := func(name string, value any) systemd.Property {
+		return systemd.Property{Name: name, Value: dbus.MakeVariant(value)}
+	}
+	id := r.Spec.Identity
+	return []systemd.Property{
+		systemd.PropDescription(printable(fmt.Sprintf("pod VM %s/%s", id.Namespace, id.Name), 200)),
+		systemd.PropSlice(unitSlice),
+		systemd.PropPids(uint32(pid)),
+		property("CollectMode", "inactive-or-failed"),
+		property("MemoryAccounting", true),
+		property("MemoryMax", uint64(limit)),
+		property("CPUWeight", uint64(cpuWeight(r))),
+	}
+}
+
+// booted tells that systemd manages this machine, or what looks like one from here (sd_booted(3)).
+func booted() bool {
+	info, err := os.Lstat("/run/systemd/system")
+	return err == nil && info.IsDir()
+}
