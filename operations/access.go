@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
@@ -34,13 +35,42 @@ func (m *Manager) endedAttempt(uid types.UID, container string) *int32 {
 	if !ok {
 		return nil
 	}
-	for i := range e.Pod.Status.ContainerStatuses {
-		s := &e.Pod.Status.ContainerStatuses[i]
-		if s.Name == container && s.State.Waiting != nil && s.LastTerminationState.Terminated != nil {
-			return &s.RestartCount
+	st := &e.Pod.Status
+	for _, list := range [][]corev1.ContainerStatus{st.ContainerStatuses, st.InitContainerStatuses, st.EphemeralContainerStatuses} {
+		for i := range list {
+			s := &list[i]
+			if s.Name == container && s.State.Waiting != nil && s.LastTerminationState.Terminated != nil {
+				return &s.RestartCount
+			}
 		}
 	}
 	return nil
+}
+
+// Running tells whether the process of a container runs, as far as its guest has said; with an empty Container it tells
+// whether the pod's VM does. portlayer.ErrNotFound, ErrNotRunning.
+func (m *Manager) Running(ctx context.Context, c Container) error {
+	uid, name, err := m.resolve(c)
+	if err != nil {
+		return err
+	}
+	vm, err := m.cfg.Host.Get(ctx, uid)
+	if err != nil {
+		return err
+	}
+	if vm.State != portlayer.StateRunning {
+		return fmt.Errorf("VM of pod %s/%s: %w", c.Namespace, c.Name, portlayer.ErrNotRunning)
+	}
+	if c.Container == "" {
+		return nil
+	}
+	// A guest that vic has just found again has said it before: whether it is still so, the call itself will tell.
+	if vm.Guest != nil {
+		if s, ok := vm.Guest.Container(name); ok && s.State == wire.ContainerRunning {
+			return nil
+		}
+	}
+	return fmt.Errorf("container %s of pod %s/%s: %w", name, c.Namespace, c.Name, portlayer.ErrNotRunning)
 }
 
 // Exec runs a command in a running container. portlayer.ErrNotFound, ErrNotRunning, ErrGuestUnreachable.
@@ -80,10 +110,25 @@ func (m *Manager) resolve(c Container) (uid, name string, err error) {
 	if e.Restored {
 		return string(e.Pod.UID), c.Container, nil
 	}
-	for i := range e.Pod.Spec.Containers {
-		if own := e.Pod.Spec.Containers[i].Name; own == c.Container || c.Container == "" {
+	for _, own := range containerNames(&e.Pod.Spec) {
+		if own == c.Container || c.Container == "" {
 			return string(e.Pod.UID), own, nil
 		}
 	}
 	return "", "", fmt.Errorf("container %q in pod %s/%s: %w", c.Container, c.Namespace, c.Name, portlayer.ErrNotFound)
+}
+
+// containerNames are the names of all containers of a pod, the first of which is what a user means who names none.
+func containerNames(spec *corev1.PodSpec) []string {
+	var names []string
+	for i := range spec.Containers {
+		names = append(names, spec.Containers[i].Name)
+	}
+	for i := range spec.InitContainers {
+		names = append(names, spec.InitContainers[i].Name)
+	}
+	for i := range spec.EphemeralContainers {
+		names = append(names, spec.EphemeralContainers[i].Name)
+	}
+	return names
 }

@@ -31,7 +31,11 @@ type EngineConfig struct {
 	RunDir string
 	// NodeName is the virtual node whose pod VMs the engine links with and keeps records of; VMs of other nodes are only
 	// listed. Empty takes all.
-	NodeName     string
+	NodeName string
+	// LogBytes is when a log file is full, and LogFiles how many are kept of each attempt of a container; zero values are
+	// those of rundir.Config.
+	LogBytes     int64
+	LogFiles     int
 	Capabilities Capabilities
 	// Patience is how long a guest may say nothing before it counts as silent; the zero value is 20 s.
 	Patience time.Duration
@@ -63,7 +67,7 @@ var _ PodHost = (*Engine)(nil)
 // NewEngine finds the VMs that are there, takes their leases and links with those that run. It returns the
 // hypervisor's error where that cannot list its VMs. ctx carries the logger; the engine ends with Close.
 func NewEngine(ctx context.Context, cfg EngineConfig) (*Engine, error) {
-	store, err := rundir.Open(rundir.Config{Root: cfg.RunDir})
+	store, err := rundir.Open(rundir.Config{Root: cfg.RunDir, SegmentBytes: cfg.LogBytes, Segments: cfg.LogFiles})
 	if err != nil {
 		return nil, fmt.Errorf("open run directories: %w", err)
 	}

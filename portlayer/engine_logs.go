@@ -29,6 +29,7 @@ func (e *Engine) Logs(ctx context.Context, uid, container string, opts LogOption
 	r, err := p.dir.ReadLog(ctx, container, attempt, rundir.ReadOptions{
 		Follow:     opts.Follow && !p.over(container, attempt),
 		Tail:       opts.Tail,
+		OnlyNew:    opts.OnlyNew,
 		Since:      opts.Since,
 		Timestamps: opts.Timestamps,
 		LimitBytes: opts.LimitBytes,

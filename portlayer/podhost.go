@@ -103,8 +103,10 @@ type LogOptions struct {
 	Attempt  *int32
 	Previous bool
 	Follow   bool
-	// Tail is a number of lines from the end, -1 for all.
-	Tail       int
+	// Tail is a number of lines from the end, 0 and less for all.
+	Tail int
+	// OnlyNew leaves out every line that is there already, whatever Tail says.
+	OnlyNew    bool
 	Since      time.Time
 	Timestamps bool
 	LimitBytes int64

@@ -184,6 +184,8 @@ func (m *instantManager) statusOf(pod *corev1.Pod) corev1.PodStatus {
 // echo serves streams without containers.
 type echo struct{}
 
+func (echo) Running(context.Context, operations.Container) error { return nil }
+
 func (echo) Logs(_ context.Context, c operations.Container, opts portlayer.LogOptions) (io.ReadCloser, error) {
 	if opts.Previous {
 		return nil, portlayer.ErrNotFound

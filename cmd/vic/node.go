@@ -22,6 +22,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/version"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
+	"github.com/virtual-kubelet/vic/portlayer/rundir"
 	"github.com/virtual-kubelet/vic/provider"
 	"github.com/virtual-kubelet/vic/standalone"
 )
@@ -51,6 +52,9 @@ type nodeFile struct {
 	RegistryMirrors    map[string]string `json:"registryMirrors"`
 	// AllowContainer runs the node where its pod VMs end with a container.
 	AllowContainer bool `json:"allowContainer"`
+
+	ContainerLogMaxSize  string `json:"containerLogMaxSize"`
+	ContainerLogMaxFiles int    `json:"containerLogMaxFiles"`
 }
 
 func newNodeCommand() *cobra.Command {
@@ -85,7 +89,7 @@ func readNodeFile(path string) (*nodeFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}
-	f := &nodeFile{Dir: "/var/lib/vic", Port: kubeletPort, Accel: "auto", ClusterDomain: clusterDomain}
+	f := &nodeFile{Dir: "/var/lib/vic", Port: kubeletPort, Accel: "auto", ClusterDomain: clusterDomain, ContainerLogMaxFiles: rundir.DefaultSegments}
 	if err := yaml.UnmarshalStrict(text, f); err != nil {
 		return nil, misused("--config %s: %w", path, err)
 	}
@@ -131,9 +135,15 @@ func (f *nodeFile) check() error {
 
 func (f *nodeFile) flags() (nodeFlags, error) {
 	flags := nodeFlags{name: f.NodeName, cpu: f.CPU, accel: f.Accel, guestImage: f.GuestImage}
+	flags.logs.maxFiles = f.ContainerLogMaxFiles
 	if f.Memory != "" {
 		if err := flags.memory.Set(f.Memory); err != nil {
 			return nodeFlags{}, fmt.Errorf("memory: %w", err)
+		}
+	}
+	if f.ContainerLogMaxSize != "" {
+		if err := flags.logs.maxSize.Set(f.ContainerLogMaxSize); err != nil {
+			return nodeFlags{}, fmt.Errorf("containerLogMaxSize: %w", err)
 		}
 	}
 	return flags, nil

@@ -20,6 +20,7 @@ type nodeFlags struct {
 	memory     quantityFlag
 	accel      string
 	guestImage string
+	logs       logFlags
 }
 
 func (f *nodeFlags) add(cmd *cobra.Command) {
@@ -28,6 +29,7 @@ func (f *nodeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().Var(&f.memory, "memory", "memory that the node offers to pods, such as 8Gi (default: the machine's)")
 	cmd.Flags().StringVar(&f.accel, "accel", string(qemu.AccelAuto), "QEMU's accelerator: auto (by booting something), kvm or tcg")
 	cmd.Flags().StringVar(&f.guestImage, "guest-image", "", "directory of vmlinuz and initrd.zst (default: guest/ beside the program)")
+	f.logs.add(cmd)
 }
 
 func (f *nodeFlags) validate() error {
@@ -40,7 +42,7 @@ func (f *nodeFlags) validate() error {
 	if _, err := qemu.ParseAccel(f.accel); err != nil {
 		return misused("--accel: %w", err)
 	}
-	return nil
+	return f.logs.validate()
 }
 
 // files returns the files of the guest image.

@@ -95,6 +95,7 @@ func (n *qemuNode) openHost(ctx context.Context) (err error) {
 	}
 	n.engine, err = portlayer.NewEngine(ctx, portlayer.EngineConfig{
 		Hypervisor: n.hypervisor, Scopes: []portlayer.ScopeConfig{scope}, RunDir: n.config.State.Runs(), NodeName: n.config.Flags.name,
+		LogBytes: n.config.Flags.logs.maxSize.bytes, LogFiles: n.config.Flags.logs.maxFiles,
 		Capabilities: portlayer.Capabilities{Hypervisor: "qemu", PodNetwork: n.config.Network != nil, HotAddDisk: true},
 	})
 	return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/klog/v2"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
@@ -89,8 +91,16 @@ func setUpLogging(cmd *cobra.Command, level, format string) error {
 	logger := slog.New(handler)
 	slog.SetDefault(logger)
 	klog.SetLogger(logr.FromSlogHandler(handler).V(klogVerbosity))
+	utilruntime.ErrorHandlers[0] = warnOfError
 	cmd.SetContext(logging.Into(cmd.Context(), logger))
 	return nil
+}
+
+// warnOfError stands in for the handler that calls every error of a Kubernetes library unhandled: it coped, or told the
+// user at the other end of a stream, and nobody has to act.
+func warnOfError(ctx context.Context, err error, msg string, keysAndValues ...any) {
+	attrs := append([]any{"what", msg, "err", err}, keysAndValues...)
+	logging.From(ctx).WarnContext(ctx, "error of a Kubernetes library", attrs...)
 }
 
 func newLogHandler(w io.Writer, level, format string) (slog.Handler, error) {

@@ -14,9 +14,6 @@ import (
 	"sync"
 )
 
-// keptSegments is how many segments of an attempt are kept: a full one and the one being written.
-const keptSegments = 2
-
 // openAttempts is how many attempts of a container stay open; readers and writers of older ones end. A guest names any
 // attempt it likes, in any order.
 const openAttempts = 16
@@ -304,7 +301,7 @@ func (l *log) beginLocked(start int64) error {
 	}
 	l.file = f
 	l.segments = append(l.segments, s)
-	for len(l.segments) > keptSegments {
+	for len(l.segments) > l.config.Segments {
 		if err := removeFile(filepath.Join(l.folder, l.segments[0].name())); err != nil {
 			return err
 		}

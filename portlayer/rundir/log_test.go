@@ -71,20 +71,20 @@ func TestAFullSegmentIsFollowedByAnother(t *testing.T) {
 	const segment = 1000
 	raw, text := numbered(200)
 	root := t.TempDir()
-	d := open(t, rundir.Config{Root: root, SegmentBytes: segment})
+	d := open(t, rundir.Config{Root: root, SegmentBytes: segment, Segments: 3})
 	for at := 0; at < len(raw); at += 700 {
 		require.NoError(t, d.AppendLog("app", 0, int64(at), []byte(raw[at:min(at+700, len(raw))])))
 	}
 	require.Equal(t, int64(len(raw)), d.LogEnd("app", 0))
 	files, err := os.ReadDir(filepath.Join(root, uid, "logs", "app"))
 	require.NoError(t, err)
-	require.Len(t, files, 2)
+	require.Len(t, files, 3)
 	for _, f := range files {
 		info, err := f.Info()
 		require.NoError(t, err)
 		require.LessOrEqual(t, info.Size(), int64(segment))
 	}
-	for _, d := range []*rundir.Dir{d, open(t, rundir.Config{Root: root, SegmentBytes: segment})} {
+	for _, d := range []*rundir.Dir{d, open(t, rundir.Config{Root: root, SegmentBytes: segment, Segments: 3})} {
 		got := read(t, d, rundir.ReadOptions{})
 		require.True(t, strings.HasSuffix(text, got))
 		require.True(t, strings.HasPrefix(got, "line "))
@@ -95,7 +95,7 @@ func TestAFullSegmentIsFollowedByAnother(t *testing.T) {
 
 func TestAFollowerSeesEachLineOnceOverRotations(t *testing.T) {
 	raw, text := numbered(2000)
-	d := open(t, rundir.Config{Root: t.TempDir(), SegmentBytes: 4096})
+	d := open(t, rundir.Config{Root: t.TempDir(), SegmentBytes: 4096, Segments: 2})
 	d.SetLive(true)
 	r, err := d.ReadLog(t.Context(), "app", 0, rundir.ReadOptions{Follow: true})
 	require.NoError(t, err)
@@ -221,6 +221,32 @@ func TestATailReachesOverSegments(t *testing.T) {
 	}
 }
 
+func TestOnlyNewLines(t *testing.T) {
+	whole := cri(0, "stdout", "F", "old") + cri(1, "stdout", "F", "older no more")
+	torn := cri(2, "stdout", "F", "comes in two pieces")
+	tests := map[string]struct{ before, after, want string }{
+		"none is there yet":          {"", cri(3, "stdout", "F", "new"), "new\n"},
+		"those that are there":       {whole, cri(3, "stdout", "F", "new"), "new\n"},
+		"a line that is copied half": {whole + torn[:40], torn[40:] + cri(3, "stdout", "F", "new"), "comes in two pieces\nnew\n"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			d := open(t, rundir.Config{Root: t.TempDir(), SegmentBytes: 64})
+			require.NoError(t, d.AppendLog("app", 0, 0, []byte(tt.before)))
+			d.SetLive(true)
+			r, err := d.ReadLog(t.Context(), "app", 0, rundir.ReadOptions{OnlyNew: true, Follow: true})
+			require.NoError(t, err)
+			defer func() { _ = r.Close() }() // only read from
+			assert.Empty(t, read(t, d, rundir.ReadOptions{OnlyNew: true}), "nobody waits")
+			require.NoError(t, d.AppendLog("app", 0, int64(len(tt.before)), []byte(tt.after)))
+			d.FinishLog("app", 0)
+			b, err := io.ReadAll(r)
+			require.NoError(t, err)
+			assert.Equal(t, tt.want, string(b))
+		})
+	}
+}
+
 func TestALineThatIsNotFinished(t *testing.T) {
 	raw := cri(0, "stdout", "F", "whole") + strings.TrimSuffix(cri(1, "stdout", "F", "torn"), "rn\n")
 	d := open(t, rundir.Config{Root: t.TempDir()})
@@ -242,6 +268,27 @@ func TestADroppedPartOfALogLeavesALine(t *testing.T) {
 		assert.Equal(t, "first\n[1000 bytes of this log were dropped]\nsecond\n", read(t, d, rundir.ReadOptions{}))
 		assert.Equal(t, gap+int64(len(second)), d.LogEnd("app", 0))
 	}
+}
+
+func TestAFloodIsBounded(t *testing.T) {
+	const segment = 1000
+	root := t.TempDir()
+	d := open(t, rundir.Config{Root: root, SegmentBytes: segment})
+	raw, _ := numbered(1000)
+	for attempt := range int32(10) {
+		require.NoError(t, d.AppendLog("app", attempt, 0, []byte(raw)))
+	}
+	files, err := os.ReadDir(filepath.Join(root, uid, "logs", "app"))
+	require.NoError(t, err)
+	assert.Len(t, files, 10, "five files of each of two attempts")
+	assert.Equal(t, []int32{8, 9}, d.Attempts("app"))
+	total := int64(0)
+	for _, f := range files {
+		info, err := f.Info()
+		require.NoError(t, err)
+		total += info.Size()
+	}
+	assert.LessOrEqual(t, total, int64(10*segment))
 }
 
 func TestOldAttemptsGo(t *testing.T) {

@@ -17,7 +17,9 @@ import (
 type ReadOptions struct {
 	Follow bool
 	// Tail is a number of lines from the end; 0 and less mean all.
-	Tail       int
+	Tail int
+	// OnlyNew leaves out every line that is there already, whatever Tail says.
+	OnlyNew    bool
 	Since      time.Time
 	Timestamps bool
 	LimitBytes int64
@@ -43,10 +45,16 @@ func (d *Dir) ReadLog(ctx context.Context, container string, attempt int32, opts
 	if len(v.segments) > 0 {
 		r.pos = v.segments[0].start
 	}
-	if opts.Tail > 0 {
-		if r.pos, err = tailStart(l.folder, v.segments, opts.Tail); err != nil {
-			return nil, fmt.Errorf("find the end of the log of %s: %w", container, err)
-		}
+	switch {
+	case opts.OnlyNew && !opts.Follow:
+		r.pos = r.limit
+	case opts.OnlyNew:
+		r.pos, err = behindLines(l.folder, v.segments)
+	case opts.Tail > 0:
+		r.pos, err = tailStart(l.folder, v.segments, opts.Tail)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find the end of the log of %s: %w", container, err)
 	}
 	r.detach = context.AfterFunc(ctx, r.stop)
 	return r, nil

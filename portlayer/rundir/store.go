@@ -17,16 +17,24 @@ var ErrNotFound = errors.New("not found")
 type Config struct {
 	// Root is the directory that holds one directory a pod. It is made with mode 0700.
 	Root string
-	// SegmentBytes is when a log's segment is full; the zero value is 50 MiB. Two segments of an attempt are kept.
+	// SegmentBytes is when a log's segment is full; the zero value is 10 MiB.
 	SegmentBytes int64
-	// Attempts is how many attempts of a container keep their logs; the zero value is 5. At least 2 are kept.
+	// Segments is how many of an attempt are kept; the zero value is DefaultSegments, and MinSegments are kept at least.
+	Segments int
+	// Attempts is how many attempts of a container keep their logs; the zero value is 2, which is the least: the current
+	// one and the one before, as the kubelet keeps them.
 	Attempts int
 }
 
+// How many segments of an attempt are kept: the kubelet's default, and a full one with the one being written.
 const (
-	defaultSegmentBytes = 50 << 20
-	defaultAttempts     = 5
-	minAttempts         = 2 // the current one and the one before
+	DefaultSegments = 5
+	MinSegments     = 2
+)
+
+const (
+	defaultSegmentBytes = 10 << 20
+	minAttempts         = 2
 )
 
 // Store is a directory of run directories. It is safe for concurrent use within one process.
@@ -42,9 +50,10 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.SegmentBytes == 0 {
 		cfg.SegmentBytes = defaultSegmentBytes
 	}
-	if cfg.Attempts == 0 {
-		cfg.Attempts = defaultAttempts
+	if cfg.Segments == 0 {
+		cfg.Segments = DefaultSegments
 	}
+	cfg.Segments = max(cfg.Segments, MinSegments)
 	cfg.Attempts = max(cfg.Attempts, minAttempts)
 	if err := os.MkdirAll(cfg.Root, 0o700); err != nil {
 		return nil, fmt.Errorf("make run directory: %w", err)

@@ -34,6 +34,30 @@ func tailStart(folder string, segments []segment, count int) (int64, error) {
 	return segments[0].start, nil
 }
 
+// behindLines returns the offset behind the last raw line that was copied whole: what comes next is new.
+func behindLines(folder string, segments []segment) (start int64, err error) {
+	for _, s := range slices.Backward(segments) {
+		f, err := os.Open(filepath.Join(folder, s.name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		b := make([]byte, min(s.size, maxLineBytes))
+		_, err = f.ReadAt(b, s.size-int64(len(b)))
+		_ = f.Close() // it was only read
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		start = s.end() - int64(len(b))
+		if i := bytes.LastIndexByte(b, '\n'); i >= 0 || s.size > maxLineBytes {
+			return start + int64(i) + 1, nil
+		}
+	}
+	return start, nil // one line began the log, or has no end as far as is kept
+}
+
 // tailOf searches one segment, from its end, for the beginning of the last count lines; missing is how many lines more
 // the segments before it must have.
 func tailOf(folder string, s segment, count int) (start int64, missing int, err error) {

@@ -29,10 +29,13 @@ import (
 
 // containers answers with its functions.
 type containers struct {
-	logs func(context.Context, operations.Container, portlayer.LogOptions) (io.ReadCloser, error)
-	exec func(context.Context, operations.Container, wire.Exec, portlayer.Streams) (wire.Exit, error)
-	dial func() (io.ReadWriteCloser, error)
+	running error
+	logs    func(context.Context, operations.Container, portlayer.LogOptions) (io.ReadCloser, error)
+	exec    func(context.Context, operations.Container, wire.Exec, portlayer.Streams) (wire.Exit, error)
+	dial    func() (io.ReadWriteCloser, error)
 }
+
+func (c *containers) Running(context.Context, operations.Container) error { return c.running }
 
 func (c *containers) Logs(ctx context.Context, of operations.Container, opts portlayer.LogOptions) (io.ReadCloser, error) {
 	return c.logs(ctx, of, opts)

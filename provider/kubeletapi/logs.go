@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -18,28 +19,21 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// logRequest is what a client wants to see of a log.
-type logRequest struct {
-	portlayer.LogOptions
-	// none is set for no line from the past, which is not the same as no limit.
-	none bool
-}
+// maxSeconds is as far back as a time.Duration goes, and further than any log.
+const maxSeconds = int64(math.MaxInt64 / time.Second)
 
 // logs streams a container's log. Virtual Kubelet's handler is not used: it can't tell tailLines=0 from none, and puts
 // words of its own before every message.
 func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	vars, ctx := mux.Vars(r), r.Context()
-	req, err := parseLogRequest(r.URL.Query(), time.Now())
+	opts, err := parseLogOptions(r.URL.Query(), time.Now())
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	if req.none && !req.Follow {
-		return
-	}
-	lines, err := s.cfg.Containers.Logs(ctx, containerOf(vars), req.LogOptions)
+	lines, err := s.cfg.Containers.Logs(ctx, containerOf(vars), opts)
 	if err != nil {
-		status, message := s.explainLogs(vars, req.Previous, err)
+		status, message := s.explainLogs(vars, opts.Previous, err)
 		refuse(w, status, message)
 		return
 	}
@@ -142,37 +136,32 @@ func waitingReason(pod *corev1.Pod, name string) string {
 	return ""
 }
 
-// parseLogRequest reads PodLogOptions as the API server sends them.
-func parseLogRequest(q url.Values, now time.Time) (logRequest, error) {
+// parseLogOptions reads PodLogOptions as the API server sends them.
+func parseLogOptions(q url.Values, now time.Time) (portlayer.LogOptions, error) {
 	p := queryParser{q: q}
-	req := logRequest{LogOptions: portlayer.LogOptions{
+	opts := portlayer.LogOptions{
 		Follow:     p.flag("follow"),
 		Previous:   p.flag("previous"),
 		Timestamps: p.flag("timestamps"),
-		Tail:       -1,
-	}}
-	if lines, ok := p.number("tailLines", 0); ok {
-		req.Tail = int(lines)
+		LimitBytes: p.number("limitBytes", 1),
 	}
-	if limit, ok := p.number("limitBytes", 1); ok {
-		req.LimitBytes = limit
+	if q.Get("tailLines") != "" {
+		lines := p.number("tailLines", 0)
+		opts.Tail, opts.OnlyNew = int(lines), lines == 0
 	}
-	if seconds, ok := p.number("sinceSeconds", 1); ok {
-		req.Since = now.Add(-time.Duration(seconds) * time.Second)
+	seconds := p.number("sinceSeconds", 1)
+	if seconds > 0 {
+		opts.Since = now.Add(-time.Duration(min(seconds, maxSeconds)) * time.Second)
 	}
 	if since := q.Get("sinceTime"); since != "" {
-		if !req.Since.IsZero() {
+		if seconds > 0 {
 			p.fail(errors.New("sinceSeconds and sinceTime exclude each other"))
 		}
 		at, err := time.Parse(time.RFC3339, since)
 		p.fail(err)
-		req.Since = at
+		opts.Since = at
 	}
-	if req.Tail == 0 {
-		// The port layer has no such thing as no line; what is written from now on comes to the same.
-		req.none, req.Tail, req.Since = true, -1, now
-	}
-	return req, p.err
+	return opts, p.err
 }
 
 // queryParser keeps the first error.
@@ -199,15 +188,16 @@ func (p *queryParser) flag(name string) bool {
 	return value
 }
 
-func (p *queryParser) number(name string, least int64) (int64, bool) {
+// number returns 0 for what is not there.
+func (p *queryParser) number(name string, least int64) int64 {
 	text := p.q.Get(name)
 	if text == "" {
-		return 0, false
+		return 0
 	}
-	value, err := strconv.ParseInt(text, 10, 32)
+	value, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || value < least {
 		p.fail(fmt.Errorf("%s is %q, not a number from %d on", name, text, least))
-		return 0, false
+		return 0
 	}
-	return value, true
+	return value
 }

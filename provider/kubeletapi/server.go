@@ -38,6 +38,8 @@ const (
 
 // Containers is the part of operations that serves streams. Errors are those of portlayer.
 type Containers interface {
+	// Running tells whether a container's process runs; with an empty Container, whether the pod's VM does.
+	Running(ctx context.Context, c operations.Container) error
 	Logs(ctx context.Context, c operations.Container, opts portlayer.LogOptions) (io.ReadCloser, error)
 	Exec(ctx context.Context, c operations.Container, exec wire.Exec, s portlayer.Streams) (wire.Exit, error)
 	Attach(ctx context.Context, c operations.Container, attach wire.Attach, s portlayer.Streams) (wire.Exit, error)
@@ -111,12 +113,12 @@ func (s *Server) routes() http.Handler {
 		api.WithExecStreamIdleTimeout(streamIdleTimeout), api.WithExecStreamCreationTimeout(streamCreationTimeout),
 	}
 	r.HandleFunc("/containerLogs"+container, s.logs).Methods(http.MethodGet)
-	r.HandleFunc("/exec"+container, api.HandleContainerExec(s.exec, timeouts...)).Methods(stream...)
-	r.HandleFunc("/attach"+container, api.HandleContainerAttach(s.attach, timeouts...)).Methods(stream...)
-	r.HandleFunc("/portForward/{namespace}/{pod}", api.HandlePortForward(s.portForward,
+	r.HandleFunc("/exec"+container, s.running(api.HandleContainerExec(s.exec, timeouts...))).Methods(stream...)
+	r.HandleFunc("/attach"+container, s.running(api.HandleContainerAttach(s.attach, timeouts...))).Methods(stream...)
+	r.HandleFunc("/portForward/{namespace}/{pod}", s.running(api.HandlePortForward(s.portForward,
 		api.WithPortForwardStreamIdleTimeout(streamIdleTimeout),
-		api.WithPortForwardCreationTimeout(streamCreationTimeout))).Methods(stream...)
-	r.HandleFunc("/run"+container, s.run).Methods(http.MethodPost)
+		api.WithPortForwardCreationTimeout(streamCreationTimeout)))).Methods(stream...)
+	r.HandleFunc("/run"+container, s.running(s.run)).Methods(http.MethodPost)
 	r.HandleFunc("/pods", api.HandleRunningPods(s.cfg.Pods)).Methods(http.MethodGet)
 	r.HandleFunc("/healthz", s.healthz).Methods(http.MethodGet)
 	r.HandleFunc("/configz", s.configz).Methods(http.MethodGet)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -49,11 +48,10 @@ func TestRun(t *testing.T) {
 		status int
 		body   string
 	}{
-		"output comes back":             {"cmd=echo+a", wire.Exit{}, nil, 200, "echo|a"},
-		"a failure is told":             {"cmd=x", wire.Exit{Code: 3}, nil, 500, "exit code 3\n"},
-		"a missing command is named":    {"cmd=x", wire.Exit{Code: 127, Error: "no such file"}, nil, 500, "no such file\n"},
-		"no command is a mistake":       {"", wire.Exit{}, nil, 400, "cmd is empty\n"},
-		"a missing container is absent": {"cmd=x", wire.Exit{}, fmt.Errorf("c: %w", portlayer.ErrNotFound), 404, "c: not found\n"},
+		"output comes back":          {"cmd=echo+a", wire.Exit{}, nil, 200, "echo|a"},
+		"a failure is told":          {"cmd=x", wire.Exit{Code: 3}, nil, 500, "exit code 3\n"},
+		"a missing command is named": {"cmd=x", wire.Exit{Code: 127, Error: "no such file"}, nil, 500, "no such file\n"},
+		"no command is a mistake":    {"", wire.Exit{}, nil, 400, "cmd is empty\n"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

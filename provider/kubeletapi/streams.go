@@ -39,7 +39,7 @@ func (s *Server) exec(ctx context.Context, namespace, pod, container string, cmd
 	if exit.Error != "" {
 		tellWhy(streams, exit.Error)
 	}
-	return exitError(exit, unlessLeft(ctx, err))
+	return exitError(exit, explainEnd(ctx, container, err))
 }
 
 func (s *Server) attach(ctx context.Context, namespace, pod, container string, io api.AttachIO) error {
@@ -47,7 +47,7 @@ func (s *Server) attach(ctx context.Context, namespace, pod, container string, i
 	defer cancel()
 	exit, err := s.cfg.Containers.Attach(ctx, operations.Container{Namespace: namespace, Name: pod, Container: container},
 		wire.Attach{Stdin: io.Stdin() != nil}, streamsOf(ctx, io))
-	return exitError(exit, unlessLeft(ctx, err))
+	return exitError(exit, explainEnd(ctx, container, err))
 }
 
 func (s *Server) portForward(ctx context.Context, namespace, pod string, port int32, stream io.ReadWriteCloser) error {
@@ -101,11 +101,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) {
 	output := &boundedBuffer{}
 	exit, err := s.cfg.Containers.Exec(r.Context(), containerOf(vars), wire.Exec{Args: cmd}, portlayer.Streams{Stdout: output, Stderr: output})
 	if err := exitError(exit, err); err != nil {
-		status := http.StatusInternalServerError
-		if errors.Is(err, portlayer.ErrNotFound) {
-			status = http.StatusNotFound
-		}
-		http.Error(w, err.Error(), status)
+		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	_, _ = w.Write(output.Bytes()) // the client is gone: nobody is left to tell
@@ -121,11 +117,16 @@ func tellWhy(s portlayer.Streams, why string) {
 	}
 }
 
-// unlessLeft makes an exit of err where the client has left: nobody is there to be told, and Virtual Kubelet logs all else
-// as an error.
-func unlessLeft(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+// explainEnd puts into the kubelet's words why there is no exit. Where the client has left there is nobody to be told, and
+// Virtual Kubelet logs what is no exit as an error.
+func explainEnd(ctx context.Context, container string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return utilexec.CodeExitError{Err: err, Code: 1}
+	case errors.Is(err, portlayer.ErrNotFound), errors.Is(err, portlayer.ErrNotRunning): // it ended since it was looked up
+		return errors.New(notFoundMessage(container))
 	}
 	return err
 }
