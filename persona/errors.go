@@ -24,6 +24,9 @@ var (
 	// ErrUnauthorized means that the registry wants other credentials, or any.
 	ErrUnauthorized = errors.New("registry refused access")
 
+	// ErrUnavailable means that the registry did not answer, or is not able to serve now; later it may.
+	ErrUnavailable = errors.New("registry is unavailable")
+
 	// ErrInvalidImage means that the image is damaged, or is no container image.
 	ErrInvalidImage = flatten.ErrMalformed
 

@@ -1,7 +1,6 @@
 package persona
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -25,19 +24,22 @@ var errPlainHTTP = errors.New("plain HTTP is allowed for loopback and insecure r
 type registryHosts struct {
 	insecure []string
 	mirrors  map[string]*url.URL
-	strict   http.RoundTripper
-	lax      http.RoundTripper
+	// dir has a folder for each registry that needs more; empty is none.
+	dir        string
+	transports transports
 }
 
-// endpoint is one place to pull a repository from.
+// endpoint is one place to pull a repository from, and one way to sign in there.
 type endpoint struct {
 	repo      name.Repository
 	transport http.RoundTripper
 	auth      authn.Authenticator
+	// holder is who has shown that they may have what comes from here; empty is everyone.
+	holder string
 }
 
 func newRegistryHosts(cfg Config) (*registryHosts, error) {
-	h := &registryHosts{insecure: cfg.InsecureRegistries, mirrors: map[string]*url.URL{}}
+	h := &registryHosts{insecure: cfg.InsecureRegistries, mirrors: map[string]*url.URL{}, dir: cfg.RegistryHostsDir}
 	for host, raw := range cfg.Mirrors {
 		u, err := url.Parse(raw)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.User != nil {
@@ -49,49 +51,84 @@ func newRegistryHosts(cfg Config) (*registryHosts, error) {
 			h.insecure = append(slices.Clone(h.insecure), u.Host)
 		}
 	}
-	strict := http.DefaultTransport.(*http.Transport).Clone()
-	strict.ResponseHeaderTimeout = headerTimeout
-	// A layer is wanted as it is stored, also where a server believes that its compression is the connection's.
-	strict.DisableCompression = true
-	lax := strict.Clone()
-	lax.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the user listed the host as insecure
-	h.strict, h.lax = plainHTTPGuard{strict, h.plainAllowed}, plainHTTPGuard{lax, h.plainAllowed}
-	return h, nil
+	return h, h.check()
 }
 
-// endpoints returns where to look for named, in order: its registry's mirror, its registry.
-func (h *registryHosts) endpoints(named reference.Named, auth authn.Authenticator) ([]endpoint, error) {
-	var all []endpoint
+// endpoints returns where to look for named, in order: its registry's mirrors, its registry. Credentials are for the
+// registry, not for its mirrors.
+func (h *registryHosts) endpoints(named reference.Named, auth []Credentials) ([]endpoint, error) {
 	domain, path := reference.Domain(named), reference.Path(named)
+	_, byDigest := named.(reference.Digested)
+	var all []endpoint
 	if u := h.mirrors[domain]; u != nil {
-		prefix := strings.Trim(u.Path, "/")
-		// The user's credentials are for the registry, not for its mirror.
-		ep, err := h.endpoint(u.Host, strings.TrimPrefix(prefix+"/"+path, "/"), authn.Anonymous)
+		ep, err := h.endpoint(u.Host, strings.TrimPrefix(strings.Trim(u.Path, "/")+"/"+path, "/"))
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, ep)
 	}
-	ep, err := h.endpoint(domain, path, auth)
+	configured, err := h.configured(domain)
 	if err != nil {
 		return nil, err
 	}
-	return append(all, ep), nil
+	for _, mirror := range configured.mirrors {
+		if !mirror.serves(byDigest) {
+			continue
+		}
+		ep, err := h.hostEndpoint(mirror, path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, ep)
+	}
+	origin, err := h.origin(configured.server, domain, path)
+	if err != nil {
+		return nil, err
+	}
+	return append(all, origin.signedIn(auth)...), nil
 }
 
-func (h *registryHosts) endpoint(host, path string, auth authn.Authenticator) (endpoint, error) {
-	ep := endpoint{transport: h.strict, auth: auth}
+// origin is the registry itself: server where something is configured for it, nil where not.
+func (h *registryHosts) origin(server *hostConfig, domain, path string) (endpoint, error) {
+	if server == nil {
+		return h.endpoint(domain, path)
+	}
+	return h.hostEndpoint(*server, path)
+}
+
+// signedIn returns e once for each of the credentials, or as it is.
+func (e endpoint) signedIn(auth []Credentials) []endpoint {
+	if len(auth) == 0 {
+		return []endpoint{e}
+	}
+	all := make([]endpoint, len(auth))
+	for i, c := range auth {
+		all[i] = e
+		all[i].auth, all[i].holder = c.authenticator(), c.Holder
+	}
+	return all
+}
+
+// endpoint is a host of which only the name is known, and perhaps that it is insecure.
+func (h *registryHosts) endpoint(host, path string) (endpoint, error) {
+	insecure := h.isInsecure(host)
+	base, err := h.transports.get(hostConfig{skipVerify: insecure})
+	if err != nil {
+		return endpoint{}, err
+	}
+	return newEndpoint(host, path, plainHTTPGuard{base, h.plainAllowed}, insecure)
+}
+
+func newEndpoint(host, path string, base http.RoundTripper, insecure bool) (endpoint, error) {
 	var opts []name.Option
-	if h.isInsecure(host) {
-		ep.transport = h.lax
+	if insecure {
 		opts = append(opts, name.Insecure)
 	}
 	registry, err := name.NewRegistry(host, opts...)
 	if err != nil {
 		return endpoint{}, fmt.Errorf("%w: registry %q: %w", ErrInvalidName, host, err)
 	}
-	ep.repo = registry.Repo(path)
-	return ep, nil
+	return endpoint{repo: registry.Repo(path), transport: base, auth: authn.Anonymous}, nil
 }
 
 // isInsecure reports whether the user listed host, with or without its port.

@@ -16,6 +16,8 @@ type Image struct {
 	Names []string `json:"names,omitempty"`
 	// RepoDigests are the names by digest under which the image was pulled: hello@sha256:…
 	RepoDigests []string `json:"repoDigests,omitempty"`
+	// Grants say by repository, such as docker.io/library/hello, who may have the image.
+	Grants map[string]Grant `json:"grants,omitempty"`
 	// Digest is that of the manifest, "sha256:…". An archive of docker save has no manifest, so one is made up from it.
 	Digest string `json:"digest"`
 	// ID is the digest of the image's configuration, "sha256:…".

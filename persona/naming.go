@@ -6,6 +6,8 @@ import "slices"
 type naming struct {
 	tags    []string
 	digests []string
+	// holder is who may have it under these names; empty is everyone.
+	holder string
 }
 
 // enter puts img and its names into images. A tag means one image, so others lose it.
@@ -15,11 +17,12 @@ func enter(images []Image, img Image, names naming) ([]Image, Image) {
 		images[i].RepoDigests = without(images[i].RepoDigests, names.digests)
 	}
 	if i := slices.IndexFunc(images, func(o Image) bool { return o.Digest == img.Digest }); i >= 0 {
-		img.Names, img.RepoDigests = images[i].Names, images[i].RepoDigests
+		img.Names, img.RepoDigests, img.Grants = images[i].Names, images[i].RepoDigests, images[i].Grants
 		images = slices.Delete(images, i, i+1)
 	}
 	img.Names = sortedUnion(img.Names, names.tags)
 	img.RepoDigests = sortedUnion(img.RepoDigests, names.digests)
+	img.Grants = granted(img.Grants, names)
 	return append(images, img), img
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 
 	"github.com/distribution/reference"
@@ -18,12 +19,21 @@ type Credentials struct {
 	Username, Password string
 	// IdentityToken gets an access token; RegistryToken is one.
 	IdentityToken, RegistryToken string
+	// Holder names who has the credentials, and is no secret: what they bring is for who holds them (Image.MayUse). Empty
+	// means the whole machine.
+	Holder string
 }
+
+// String hides what must not be seen.
+func (c Credentials) String() string { return "credentials of " + c.Holder }
+
+// GoString hides what must not be seen.
+func (c Credentials) GoString() string { return c.String() }
 
 // PullOptions are what Pull can do without.
 type PullOptions struct {
-	// Auth is nil for an anonymous pull.
-	Auth *Credentials
+	// Auth is tried in order until the registry gives the image. Where there is none the pull is anonymous.
+	Auth []Credentials
 	// Progress, if set, is called often and from one goroutine, and must return soon.
 	Progress func(Progress)
 }
@@ -31,14 +41,14 @@ type PullOptions struct {
 // Pull brings an image from its registry, or from that one's mirror, and makes its disk. What is here already is not fetched
 // again, apart from manifest and configuration. It returns once the disk can be used.
 //
-// It returns ErrInvalidName, ErrNotFound, ErrUnauthorized, ErrPlatform, ErrDigestMismatch, ErrInvalidImage or ErrTooLarge,
-// wrapped, and keeps syscall.ENOSPC where the disk is full. After an error nothing is left behind.
+// It returns ErrInvalidName, ErrNotFound, ErrUnauthorized, ErrUnavailable, ErrPlatform, ErrDigestMismatch, ErrInvalidImage or
+// ErrTooLarge, wrapped, and keeps syscall.ENOSPC where the disk is full. After an error nothing is left behind.
 func (s *Store) Pull(ctx context.Context, ref string, opts PullOptions) (Image, error) {
 	named, err := parseName(ref)
 	if err != nil {
 		return Image{}, err
 	}
-	a, names, err := s.resolve(ctx, named, opts.authenticator())
+	a, names, err := s.resolve(ctx, named, opts.Auth)
 	if err != nil {
 		return Image{}, fmt.Errorf("pull image %q: %w", ref, err)
 	}
@@ -49,13 +59,9 @@ func (s *Store) Pull(ctx context.Context, ref string, opts PullOptions) (Image, 
 	return img, nil
 }
 
-func (o PullOptions) authenticator() authn.Authenticator {
-	if o.Auth == nil {
-		return authn.Anonymous
-	}
+func (c Credentials) authenticator() authn.Authenticator {
 	return authn.FromConfig(authn.AuthConfig{
-		Username: o.Auth.Username, Password: o.Auth.Password,
-		IdentityToken: o.Auth.IdentityToken, RegistryToken: o.Auth.RegistryToken,
+		Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken,
 	})
 }
 
@@ -67,18 +73,26 @@ func (o PullOptions) progress() func(Progress) {
 }
 
 // resolve finds the image that named means today, at the first endpoint that has it.
-func (s *Store) resolve(ctx context.Context, named reference.Named, auth authn.Authenticator) (*artifact, naming, error) {
+func (s *Store) resolve(ctx context.Context, named reference.Named, auth []Credentials) (*artifact, naming, error) {
 	endpoints, err := s.hosts.endpoints(named, auth)
 	if err != nil {
 		return nil, naming{}, err
 	}
 	var errs []error
+	away := map[string]bool{}
 	for _, ep := range endpoints {
+		if away[ep.repo.RegistryStr()] {
+			continue // who does not answer is not asked again with other credentials
+		}
 		a, digest, err := s.resolveAt(ctx, named, ep)
 		if err == nil {
-			return a, namesOf(named, digest, a.digest), nil
+			names := namesOf(named, digest, a.digest)
+			names.holder = ep.holder
+			return a, names, nil
 		}
-		errs = append(errs, kindOf(err))
+		err = kindOf(err)
+		away[ep.repo.RegistryStr()] = errors.Is(err, ErrUnavailable)
+		errs = append(errs, err)
 		if ctx.Err() != nil {
 			break
 		}
@@ -112,17 +126,34 @@ func (s *Store) resolveAt(ctx context.Context, named reference.Named, ep endpoin
 	return a, digest, err
 }
 
-// kindOf makes the registry library's errors ours.
+// kindOf makes the errors of registries and networks ours.
 func kindOf(err error) error {
-	var refused *transport.Error
-	if !errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*transport.Error](err); ok {
+		switch refused.StatusCode {
+		case http.StatusNotFound:
+			return fmt.Errorf("%w: %w", ErrNotFound, err)
+		case http.StatusUnauthorized, http.StatusForbidden:
+			return fmt.Errorf("%w: %w", ErrUnauthorized, err)
+		case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
 		return err
 	}
-	switch refused.StatusCode {
-	case http.StatusNotFound:
-		return fmt.Errorf("%w: %w", ErrNotFound, err)
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%w: %w", ErrUnauthorized, err)
+	if unreachable(err) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err
+}
+
+// unreachable tells whether the network failed, and not what came over it.
+func unreachable(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, errPlainHTTP) {
+		return false
+	}
+	if network, ok := errors.AsType[net.Error](err); ok && network.Timeout() {
+		return true
+	}
+	_, ok := errors.AsType[*net.OpError](err)
+	return ok
 }

@@ -255,7 +255,7 @@ func TestPullUsesCredentials(t *testing.T) {
 	s := open(t, persona.Config{})
 	_, err := s.Pull(t.Context(), r.Host+"/hello", persona.PullOptions{})
 	require.ErrorIs(t, err, persona.ErrUnauthorized)
-	_, err = s.Pull(t.Context(), r.Host+"/hello", persona.PullOptions{Auth: &persona.Credentials{Username: "me", Password: "secret"}})
+	_, err = s.Pull(t.Context(), r.Host+"/hello", persona.PullOptions{Auth: []persona.Credentials{{Username: "me", Password: "secret"}}})
 	require.ErrorIs(t, err, persona.ErrNotFound, "it may look now")
 }
 
@@ -276,7 +276,7 @@ func TestPullGoesToTheMirrorFirst(t *testing.T) {
 		"docker.io": "http://" + mirror.Host + "/copies", origin.Host: "http://" + mirror.Host,
 	}})
 
-	opts := persona.PullOptions{Auth: &persona.Credentials{Username: "me", Password: "secret"}}
+	opts := persona.PullOptions{Auth: []persona.Credentials{{Username: "me", Password: "secret"}}}
 	img, err := s.Pull(t.Context(), "hello", opts)
 	require.NoError(t, err)
 	require.Equal(t, []string{"hello:latest"}, img.Names)

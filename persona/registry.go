@@ -29,7 +29,7 @@ type registryBlobs struct {
 
 // connect finds out how the registry wants to be spoken to, and signs in.
 func connect(ctx context.Context, ep endpoint) (*registryBlobs, error) {
-	base := transport.NewUserAgent(transport.NewRetry(ep.transport), "vic")
+	base := transport.NewUserAgent(patient{transport.NewRetry(ep.transport)}, "vic")
 	scopes := []string{ep.repo.Scope(transport.PullScope)}
 	signedIn, err := transport.NewWithContext(ctx, ep.repo.Registry, ep.auth, base, scopes)
 	if err != nil {
@@ -58,7 +58,7 @@ func (r *registryBlobs) named(ctx context.Context, named reference.Named) ([]byt
 }
 
 func (r *registryBlobs) document(ctx context.Context, id string) (_ []byte, err error) {
-	body, err := r.get(ctx, "manifests", id)
+	body, err := r.manifestOf(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -67,15 +67,49 @@ func (r *registryBlobs) document(ctx context.Context, id string) (_ []byte, err 
 }
 
 func (r *registryBlobs) manifest(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
-	return r.get(ctx, "manifests", d.Digest.String())
+	return r.manifestOf(ctx, d.Digest.String())
 }
 
+// manifestOf opens the manifest or index of a tag or digest.
+func (r *registryBlobs) manifestOf(ctx context.Context, id string) (io.ReadCloser, error) {
+	resp, err := r.get(ctx, "manifests", id, http.Header{"Accept": {acceptManifests}})
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// blob opens a configuration or a layer. A connection that breaks is made again, and goes on where it broke.
 func (r *registryBlobs) blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
-	return r.get(ctx, "blobs", d.Digest.String())
+	return openResuming(ctx, d.Size, func(ctx context.Context, offset int64) (io.ReadCloser, error) {
+		return r.blobFrom(ctx, d, offset)
+	})
+}
+
+// blobFrom opens a blob at an offset, also where the registry has no ranges (RFC 9110, 14.2).
+func (r *registryBlobs) blobFrom(ctx context.Context, d v1.Descriptor, offset int64) (io.ReadCloser, error) {
+	header := http.Header{}
+	if offset > 0 {
+		header.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, d.Size-1))
+	}
+	resp, err := r.get(ctx, "blobs", d.Digest.String(), header)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		_, err = io.CopyN(io.Discard, resp.Body, offset)
+	case !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", offset)):
+		err = fmt.Errorf("asked for bytes from %d on, the answer is %q", offset, resp.Header.Get("Content-Range"))
+	}
+	if err != nil {
+		return nil, errors.Join(err, resp.Body.Close())
+	}
+	return resp.Body, nil
 }
 
 // get asks for a manifest or a blob. The transport below puts in the scheme that connect found.
-func (r *registryBlobs) get(ctx context.Context, kind, id string) (io.ReadCloser, error) {
+func (r *registryBlobs) get(ctx context.Context, kind, id string, header http.Header) (*http.Response, error) {
 	u := url.URL{
 		Scheme: r.repo.Scheme(), Host: r.repo.RegistryStr(),
 		Path: "/v2/" + r.repo.RepositoryStr() + "/" + kind + "/" + id,
@@ -84,15 +118,17 @@ func (r *registryBlobs) get(ctx context.Context, kind, id string) (io.ReadCloser
 	if err != nil {
 		return nil, err
 	}
-	if kind == "manifests" {
-		req.Header.Set("Accept", acceptManifests)
-	}
+	req.Header = header
 	resp, err := r.client.Do(req)
 	if err != nil {
 		return nil, err
 	}
-	if err := transport.CheckError(resp, http.StatusOK); err != nil {
+	want := []int{http.StatusOK}
+	if header.Get("Range") != "" {
+		want = append(want, http.StatusPartialContent)
+	}
+	if err := transport.CheckError(resp, want...); err != nil {
 		return nil, errors.Join(err, resp.Body.Close())
 	}
-	return resp.Body, nil
+	return resp, nil
 }

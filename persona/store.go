@@ -32,6 +32,9 @@ type Config struct {
 	InsecureRegistries []string
 	// Mirrors gives for a registry's host (docker.io) the URL to try before it: https://mirror.example/prefix.
 	Mirrors map[string]string
+	// RegistryHostsDir has a folder for each registry that needs more, as containerd's certs.d: hosts.toml, or certificates.
+	// Empty is none. Its files are read at each pull.
+	RegistryHostsDir string
 	// MaxImageBytes bounds the uncompressed layers of one image; 0 means flatten.DefaultMaxBytes.
 	MaxImageBytes int64
 	// MaxEntries bounds the files in all layers of one image; 0 means flatten.DefaultMaxEntries.

@@ -46,11 +46,13 @@ func makeState(path string) (*standalone.Dir, error) {
 type registryFlags struct {
 	insecure []string
 	mirrors  []string
+	hostsDir string
 }
 
 func (f *registryFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.insecure, "insecure-registry", nil, "`HOST:PORT` of a registry that may be spoken to over plain HTTP; repeatable (those on loopback always may)")
 	cmd.Flags().StringArrayVar(&f.mirrors, "registry-mirror", nil, "`HOST=URL` to try before the registry HOST; repeatable")
+	cmd.Flags().StringVar(&f.hostsDir, "registry-hosts-dir", "", "`DIR` with a folder for each registry that needs certificates or mirrors, as containerd's certs.d (docs/registries.md)")
 }
 
 func (f *registryFlags) config() (persona.Config, error) {
@@ -68,7 +70,14 @@ func (f *registryFlags) config() (persona.Config, error) {
 		}
 		mirrors[host] = mirror
 	}
-	return persona.Config{InsecureRegistries: f.insecure, Mirrors: mirrors}, nil
+	if f.hostsDir != "" {
+		if info, err := os.Stat(f.hostsDir); err != nil {
+			return persona.Config{}, misused("--registry-hosts-dir: %w", err)
+		} else if !info.IsDir() {
+			return persona.Config{}, misused("--registry-hosts-dir %s is no directory", f.hostsDir)
+		}
+	}
+	return persona.Config{InsecureRegistries: f.insecure, Mirrors: mirrors, RegistryHostsDir: f.hostsDir}, nil
 }
 
 func checkHost(host string) error {

@@ -55,6 +55,7 @@ type nodeFile struct {
 
 	ContainerLogMaxSize  string `json:"containerLogMaxSize"`
 	ContainerLogMaxFiles int    `json:"containerLogMaxFiles"`
+	RegistryHostsDir     string `json:"registryHostsDir"`
 }
 
 func newNodeCommand() *cobra.Command {
@@ -162,7 +163,7 @@ func (f *nodeFile) subnet() (netip.Prefix, error) {
 }
 
 func (f *nodeFile) registries() registryFlags {
-	r := registryFlags{insecure: f.InsecureRegistries}
+	r := registryFlags{insecure: f.InsecureRegistries, hostsDir: f.RegistryHostsDir}
 	for host, mirror := range f.RegistryMirrors {
 		r.mirrors = append(r.mirrors, host+"="+mirror)
 	}

@@ -2,11 +2,13 @@ package testimage
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -19,23 +21,37 @@ import (
 type Registry struct {
 	// Host is where it listens, as host:port: the first part of its images' names.
 	Host   string
+	store  http.Handler
 	server *http.Server
 	done   chan struct{}
 }
 
-// StartRegistry starts a registry on a free port of 127.0.0.1. If wrap is not nil, its requests go through wrap's result.
+// StartRegistry starts a registry on a free port of 127.0.0.1. If wrap is not nil, what comes over the network goes through
+// wrap's result; Push does not.
 func StartRegistry(ctx context.Context, wrap func(http.Handler) http.Handler) (*Registry, error) {
+	return StartTLSRegistry(ctx, nil, wrap)
+}
+
+// StartTLSRegistry is StartRegistry over TLS; without a configuration it is plain HTTP.
+func StartTLSRegistry(ctx context.Context, config *tls.Config, wrap func(http.Handler) http.Handler) (*Registry, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	host := listener.Addr().String()
+	if config != nil {
+		listener = tls.NewListener(listener, config)
+	}
+	quiet := log.New(io.Discard, "", 0)
+	store := registry.New(registry.Logger(quiet))
+	handler := store
 	if wrap != nil {
-		handler = wrap(handler)
+		handler = wrap(store)
 	}
 	r := &Registry{
-		Host:   listener.Addr().String(),
-		server: &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute},
+		Host:   host,
+		store:  store,
+		server: &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute, ErrorLog: quiet},
 		done:   make(chan struct{}),
 	}
 	go func() {
@@ -62,7 +78,7 @@ func (r *Registry) Push(ctx context.Context, repo string, img v1.Image) (string,
 	if err != nil {
 		return "", err
 	}
-	return ref.String(), remote.Write(ref, img, remote.WithContext(ctx))
+	return ref.String(), remote.Write(ref, img, remote.WithContext(ctx), remote.WithTransport(direct{r.store}))
 }
 
 // PushIndex puts an index of images for several platforms under repo.
@@ -71,5 +87,21 @@ func (r *Registry) PushIndex(ctx context.Context, repo string, index v1.ImageInd
 	if err != nil {
 		return "", err
 	}
-	return ref.String(), remote.WriteIndex(ref, index, remote.WithContext(ctx))
+	return ref.String(), remote.WriteIndex(ref, index, remote.WithContext(ctx), remote.WithTransport(direct{r.store}))
+}
+
+// direct asks a handler without a network.
+type direct struct{ handler http.Handler }
+
+// RoundTrip returns the handler's answer.
+func (d direct) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	if req.Body == nil {
+		req.Body = http.NoBody
+	}
+	answer := httptest.NewRecorder()
+	d.handler.ServeHTTP(answer, req)
+	resp := answer.Result()
+	resp.Request = req
+	return resp, nil
 }
