@@ -176,7 +176,10 @@ func (m *machine) openScratch(ctx context.Context, pod wire.Pod) error {
 
 // makeRuntime makes what containers share: volumes, logs, files in /etc, shared memory.
 func (m *machine) makeRuntime(pod wire.Pod) (*crun.Runtime, error) {
-	if err := m.openVolumes(pod.Volumes); err != nil {
+	if err := m.openVolumes(pod); err != nil {
+		return nil, err
+	}
+	if err := setSysctls("/proc/sys", pod.Sysctls); err != nil {
 		return nil, err
 	}
 	if m.steps.logs == nil {
@@ -201,19 +204,19 @@ func (m *machine) makeRuntime(pod wire.Pod) (*crun.Runtime, error) {
 	return crun.New(crun.Config{
 		Reaper: m.reaper, Images: &disk.Images{Finder: finder, Dir: filepath.Join(runDir, "images")},
 		Volumes: m.steps.volumes, Logs: m.steps.logs, Run: run, Layers: filepath.Join(scratchDir, "layers"),
-		CgroupRoot: boot.CgroupRoot, Cgroup: podCgroup, Hostname: pod.Hostname, Binds: append(binds, shm),
+		CgroupRoot: boot.CgroupRoot, Cgroup: podCgroup, Hostname: pod.Hostname, FSGroup: pod.FSGroup, Binds: append(binds, shm),
 	}), nil
 }
 
 // openVolumes makes the pod's volumes, each once.
-func (m *machine) openVolumes(volumes []wire.Volume) error {
+func (m *machine) openVolumes(pod wire.Pod) error {
 	if m.steps.volumes == nil {
 		m.steps.volumes = volume.New(volume.Config{
 			Scratch: filepath.Join(scratchDir, "volumes"), Memory: filepath.Join(runDir, "volumes"),
-			MountMemory: volume.MountTmpfs,
+			MountMemory: volume.MountTmpfs, Group: pod.FSGroup,
 		})
 	}
-	for _, v := range volumes {
+	for _, v := range pod.Volumes {
 		if err := m.steps.volumes.Add(v); err != nil {
 			return err
 		}

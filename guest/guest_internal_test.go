@@ -95,3 +95,28 @@ func TestBeforeAPodThereIsNothing(t *testing.T) {
 	require.ErrorIs(t, err, logfile.ErrNotFound)
 	require.ErrorIs(t, m.PutFiles(wire.Files{}), supervisor.ErrConflict)
 }
+
+func TestSetSysctls(t *testing.T) {
+	dir := t.TempDir()
+	for _, path := range []string{"net/core/somaxconn", "net/ipv4/conf/eth0.1/forwarding"} {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, path)), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, path), nil, 0o600))
+	}
+	read := func(name string) string {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		return string(b)
+	}
+	require.NoError(t, setSysctls(dir, []wire.Sysctl{
+		{Name: "net.core.somaxconn", Value: "7"}, {Name: "net.ipv4.conf.eth0/1.forwarding", Value: "1"},
+	}))
+	assert.Equal(t, "7", read("net/core/somaxconn"))
+	assert.Equal(t, "1", read("net/ipv4/conf/eth0.1/forwarding"))
+	require.NoError(t, setSysctls(dir, []wire.Sysctl{{Name: "net/ipv4/conf/eth0.1/forwarding", Value: "0"}}))
+	assert.Equal(t, "0", read("net/ipv4/conf/eth0.1/forwarding"))
+	for _, name := range []string{"net.core.nosuch", "../etc/passwd", "", "/etc/passwd", "net/../../x"} {
+		err := setSysctls(dir, []wire.Sysctl{{Name: name, Value: "1"}})
+		require.ErrorIs(t, err, supervisor.ErrInvalid, name)
+		require.ErrorContains(t, err, name)
+	}
+}

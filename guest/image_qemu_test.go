@@ -14,8 +14,8 @@ import (
 )
 
 var applets = []string{
-	"cat", "chmod", "date", "dd", "echo", "env", "false", "grep", "head", "hostname", "id", "ip", "kill", "ls", "mkdir", "mount",
-	"nc", "printf", "ps", "pwd", "rm", "seq", "sh", "sleep", "stat", "stty", "tail", "test", "touch", "true", "tty", "wc", "yes",
+	"cat", "chmod", "cut", "date", "dd", "echo", "env", "false", "grep", "head", "hostname", "id", "ip", "kill", "ls", "mkdir", "mount",
+	"nc", "printf", "ps", "pwd", "rm", "seq", "sh", "sleep", "stat", "stty", "tail", "test", "touch", "tr", "true", "tty", "wc", "yes",
 }
 
 // imageDisk makes an ext4 image with busybox.

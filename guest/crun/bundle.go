@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/virtual-kubelet/vic/guest/oci"
@@ -64,7 +65,13 @@ func (r *Runtime) describe(a supervisor.Attempt, b *bundle) error {
 	if err != nil {
 		return err
 	}
-	b.user = user
+	groups := c.Security.Groups
+	if r.c.FSGroup != nil {
+		groups = append(slices.Clip(groups), *r.c.FSGroup)
+	}
+	if b.user, err = oci.WithGroups(user, c.Security.OnlyGroups, groups...); err != nil {
+		return err
+	}
 	binds, err := r.binds(c, b)
 	if err != nil {
 		return err
@@ -75,9 +82,25 @@ func (r *Runtime) describe(a supervisor.Attempt, b *bundle) error {
 			return fmt.Errorf("make working directory: %w", err)
 		}
 	}
-	config, err := json.Marshal(oci.Spec(oci.Config{
-		Container: c, User: user, Rootfs: b.rootfs, CgroupPath: r.cgroup(c.Name), Hostname: r.c.Hostname, Binds: binds,
-	}))
+	return r.writeConfig(c, b, binds)
+}
+
+func (r *Runtime) writeConfig(c wire.Container, b *bundle, binds []oci.Bind) error {
+	var devices []specs.LinuxDevice
+	if c.Security.Privileged {
+		var err error
+		if devices, err = oci.Devices("/dev"); err != nil {
+			return err
+		}
+	}
+	spec, err := oci.Spec(oci.Config{
+		Container: c, User: b.user, Rootfs: b.rootfs, CgroupPath: r.cgroup(c.Name), Hostname: r.c.Hostname,
+		Devices: devices, Binds: binds,
+	})
+	if err != nil {
+		return err
+	}
+	config, err := json.Marshal(spec)
 	if err != nil {
 		return err
 	}

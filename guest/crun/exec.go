@@ -83,7 +83,11 @@ func (r *Runtime) startExec(ctx context.Context, t *task, e wire.Exec) (_ *strea
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	b, err := json.Marshal(oci.ExecProcess(t.attempt.Container, t.bundle.user, r.c.Hostname, e))
+	spec, err := oci.ExecProcess(t.attempt.Container, t.bundle.user, r.c.Hostname, e)
+	if err != nil {
+		return nil, "", err
+	}
+	b, err := json.Marshal(spec)
 	if err != nil {
 		return nil, "", err
 	}

@@ -50,6 +50,8 @@ type Config struct {
 	// CgroupRoot is where cgroup v2 is mounted, Cgroup the pod's cgroup below it.
 	CgroupRoot, Cgroup string
 	Hostname           string
+	// FSGroup is a group that every process is in.
+	FSGroup *int64
 	// Binds are files of the pod that every container has, where it has no mount of its own there.
 	Binds []oci.Bind
 }

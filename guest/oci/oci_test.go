@@ -65,7 +65,7 @@ func TestAnImageWithoutAccounts(t *testing.T) {
 }
 
 func TestSpec(t *testing.T) {
-	s := oci.Spec(oci.Config{
+	s, err := oci.Spec(oci.Config{
 		Container: wire.Container{
 			Args: []string{"/bin/app"}, Env: []string{"HOSTNAME=mine", "A=1"}, ReadOnlyRoot: true,
 			Resources: wire.Resources{MemoryBytes: 1 << 20, CPUMilli: 250, CPURequestMilli: 500},
@@ -73,6 +73,7 @@ func TestSpec(t *testing.T) {
 		Rootfs: "/root", CgroupPath: "/pod/app", Hostname: "host",
 		Binds: []oci.Bind{{Source: "/b", Target: "/data/deep", ReadOnly: true}, {Source: "/a", Target: "/data"}},
 	})
+	require.NoError(t, err)
 	assert.Equal(t, []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=mine", "A=1"}, s.Process.Env)
 	assert.Equal(t, "/", s.Process.Cwd)
 	assert.True(t, s.Root.Readonly)
@@ -90,8 +91,9 @@ func TestSpec(t *testing.T) {
 }
 
 func TestExecProcess(t *testing.T) {
-	p := oci.ExecProcess(wire.Container{Args: []string{"/bin/app"}, WorkingDir: "/srv"}, specs.User{UID: 7}, "host",
+	p, err := oci.ExecProcess(wire.Container{Args: []string{"/bin/app"}, WorkingDir: "/srv"}, specs.User{UID: 7}, "host",
 		wire.Exec{Args: []string{"sh"}, TTY: true, Size: wire.TerminalSize{Columns: 80, Rows: 24}})
+	require.NoError(t, err)
 	assert.Equal(t, []string{"sh"}, p.Args)
 	assert.Equal(t, "/srv", p.Cwd)
 	assert.Equal(t, uint32(7), p.User.UID)

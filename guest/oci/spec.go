@@ -18,8 +18,8 @@ const (
 	maxFiles    = 1 << 20 // as container engines have it
 )
 
-// capabilities are what Kubernetes' container runtimes give to a container.
-var capabilities = []string{
+// defaultCapabilities are what Kubernetes' container runtimes give to a container.
+var defaultCapabilities = []string{
 	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID",
 	"CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
 }
@@ -54,6 +54,10 @@ type Config struct {
 	// Rootfs is the container's root in the guest, CgroupPath its cgroup below the root of all.
 	Rootfs, CgroupPath string
 	Hostname           string
+	// PIDNamespace is a file of the process namespace to join; empty is one of the container's own.
+	PIDNamespace string
+	// Devices are what a privileged container has.
+	Devices []specs.LinuxDevice
 	// Binds are put into the container after the kernel's file systems, in the order of their depth.
 	Binds []Bind
 }
@@ -65,54 +69,76 @@ type Bind struct {
 }
 
 // Spec makes the runtime's config.json. Network, IPC and host name are the machine's: the machine is the pod.
-func Spec(c Config) *specs.Spec {
-	return &specs.Spec{
+func Spec(c Config) (*specs.Spec, error) {
+	process, err := Process(c.Container, c.User, c.Hostname)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := seccomp(c.Container.Security)
+	if err != nil {
+		return nil, err
+	}
+	security := c.Container.Security
+	spec := &specs.Spec{
 		Version: ociVersion,
-		Process: Process(c.Container, c.User, c.Hostname),
+		Process: process,
 		Root:    &specs.Root{Path: c.Rootfs, Readonly: c.Container.ReadOnlyRoot},
-		Mounts:  mounts(c.Binds),
+		Mounts:  mounts(c.Binds, security.Privileged),
 		Linux: &specs.Linux{
 			Namespaces: []specs.LinuxNamespace{
-				{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
+				{Type: specs.PIDNamespace, Path: c.PIDNamespace}, {Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
 			},
 			CgroupsPath:       c.CgroupPath,
 			Resources:         resources(c.Container.Resources),
-			MaskedPaths:       maskedPaths,
-			ReadonlyPaths:     readonlyPaths,
 			RootfsPropagation: "rprivate",
+			Seccomp:           filter,
 		},
 	}
+	if security.Privileged {
+		spec.Linux.Devices = c.Devices
+		spec.Linux.Resources.Devices = []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}
+	}
+	if !security.Privileged && !security.UnmaskedProc {
+		spec.Linux.MaskedPaths, spec.Linux.ReadonlyPaths = maskedPaths, readonlyPaths
+	}
+	return spec, nil
 }
 
 // Process describes the container's own process.
-func Process(c wire.Container, user specs.User, hostname string) *specs.Process {
+func Process(c wire.Container, user specs.User, hostname string) (*specs.Process, error) {
+	granted, err := capabilities(c.Security)
+	if err != nil {
+		return nil, err
+	}
 	score := 0
 	cwd := c.WorkingDir
 	if cwd == "" {
 		cwd = "/"
 	}
 	return &specs.Process{
-		Terminal: c.TTY,
-		User:     user,
-		Args:     c.Args,
-		Env:      environment(c, hostname, c.TTY),
-		Cwd:      path.Clean("/" + cwd),
-		Capabilities: &specs.LinuxCapabilities{
-			Bounding: capabilities, Effective: capabilities, Permitted: capabilities,
-		},
-		OOMScoreAdj: &score,
-		Rlimits:     []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: maxFiles, Hard: maxFiles}},
-	}
+		Terminal:        c.TTY,
+		User:            user,
+		Args:            c.Args,
+		Env:             environment(c, hostname, c.TTY),
+		Cwd:             path.Clean("/" + cwd),
+		Capabilities:    &specs.LinuxCapabilities{Bounding: granted, Effective: granted, Permitted: granted},
+		NoNewPrivileges: c.Security.NoNewPrivileges,
+		OOMScoreAdj:     &score,
+		Rlimits:         []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: maxFiles, Hard: maxFiles}},
+	}, nil
 }
 
 // ExecProcess describes another process in the container.
-func ExecProcess(c wire.Container, user specs.User, hostname string, e wire.Exec) *specs.Process {
-	p := Process(c, user, hostname)
+func ExecProcess(c wire.Container, user specs.User, hostname string, e wire.Exec) (*specs.Process, error) {
+	p, err := Process(c, user, hostname)
+	if err != nil {
+		return nil, err
+	}
 	p.Terminal, p.Args, p.Env = e.TTY, e.Args, environment(c, hostname, e.TTY)
 	if e.TTY && e.Size.Columns > 0 && e.Size.Rows > 0 {
 		p.ConsoleSize = &specs.Box{Width: uint(e.Size.Columns), Height: uint(e.Size.Rows)}
 	}
-	return p
+	return p, nil
 }
 
 // environment puts the runtime's own variables before the container's, which win.
@@ -131,8 +157,13 @@ func environment(c wire.Container, hostname string, tty bool) []string {
 	return append(env, c.Env...)
 }
 
-func mounts(binds []Bind) []specs.Mount {
+func mounts(binds []Bind, privileged bool) []specs.Mount {
 	m := slices.Clone(systemMounts)
+	for i := range m {
+		if privileged {
+			m[i].Options = slices.DeleteFunc(slices.Clone(m[i].Options), func(o string) bool { return o == "ro" })
+		}
+	}
 	binds = slices.Clone(binds)
 	slices.SortStableFunc(binds, func(a, b Bind) int { return depth(a.Target) - depth(b.Target) })
 	for _, b := range binds {

@@ -36,13 +36,14 @@ func (s *Set) Put(f wire.Files) error {
 			return fmt.Errorf("path %q is %w", file.Path, ErrInvalid)
 		}
 	}
-	if err := replace(s.dir(v), f.Files); err != nil {
+	if err := s.replace(v, f.Files); err != nil {
 		return fmt.Errorf("write volume %s: %w", f.Volume, err)
 	}
 	return nil
 }
 
-func replace(dir string, files []wire.File) error {
+func (s *Set) replace(v wire.Volume, files []wire.File) error {
+	dir := s.dir(v)
 	former, err := os.Readlink(filepath.Join(dir, dataLink))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -51,7 +52,7 @@ func replace(dir string, files []wire.File) error {
 	if err != nil {
 		return err
 	}
-	if err := write(next, files); err != nil {
+	if err := errors.Join(write(next, files), s.own(v, next)); err != nil {
 		return errors.Join(err, os.RemoveAll(next))
 	}
 	temp := filepath.Join(dir, dataTemp)

@@ -38,7 +38,10 @@ func Open(root, name string, flags int) (*os.File, error) {
 }
 
 // MkdirAll makes the directory name inside root, and those above it, with symbolic links followed as if root were "/".
-func MkdirAll(root, name string) error {
+func MkdirAll(root, name string) error { return mkdirAll(root, name, 0o755) }
+
+// mkdirAll is MkdirAll with the mode of new directories, whatever the umask is.
+func mkdirAll(root, name string, mode os.FileMode) error {
 	relative := strings.Trim(filepath.Clean("/"+name), "/")
 	if relative == "" {
 		return nil // the root itself
@@ -49,7 +52,7 @@ func MkdirAll(root, name string) error {
 		if err != nil {
 			return err
 		}
-		err = unix.Mkdirat(int(parent.Fd()), part, 0o755)
+		err = makeDir(int(parent.Fd()), part, mode)
 		_ = parent.Close() // an O_PATH descriptor has nothing to write back
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return &os.PathError{Op: "mkdir", Path: name, Err: err}
@@ -57,4 +60,22 @@ func MkdirAll(root, name string) error {
 		at = filepath.Join(at, part)
 	}
 	return nil
+}
+
+// makeDir makes a directory below parent. One that is there is left as it is.
+func makeDir(parent int, name string, mode os.FileMode) error {
+	bits := uint32(mode.Perm())
+	if err := unix.Mkdirat(parent, name, bits); err != nil {
+		return err
+	}
+	fd, err := unix.Openat(parent, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	return unix.Fchmod(fd, bits|st.Mode&unix.S_ISGID) // which it has from its parent
 }

@@ -31,6 +31,8 @@ type Config struct {
 	Scratch, Memory string
 	// MountMemory mounts a tmpfs of at most sizeBytes at target; 0 is the kernel's default.
 	MountMemory func(target string, sizeBytes int64) error
+	// Group owns what the volumes hold, unless it is nil.
+	Group *int64
 }
 
 // Set is the volumes of a pod. It is safe for concurrent use.
@@ -65,7 +67,7 @@ func (s *Set) Add(v wire.Volume) error {
 	} else if ok {
 		return fmt.Errorf("add volume %s: named twice, which is %w", v.Name, ErrInvalid)
 	}
-	if err := s.make(v); err != nil {
+	if err := errors.Join(s.make(v), s.own(v, s.dir(v))); err != nil {
 		return fmt.Errorf("add volume %s: %w", v.Name, err)
 	}
 	s.volumes[v.Name] = v
@@ -116,7 +118,7 @@ func (s *Set) Source(m wire.Mount) (string, error) {
 	}
 	source, err := Resolve(dir, m.SubPath)
 	if errors.Is(err, os.ErrNotExist) && v.Kind != wire.VolumeFiles {
-		if err := MkdirAll(dir, m.SubPath); err != nil {
+		if err := makeLike(dir, m.SubPath); err != nil {
 			return "", fmt.Errorf("make %s in volume %s: %w", m.SubPath, m.Volume, err)
 		}
 		source, err = Resolve(dir, m.SubPath)
@@ -125,6 +127,15 @@ func (s *Set) Source(m wire.Mount) (string, error) {
 		return "", fmt.Errorf("find %s in volume %s: %w", m.SubPath, m.Volume, err)
 	}
 	return source, nil
+}
+
+// makeLike makes the directory name in dir, with the mode of dir: whoever may write to the volume may write to it.
+func makeLike(dir, name string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	return mkdirAll(dir, name, info.Mode())
 }
 
 // checkPath refuses what is not a relative path below a directory.
