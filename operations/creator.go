@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/operations/fields"
 	"github.com/virtual-kubelet/vic/operations/plan"
@@ -63,6 +64,15 @@ func (c *PodCreator) Check(pod *corev1.Pod) error {
 	return nil
 }
 
+// CheckEphemeral returns, by name, an *UnsupportedError for each ephemeral container that uses what this host can't honour.
+func (c *PodCreator) CheckEphemeral(pod *corev1.Pod) map[string]error {
+	all := map[string]error{}
+	for name, refusals := range fields.CheckEphemeral(pod, c.cfg.Capabilities) {
+		all[name] = &UnsupportedError{Refusals: refusals}
+	}
+	return all
+}
+
 // Create makes the pod's VM. One that is there already is left as it is. Errors are *UnsupportedError, *OutOfMemoryError
 // or portlayer's; after any, there is no VM and no reserved address that was not there before.
 func (c *PodCreator) Create(ctx context.Context, pod *corev1.Pod) error {
@@ -95,10 +105,12 @@ func (c *PodCreator) commit(ctx context.Context, h *portlayer.Handle, pod *corev
 		}
 	}
 	var tasks []string
-	for i := range pod.Spec.Containers {
-		container := &pod.Spec.Containers[i]
-		tasks = append(tasks, container.Name)
-		if img, ok := c.cfg.Disks.Local(container); ok {
+	for _, m := range plan.Members(pod) {
+		tasks = append(tasks, m.Name)
+		if m.Role == wire.RoleEphemeral {
+			continue // its image joins a VM that runs
+		}
+		if img, ok := c.cfg.Disks.Local(m.Container); ok {
 			h.AddImage(diskSerial(img), c.cfg.Disks.Source(img))
 		}
 	}

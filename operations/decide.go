@@ -3,6 +3,7 @@ package operations
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -47,6 +48,9 @@ func (w *worker) decide(ctx context.Context, v *view) (step, time.Duration) {
 	case final(v.previous.Phase), w.rejected != nil:
 		w.dropImages()
 		return w.settle(v), lookAgain
+	case v.expired(w.former(v)):
+		w.dropImages()
+		return w.expire(v), lookAgain
 	}
 	return w.build(ctx, v)
 }
@@ -87,6 +91,18 @@ func (w *worker) settle(v *view) step {
 	return nothing
 }
 
+// expire ends a pod whose deadline has passed. It is final when nothing of it runs.
+func (w *worker) expire(v *view) step {
+	switch v.state() {
+	case portlayer.StateRunning:
+		return w.stop(v, StopRequest{Grace: specGrace(v), Reason: wire.StopReasonDeadline})
+	case portlayer.StateCreated:
+		return w.removeStep()
+	case portlayer.StateStopped, portlayer.StateRemoved:
+	}
+	return nothing
+}
+
 // build brings a pod that is to run one step nearer to it.
 func (w *worker) build(ctx context.Context, v *view) (step, time.Duration) {
 	switch v.state() {
@@ -94,7 +110,7 @@ func (w *worker) build(ctx context.Context, v *view) (step, time.Duration) {
 		return w.buildGuest(ctx, v)
 	case portlayer.StateCreated:
 	default:
-		if former := w.former(v); finished(former) || w.allFinal(v, former) {
+		if former := w.former(v); plan.Finished(former) || w.allFinal(v, former) {
 			return nothing, lookAgain
 		}
 	}
@@ -128,9 +144,9 @@ func (w *worker) buildGuest(ctx context.Context, v *view) (step, time.Duration) 
 		if left := time.Until(w.vms.configured.Add(snapshotWithin)); left > 0 {
 			return nothing, left
 		}
-		seeds := w.seedsOf(v, w.former(v))
+		boot := Boot{Seeds: w.seedsOf(v, w.former(v)), StartTime: v.previous.StartTime}
 		return step{name: stepConfigure, build: true, timeout: configureTimeout, run: func(ctx context.Context) outcome {
-			if err := w.starter.Configure(ctx, v.pod, *v.vm, seeds); err != nil {
+			if err := w.starter.Configure(ctx, v.pod, *v.vm, boot); err != nil {
 				return outcome{err: err}
 			}
 			return outcome{then: func() { w.vms.configured = time.Now() }}
@@ -177,20 +193,19 @@ func (w *worker) unconfigured(v *view) bool {
 func (w *worker) containers(v *view, g *wire.Snapshot) (step, time.Duration) {
 	wait := lookAgain
 	var runs []ContainerRun
-	for i := range v.pod.Spec.Containers {
-		c := &v.pod.Spec.Containers[i]
-		if v.taken(c.Name) || w.boot.ran[c.Name] {
+	for _, m := range plan.Members(v.pod) {
+		if v.taken(m) || w.boot.ran[m.Name] == m.Revision() || !w.mayRun(v, m) {
 			continue
 		}
-		img := w.image(c.Name)
+		img := w.image(m.Name)
 		if img == nil {
 			continue
 		}
-		if left := w.retries.wait(stepRun + c.Name); left > 0 {
+		if left := w.retries.wait(stepRun + m.Name); left > 0 {
 			wait = min(wait, left)
 			continue
 		}
-		runs = append(runs, ContainerRun{Container: c, Image: *img})
+		runs = append(runs, ContainerRun{Member: m, Image: *img})
 	}
 	deliver := false
 	if len(plan.FileVolumes(v.pod)) > 0 {
@@ -277,7 +292,7 @@ func deletionGrace(v *view) time.Duration {
 
 // everRan tells that a container of the pod was started at some time.
 func everRan(s corev1.PodStatus) bool {
-	for _, c := range s.ContainerStatuses {
+	for _, c := range slices.Concat(s.InitContainerStatuses, s.ContainerStatuses) {
 		if c.RestartCount > 0 || c.ContainerID != "" || c.State.Running != nil || c.State.Terminated != nil {
 			return true
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/virtual-kubelet/vic/persona"
@@ -31,9 +32,9 @@ type DiskHost interface {
 	Discard(h *portlayer.Handle)
 }
 
-// attach gives a VM the disks that it does not have, running or not.
-func attach(ctx context.Context, host DiskHost, uid string, disks map[string]portlayer.DiskSource) error {
-	if len(disks) == 0 {
+// attach gives a VM the disks that it does not have, running or not, and names those containers among its own.
+func attach(ctx context.Context, host DiskHost, uid string, disks map[string]portlayer.DiskSource, tasks ...string) error {
+	if len(disks)+len(tasks) == 0 {
 		return nil
 	}
 	return replay(func() error {
@@ -49,9 +50,17 @@ func attach(ctx context.Context, host DiskHost, uid string, disks map[string]por
 				h.AddImage(serial, src)
 			}
 		}
+		named := h.Spec().Tasks
+		for _, t := range tasks {
+			if !slices.Contains(named, t) {
+				missing = true
+				named = append(named, t)
+			}
+		}
 		if !missing {
 			return nil
 		}
+		h.SetTasks(named)
 		if _, err := host.Commit(ctx, h); err != nil {
 			return fmt.Errorf("attach image to pod VM %s: %w", uid, err)
 		}

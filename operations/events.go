@@ -8,6 +8,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/operations/plan"
 )
 
 // Reasons of events, the kubelet's where it has one.
@@ -21,9 +22,8 @@ const (
 	eventPulled        = "Pulled"
 	eventInspectFailed = "InspectFailed"
 	eventNeverPull     = "ErrImageNeverPull"
-	eventVMEnded       = "PodVMEnded"        // ours: the VM stopped or vanished while the pod ran
-	eventUnreachable   = "GuestUnreachable"  // ours: the VM runs and its guest does not answer
-	eventIgnoredUpdate = "UnsupportedUpdate" // ours: a change of a running pod's spec that has no effect
+	eventVMEnded       = "PodVMEnded"       // ours: the VM stopped or vanished while the pod ran
+	eventUnreachable   = "GuestUnreachable" // ours: the VM runs and its guest does not answer
 )
 
 // maxEventBytes is what an event's message may have (events.k8s.io/v1, note).
@@ -73,9 +73,13 @@ func fieldPath(pod *corev1.Pod, container string) string {
 	if container == "" {
 		return ""
 	}
-	for i := range pod.Spec.InitContainers {
-		if pod.Spec.InitContainers[i].Name == container {
+	for _, m := range plan.Members(pod) {
+		switch {
+		case m.Name != container:
+		case m.Role == wire.RoleInit, m.Role == wire.RoleSidecar:
 			return fmt.Sprintf("spec.initContainers{%s}", container)
+		case m.Role == wire.RoleEphemeral:
+			return fmt.Sprintf("spec.ephemeralContainers{%s}", container)
 		}
 	}
 	return fmt.Sprintf("spec.containers{%s}", container)

@@ -64,14 +64,29 @@ func (v *view) guest() *wire.Snapshot {
 	return v.vm.Guest
 }
 
-// taken tells that the guest has the container, or that it will never run.
-func (v *view) taken(container string) bool {
+// taken tells that the guest has the container as it is now, or that it will never run.
+func (v *view) taken(m plan.Member) bool {
 	g := v.guest()
 	if g == nil {
 		return false
 	}
-	c, ok := g.Container(container)
-	return ok && (c.Known || c.Final)
+	c, ok := g.Container(m.Name)
+	return ok && m.Taken(c)
+}
+
+// expired tells that the pod has been active for as long as it may, and has not ended before.
+func (v *view) expired(former *wire.Snapshot) bool {
+	deadline := plan.Deadline(v.pod, v.previous.StartTime)
+	return !deadline.IsZero() && time.Until(deadline) <= 0 && !plan.Finished(former)
+}
+
+// untilDeadline is when the pod expires, at the latest when to look again anyway.
+func (v *view) untilDeadline() time.Duration {
+	deadline := plan.Deadline(v.pod, v.previous.StartTime)
+	if left := time.Until(deadline); !deadline.IsZero() && left > 0 {
+		return left + time.Millisecond
+	}
+	return lookAgain
 }
 
 // untilSilent is when a silent guest becomes an unreachable one.
@@ -125,17 +140,37 @@ func (w *worker) noteUpdate(v *view) {
 	if !maps.Equal(before.Labels, v.pod.Labels) || !maps.Equal(before.Annotations, v.pod.Annotations) {
 		w.boot.delivery.due = time.Now() // downward API files show them
 	}
-	for i := range v.pod.Spec.Containers {
-		c := &v.pod.Spec.Containers[i]
-		if i >= len(before.Spec.Containers) || before.Spec.Containers[i].Image == c.Image {
-			continue
-		}
-		if v.taken(c.Name) {
-			w.events.ofContainer(v.pod, c.Name, warning(eventIgnoredUpdate, "The image of a running container is not replaced: delete the pod to run %q", c.Image))
-			continue
-		}
-		w.dropImage(c.Name)
+	if len(plan.FileVolumes(v.pod)) != len(plan.FileVolumes(before)) {
+		w.boot.delivery.due = time.Now() // an ephemeral container mounts one more
 	}
+	images := map[string]string{}
+	for _, m := range plan.Members(before) {
+		images[m.Name] = m.Image
+	}
+	for _, m := range plan.Members(v.pod) {
+		if images[m.Name] != m.Image {
+			w.dropImage(m.Name)
+			w.retries.succeeded(stepRun + m.Name)
+		}
+	}
+}
+
+// noteEphemeral sees which ephemeral containers this host can't honour. Each is told once.
+func (w *worker) noteEphemeral(v *view) {
+	if !v.known || len(v.pod.Spec.EphemeralContainers) == 0 {
+		return
+	}
+	for name, why := range w.creator.CheckEphemeral(v.pod) {
+		if w.barred[name] == nil {
+			w.events.ofContainer(v.pod, name, warning(reasonUnsupportedField, "Container is not started: %v", why))
+		}
+		w.barred[name] = why
+	}
+}
+
+// mayRun tells that m is a container that can be run. An ephemeral one waits for a pod that runs.
+func (w *worker) mayRun(v *view, m plan.Member) bool {
+	return m.Role != wire.RoleEphemeral || w.barred[m.Name] == nil && v.guest() != nil
 }
 
 // noteRefusal sees what this host can't honour in a pod that has no VM. It is told once.
@@ -161,7 +196,7 @@ func (w *worker) noteBoot(v *view) {
 		return
 	}
 	if g.BootID != w.boot.id {
-		w.boot = bootMemory{id: g.BootID, ran: map[string]bool{}}
+		w.boot = bootMemory{id: g.BootID, ran: map[string]string{}}
 	}
 	if g.Phase != wire.PhaseWaiting {
 		w.vms.seeds = nil
@@ -223,11 +258,6 @@ func (w *worker) former(v *view) *wire.Snapshot {
 		return v.vm.Guest
 	}
 	return w.vms.lastGuest
-}
-
-// finished tells that everything in the pod ended by itself.
-func finished(former *wire.Snapshot) bool {
-	return former != nil && former.Phase == wire.PhaseDone && former.StopReason != plan.StopReasonNodeShutdown
 }
 
 // relayEvents tells the guest's events beside the pod and acknowledges them.

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/virtual-kubelet/vic/operations/fields"
+	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/status"
 	"github.com/virtual-kubelet/vic/operations/volumes"
 	"github.com/virtual-kubelet/vic/persona"
@@ -34,6 +35,9 @@ func (w *worker) report(v *view) corev1.PodStatus {
 		in.PodReason, in.PodMessage = reasonOutOfMemory, fmt.Sprintf("Pod was rejected: %v", w.rejected)
 	}
 	s := status.Build(in)
+	if s.Reason == status.ReasonDeadlineExceeded && !final(v.previous.Phase) {
+		w.events.ofPod(v.pod, normal(s.Reason, "%s", s.Message))
+	}
 	w.cache.SetStatus(w.uid, s)
 	return s
 }
@@ -44,13 +48,12 @@ func (w *worker) waiting(v *view) map[string]status.Waiting {
 	if final(v.previous.Phase) || w.rejected != nil || v.ending() {
 		return all
 	}
-	for i := range v.pod.Spec.Containers {
-		name := v.pod.Spec.Containers[i].Name
-		if v.taken(name) {
+	for _, m := range plan.Members(v.pod) {
+		if v.taken(m) {
 			continue
 		}
-		if reason := w.waitingOf(v, name); reason.Reason != "" {
-			all[name] = reason
+		if reason := w.waitingOf(v, m.Name); reason.Reason != "" {
+			all[m.Name] = reason
 		}
 	}
 	return all
@@ -59,6 +62,9 @@ func (w *worker) waiting(v *view) map[string]status.Waiting {
 func (w *worker) waitingOf(v *view, container string) status.Waiting {
 	if w.refused != nil {
 		return status.Waiting{Reason: reasonUnsupportedField, Message: w.refused.Error()}
+	}
+	if why := w.barred[container]; why != nil {
+		return status.Waiting{Reason: reasonUnsupportedField, Message: why.Error()}
 	}
 	if err := w.retries.error(stepRun + container); err != nil {
 		return waitingFor(reasonCreateContainerError, err)
@@ -128,7 +134,7 @@ func (w *worker) containersStep(v *view, runs []ContainerRun, deliver bool) func
 		ran := map[string]error{}
 		if delivery.Complete(v.pod, bootID) {
 			for _, run := range runs {
-				ran[run.Container.Name] = w.starter.Run(ctx, v.pod, *v.vm, run)
+				ran[run.Name] = w.starter.Run(ctx, v.pod, *v.vm, run)
 			}
 		}
 		cancelled := ctx.Err() != nil
@@ -139,7 +145,7 @@ func (w *worker) containersStep(v *view, runs []ContainerRun, deliver bool) func
 			w.boot.delivery = delivery
 			if !cancelled {
 				w.noteFiles(v.pod, deliver, filesErr)
-				w.noteRuns(v.pod, ran)
+				w.noteRuns(v.pod, runs, ran)
 			}
 		}}
 	}
@@ -157,11 +163,16 @@ func (w *worker) noteFiles(pod *corev1.Pod, delivered bool, err error) {
 }
 
 // noteRuns keeps how the start of each container went.
-func (w *worker) noteRuns(pod *corev1.Pod, ran map[string]error) {
-	for name, err := range ran {
+func (w *worker) noteRuns(pod *corev1.Pod, runs []ContainerRun, ran map[string]error) {
+	for _, run := range runs {
+		name := run.Name
+		err, tried := ran[name]
+		if !tried {
+			continue
+		}
 		if err == nil {
 			w.retries.succeeded(stepRun + name)
-			w.boot.ran[name] = true
+			w.boot.ran[name] = run.Revision()
 			continue
 		}
 		w.retries.failed(stepRun+name, err)

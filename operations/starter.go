@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
@@ -95,8 +97,15 @@ func (s *PodStarter) rollback(ctx context.Context, uid string) {
 	}
 }
 
+// Boot is what one boot of a pod's VM begins with.
+type Boot struct {
+	Seeds []wire.Seed
+	// StartTime is that of the pod's status.
+	StartTime *metav1.Time
+}
+
 // Configure gives the guest what all containers share. A guest that has it is left alone.
-func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm portlayer.PodVM, seeds []wire.Seed) error {
+func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm portlayer.PodVM, boot Boot) error {
 	if vm.Current && vm.Guest.Phase != wire.PhaseWaiting {
 		return nil
 	}
@@ -104,30 +113,34 @@ func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm portlaye
 	if warned.Reason != "" {
 		events{s.cfg.Events}.ofPod(pod, warning(warned.Reason, "%s", warned.Message))
 	}
-	_, err := s.cfg.Host.Configure(ctx, vm.UID(), plan.Pod(pod, plan.PodInputs{
+	shared, err := plan.Pod(pod, plan.PodInputs{
 		DNS:           dns,
 		PodIP:         podIP(&vm),
 		ClusterDomain: s.cfg.ClusterDNS.Domain,
 		ClusterHosts:  s.cfg.ClusterDNS.Hosts,
 		ScratchDisk:   scratchSerial,
-		Seeds:         seeds,
+		StartTime:     boot.StartTime,
+		Seeds:         boot.Seeds,
 		Defaults:      s.cfg.Defaults,
-	}))
+	})
 	if err != nil {
+		return fmt.Errorf("plan pod: %w", err)
+	}
+	if _, err := s.cfg.Host.Configure(ctx, vm.UID(), shared); err != nil {
 		return fmt.Errorf("configure pod VM %s: %w", vm.UID(), err)
 	}
 	return nil
 }
 
-// Run runs one container, and attaches its image's disk first. One that the guest knows is left alone.
+// Run runs one container, and attaches its image's disk first. One that the guest knows as it is now is left alone.
 func (s *PodStarter) Run(ctx context.Context, pod *corev1.Pod, vm portlayer.PodVM, run ContainerRun) error {
-	name := run.Container.Name
-	if c, ok := vm.Guest.Container(name); ok && (c.Known || c.Final) {
+	name := run.Name
+	if c, ok := vm.Guest.Container(name); ok && run.Taken(c) {
 		return nil
 	}
 	serial := diskSerial(run.Image)
-	if !hasDisk(&vm, serial) {
-		if err := attach(ctx, s.cfg.Disks, vm.UID(), s.sources([]persona.Image{run.Image})); err != nil {
+	if !hasDisk(&vm, serial) || !slices.Contains(vm.Spec.Tasks, name) {
+		if err := attach(ctx, s.cfg.Disks, vm.UID(), s.sources([]persona.Image{run.Image}), name); err != nil {
 			return err
 		}
 	}
@@ -138,12 +151,12 @@ func (s *PodStarter) Run(ctx context.Context, pod *corev1.Pod, vm portlayer.PodV
 	if err != nil {
 		return fmt.Errorf("environment of container %s: %w", name, err)
 	}
-	c, err := plan.Container(pod, run.Container, plan.ContainerInputs{
+	c, err := plan.Container(pod, run.Member, plan.ContainerInputs{
 		Image: plan.ImageConfig{
 			Entrypoint: run.Image.Config.Entrypoint, Cmd: run.Image.Config.Cmd, Env: run.Image.Config.Env,
 			User: run.Image.Config.User, WorkingDir: run.Image.Config.WorkingDir, StopSignal: run.Image.Config.StopSignal,
 		},
-		Env: env, Disks: []string{serial}, Defaults: s.cfg.Defaults,
+		Env: env, Disks: []string{serial}, Defaults: s.cfg.Defaults, ClusterDomain: s.cfg.ClusterDNS.Domain,
 	})
 	if err != nil {
 		return fmt.Errorf("plan container %s: %w", name, err)
@@ -156,8 +169,8 @@ func (s *PodStarter) Run(ctx context.Context, pod *corev1.Pod, vm portlayer.PodV
 
 // ContainerRun is a container with its image.
 type ContainerRun struct {
-	Container *corev1.Container
-	Image     persona.Image
+	plan.Member
+	Image persona.Image
 }
 
 func (s *PodStarter) sources(images []persona.Image) map[string]portlayer.DiskSource {

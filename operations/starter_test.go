@@ -111,11 +111,11 @@ func TestStarterConfiguresOnce(t *testing.T) {
 			return wire.Ready{}, nil
 		}).Once()
 	p := pod(corev1.RestartPolicyAlways, "")
-	require.NoError(t, s.Configure(t.Context(), p, vmIn(portlayer.StateRunning, wire.PhaseWaiting), seeds))
+	require.NoError(t, s.Configure(t.Context(), p, vmIn(portlayer.StateRunning, wire.PhaseWaiting), operations.Boot{Seeds: seeds}))
 	assert.Equal(t, seeds, got.Containers)
 	assert.Equal(t, []string{"192.0.2.53"}, got.DNS.Nameservers)
 	assert.Equal(t, "Always", got.RestartPolicy)
-	require.NoError(t, s.Configure(t.Context(), p, vmIn(portlayer.StateRunning, wire.PhaseConfigured), seeds))
+	require.NoError(t, s.Configure(t.Context(), p, vmIn(portlayer.StateRunning, wire.PhaseConfigured), operations.Boot{Seeds: seeds}))
 }
 
 func TestStarterRunsAContainerAfterItsDiskIsThere(t *testing.T) {
@@ -137,7 +137,7 @@ func TestStarterRunsAContainerAfterItsDiskIsThere(t *testing.T) {
 	}).Return(nil).Once().NotBefore(commit, env.Call)
 
 	vm := vmIn(portlayer.StateRunning, wire.PhaseConfigured)
-	require.NoError(t, s.Run(t.Context(), p, vm, operations.ContainerRun{Container: &p.Spec.Containers[0], Image: img}))
+	require.NoError(t, s.Run(t.Context(), p, vm, operations.ContainerRun{Member: plan.Members(p)[0], Image: img}))
 	assert.Equal(t, "app", got.Name)
 	assert.Contains(t, got.Env, "A=1")
 	assert.Contains(t, got.Env, "PATH=/bin")
@@ -146,7 +146,7 @@ func TestStarterRunsAContainerAfterItsDiskIsThere(t *testing.T) {
 
 func TestStarterDoesNotRunAContainer(t *testing.T) {
 	p := pod(corev1.RestartPolicyAlways, "sleep 1")
-	run := operations.ContainerRun{Container: &p.Spec.Containers[0], Image: image("example.com/app:1")}
+	run := operations.ContainerRun{Member: plan.Members(p)[0], Image: image("example.com/app:1")}
 	known := func(c wire.ContainerStatus) portlayer.PodVM {
 		vm := vmIn(portlayer.StateRunning, wire.PhaseConfigured)
 		c.Name = "app"
@@ -154,7 +154,7 @@ func TestStarterDoesNotRunAContainer(t *testing.T) {
 		return vm
 	}
 	t.Run("that the guest knows", func(t *testing.T) {
-		require.NoError(t, newStarter(t).Run(t.Context(), p, known(wire.ContainerStatus{Known: true}), run))
+		require.NoError(t, newStarter(t).Run(t.Context(), p, known(wire.ContainerStatus{Known: true, Revision: run.Revision()}), run))
 	})
 	t.Run("that ended for good", func(t *testing.T) {
 		require.NoError(t, newStarter(t).Run(t.Context(), p, known(wire.ContainerStatus{Final: true}), run))
@@ -162,7 +162,7 @@ func TestStarterDoesNotRunAContainer(t *testing.T) {
 	t.Run("whose environment is not there", func(t *testing.T) {
 		s := newStarter(t)
 		vm := known(wire.ContainerStatus{})
-		vm.Spec.Disks = []portlayer.Disk{{Serial: "img-00000000000000000000000000000000"}}
+		vm.Spec.Disks, vm.Spec.Tasks = []portlayer.Disk{{Serial: "img-00000000000000000000000000000000"}}, []string{"app"}
 		missing := &environment.ConfigError{Reason: environment.ReasonCreateContainerConfigError, Message: "no secret"}
 		s.env.EXPECT().Env(mock.Anything, mock.Anything, mock.Anything, mock.Anything).Return(nil, missing)
 		require.ErrorIs(t, s.Run(t.Context(), p, vm, run), missing)

@@ -72,9 +72,10 @@ type worker struct {
 	paces    map[string]pace
 	waits    map[string]*containerImage
 	pullers  sync.WaitGroup
-	seen     *corev1.Pod // the pod of the last look
-	refused  error       // why seen can't run here
-	rejected error       // why it was not admitted
+	seen     *corev1.Pod      // the pod of the last look
+	refused  error            // why seen can't run here
+	rejected error            // why it was not admitted
+	barred   map[string]error // why ephemeral containers can't run here
 	boot     bootMemory
 	vms      vmMemory
 	ended    bool // nothing is left to do
@@ -83,7 +84,7 @@ type worker struct {
 // bootMemory is what a worker remembers of the boot that runs.
 type bootMemory struct {
 	id        string
-	ran       map[string]bool // containers that the guest took, perhaps before its snapshot shows them
+	ran       map[string]string // revisions of the containers that the guest took, perhaps before its snapshot shows them
 	delivery  Delivery
 	stopping  *Stopping
 	eventsSeq uint64 // the last one that was told
@@ -154,6 +155,7 @@ func newWorker(u *units, uid types.UID) *worker {
 		retries: retries{},
 		paces:   map[string]pace{},
 		waits:   map[string]*containerImage{},
+		barred:  map[string]error{},
 	}
 }
 
@@ -228,6 +230,7 @@ func (w *worker) round(ctx context.Context) time.Duration {
 	w.retries.succeeded("look")
 	w.noteUpdate(v)
 	w.noteRefusal(v)
+	w.noteEphemeral(v)
 	w.noteBoot(v)
 	w.noteEnd(v)
 	w.noteSilence(ctx, v)
@@ -246,7 +249,7 @@ func (w *worker) round(ctx context.Context) time.Duration {
 	case v.shutdown && !v.running():
 		w.ended = true
 	}
-	return min(wait, lookAgain, v.untilSilent())
+	return min(wait, lookAgain, v.untilSilent(), v.untilDeadline())
 }
 
 // begin does s unless it has to wait, for the duration that it returns.

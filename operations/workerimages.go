@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 )
 
@@ -17,9 +19,9 @@ type containerImage struct {
 
 // wantImages begins to bring the images of all containers that the guest does not have.
 func (w *worker) wantImages(ctx context.Context, v *view) {
-	for i := range v.pod.Spec.Containers {
-		c := &v.pod.Spec.Containers[i]
-		if _, ok := w.waits[c.Name]; ok || v.taken(c.Name) {
+	for _, m := range plan.Members(v.pod) {
+		c := m.Container
+		if _, ok := w.waits[c.Name]; ok || v.taken(m) || !w.mayRun(v, m) {
 			continue
 		}
 		ctx, cancel := context.WithCancel(ctx)
@@ -62,11 +64,14 @@ func (w *worker) image(container string) *persona.Image {
 	return img
 }
 
-// images returns the images that are here, and whether those are all that the pod needs.
+// images returns the images that are here, and whether those are all that the pod needs to begin.
 func (w *worker) images(v *view) (here []persona.Image, all bool) {
 	all = true
-	for i := range v.pod.Spec.Containers {
-		if img := w.image(v.pod.Spec.Containers[i].Name); img != nil {
+	for _, m := range plan.Members(v.pod) {
+		if m.Role == wire.RoleEphemeral {
+			continue
+		}
+		if img := w.image(m.Name); img != nil {
 			here = append(here, *img)
 		} else {
 			all = false

@@ -9,15 +9,12 @@ import (
 // process runs.
 const minMemory = "6Mi"
 
-const (
-	whyProbe    = "probes are not supported by this version"
-	whyResource = "there are cpu, memory and ephemeral-storage only"
-)
+const whyResource = "there are cpu, memory and ephemeral-storage only"
 
 func containerRows() []row {
 	rows := []row{
 		yes("name", ""),
-		yes("image", ""),
+		but("image", "a change takes the place of the container that runs, as with a kubelet; its image is pulled while that goes on"),
 		but("imagePullPolicy", "an image that was imported on the node and that no registry has serves Always too"),
 		yes("command", ""),
 		yes("args", ""),
@@ -29,16 +26,41 @@ func containerRows() []row {
 		yes("terminationMessagePolicy", ""),
 		within("securityContext"),
 		no("resizePolicy", "a running pod can't be resized"),
-		no("restartPolicy", "a restart policy of its own is "+whyNotYet+" for a container; use the pod's"),
-		no("restartPolicyRules", "restart rules are "+whyNotYet+"; use the pod's restartPolicy"),
+		yes("restartPolicy", "`Always` makes a sidecar of an init container"),
+		within("restartPolicyRules"),
+		only("restartPolicyRules[].action", "", "a container's end can't restart all others here", corev1.ContainerRestartRuleActionRestart),
+		yes("restartPolicyRules[].exitCodes", ""),
 		no("volumeDevices", "block devices are "+whyNotYet),
-		no("livenessProbe", whyProbe),
-		no("readinessProbe", whyProbe),
-		no("startupProbe", whyProbe),
-		no("lifecycle", "hooks and stop signals of a container are "+whyNotYet+"; the image's stop signal is honoured"),
 	}
-	return append(append(append(rows, portRows()...), envRows()...), append(mountRows(), resourceRows()...)...)
+	for _, more := range [][]row{healthRows(), portRows(), envRows(), mountRows(), resourceRows()} {
+		rows = append(rows, more...)
+	}
+	return rows
 }
+
+func healthRows() []row {
+	const note = "the guest probes by itself, also while the node is away; a port by a name that the container does not have " +
+		"keeps it from starting"
+	return []row{
+		but("livenessProbe", note),
+		but("readinessProbe", note),
+		but("startupProbe", note),
+		within("lifecycle"),
+		within("lifecycle.postStart"),
+		yes("lifecycle.postStart.exec", ""),
+		yes("lifecycle.postStart.httpGet", ""),
+		yes("lifecycle.postStart.sleep", ""),
+		no("lifecycle.postStart.tcpSocket", whyTCPHook),
+		within("lifecycle.preStop"),
+		yes("lifecycle.preStop.exec", ""),
+		yes("lifecycle.preStop.httpGet", ""),
+		yes("lifecycle.preStop.sleep", ""),
+		no("lifecycle.preStop.tcpSocket", whyTCPHook),
+		yes("lifecycle.stopSignal", "comes before the image's"),
+	}
+}
+
+const whyTCPHook = "Kubernetes has no hooks of this kind: a kubelet fails them"
 
 func portRows() []row {
 	return []row{
@@ -105,17 +127,24 @@ var (
 	unconfinedAppArmor = corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeUnconfined}
 )
 
+// seccompRow is the same for pods and containers.
+func seccompRow() row {
+	return only("seccompProfile", "`RuntimeDefault` is the profile that containers of Docker have",
+		"profiles of the node's own are not here: use RuntimeDefault",
+		corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}, unconfinedSeccomp)
+}
+
 func securityRows() []row {
 	return []row{
 		yes("runAsUser", ""),
 		yes("runAsGroup", ""),
 		yes("runAsNonRoot", "checked before the container is made, as the kubelet does"),
 		yes("readOnlyRootFilesystem", ""),
-		noBut("privileged", "privileged containers are "+whyNotYet, false),
-		noBut("allowPrivilegeEscalation", "no_new_privs is "+whyNotYet, true),
-		noBut("capabilities", "other than the default capabilities are "+whyNotYet, corev1.Capabilities{}),
-		noBut("procMount", "an unmasked /proc is "+whyNotYet, corev1.DefaultProcMount),
-		noBut("seccompProfile", "seccomp profiles are "+whyNotYet, unconfinedSeccomp),
+		but("privileged", "the devices are those of the pod's own VM, and so is the kernel"),
+		yes("allowPrivilegeEscalation", ""),
+		yes("capabilities", "one that does not exist keeps the container from being made"),
+		yes("procMount", ""),
+		seccompRow(),
 		noBut("appArmorProfile", "the VM's kernel has no AppArmor", unconfinedAppArmor),
 		noBut("seLinuxOptions", "the VM's kernel has no SELinux", corev1.SELinuxOptions{}),
 		no("windowsOptions", "containers run on Linux"),

@@ -23,8 +23,29 @@ type Refusal struct {
 func (r Refusal) String() string { return r.Field + ": " + r.Why }
 
 // Check returns all that pod uses and a host with those capabilities refuses, in the order of the API; none admits it.
+// Ephemeral containers, which come to a pod that runs, do not count: see CheckEphemeral.
 func Check(pod *corev1.Pod, caps portlayer.Capabilities) []Refusal {
+	spec := pod.Spec
+	spec.EphemeralContainers = nil
+	return check(spec, caps)
+}
+
+// CheckEphemeral returns, by name, the refusals of the ephemeral containers that use what such a host refuses.
+func CheckEphemeral(pod *corev1.Pod, caps portlayer.Capabilities) map[string][]Refusal {
+	all := map[string][]Refusal{}
+	for i := range pod.Spec.EphemeralContainers {
+		// The others before it keep its index.
+		spec := corev1.PodSpec{EphemeralContainers: make([]corev1.EphemeralContainer, i+1)}
+		spec.EphemeralContainers[i] = pod.Spec.EphemeralContainers[i]
+		if refusals := check(spec, caps); len(refusals) > 0 {
+			all[pod.Spec.EphemeralContainers[i].Name] = refusals
+		}
+	}
+	return all
+}
+
+func check(spec corev1.PodSpec, caps portlayer.Capabilities) []Refusal {
 	w := walker{rows: index(), caps: caps}
-	w.parts(place{"spec", "spec"}, reflect.ValueOf(pod.Spec))
+	w.parts(place{"spec", "spec"}, reflect.ValueOf(spec))
 	return w.refusals
 }

@@ -43,6 +43,42 @@ func TestCheckAdmits(t *testing.T) {
 			s.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{MaxSkew: 1}}
 			s.SchedulingGates = []corev1.PodSchedulingGate{{Name: "g"}}
 		},
+		"containers of all kinds, with probes and hooks": func(s *corev1.PodSpec) {
+			s.InitContainers = []corev1.Container{{Name: "i"}, {Name: "s", RestartPolicy: new(corev1.ContainerRestartPolicyAlways)}}
+			s.Containers = append(s.Containers, corev1.Container{
+				Name: "b", LivenessProbe: &corev1.Probe{}, ReadinessProbe: &corev1.Probe{}, StartupProbe: &corev1.Probe{},
+				Lifecycle: &corev1.Lifecycle{
+					PostStart:  &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"x"}}},
+					PreStop:    &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 1}},
+					StopSignal: new(corev1.SIGUSR1),
+				},
+				RestartPolicyRules: []corev1.ContainerRestartRule{{
+					Action:    corev1.ContainerRestartRuleActionRestart,
+					ExitCodes: &corev1.ContainerRestartRuleOnExitCodes{Operator: corev1.ContainerRestartRuleOnExitCodesOpIn, Values: []int32{1}},
+				}},
+			})
+		},
+		"what the restricted pod security standard wants": func(s *corev1.PodSpec) {
+			s.SecurityContext = &corev1.PodSecurityContext{
+				RunAsNonRoot: new(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			}
+			s.Containers[0].SecurityContext = &corev1.SecurityContext{
+				AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			}
+		},
+		"what belongs to the pod's own kernel": func(s *corev1.PodSpec) {
+			s.ShareProcessNamespace, s.HostUsers, s.SetHostnameAsFQDN = new(true), new(false), new(true)
+			s.ActiveDeadlineSeconds = new(int64(5))
+			s.SecurityContext = &corev1.PodSecurityContext{
+				FSGroup: new(int64(1)), FSGroupChangePolicy: new(corev1.FSGroupChangeOnRootMismatch), SupplementalGroups: []int64{2},
+				SupplementalGroupsPolicy: new(corev1.SupplementalGroupsPolicyStrict),
+				Sysctls:                  []corev1.Sysctl{{Name: "kernel.msgmax", Value: "1"}},
+			}
+			s.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: new(true), ProcMount: new(corev1.UnmaskedProcMount)}
+		},
+		"resources of the pod as a whole": func(s *corev1.PodSpec) {
+			s.Resources = &corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")}}
+		},
 		"pointers to what is so anyway": func(s *corev1.PodSpec) {
 			s.ShareProcessNamespace, s.SetHostnameAsFQDN = new(false), new(false)
 			s.HostUsers, s.AutomountServiceAccountToken = new(true), new(false)
@@ -95,8 +131,12 @@ func TestCheckRefusesByFullPath(t *testing.T) {
 		set  func(*corev1.PodSpec)
 		want []string
 	}{
-		"spec.containers[0].livenessProbe": {set: func(s *corev1.PodSpec) { s.Containers[0].LivenessProbe = &corev1.Probe{} }},
-		"spec.containers[0].lifecycle":     {set: func(s *corev1.PodSpec) { s.Containers[0].Lifecycle = &corev1.Lifecycle{} }},
+		"spec.containers[0].lifecycle.preStop.tcpSocket": {set: func(s *corev1.PodSpec) {
+			s.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{TCPSocket: &corev1.TCPSocketAction{}}}
+		}},
+		"spec.containers[0].restartPolicyRules[0].action": {set: func(s *corev1.PodSpec) {
+			s.Containers[0].RestartPolicyRules = []corev1.ContainerRestartRule{{Action: corev1.ContainerRestartRuleActionRestartAllContainers}}
+		}},
 		"spec.containers[0].ports[1].hostPort": {set: func(s *corev1.PodSpec) {
 			s.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 80}, {ContainerPort: 81, HostPort: 81}}
 		}},
@@ -109,11 +149,13 @@ func TestCheckRefusesByFullPath(t *testing.T) {
 		"spec.containers[0].resources.limits[memory]": {set: func(s *corev1.PodSpec) {
 			s.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Mi")}
 		}},
-		"spec.containers[0].securityContext.privileged": {set: func(s *corev1.PodSpec) {
-			s.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: new(true)}
+		"spec.initContainers[1].securityContext.seccompProfile": {set: func(s *corev1.PodSpec) {
+			s.InitContainers = []corev1.Container{{Name: "a"}, {Name: "b", SecurityContext: &corev1.SecurityContext{
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeLocalhost, LocalhostProfile: new("p")},
+			}}}
 		}},
-		"spec.containers[0].securityContext.allowPrivilegeEscalation": {set: func(s *corev1.PodSpec) {
-			s.Containers[0].SecurityContext = &corev1.SecurityContext{AllowPrivilegeEscalation: new(false)}
+		"spec.resources.limits[hugepages-2Mi]": {set: func(s *corev1.PodSpec) {
+			s.Resources = &corev1.ResourceRequirements{Limits: corev1.ResourceList{"hugepages-2Mi": resource.MustParse("2Mi")}}
 		}},
 		"spec.containers[0].env[0].valueFrom.fileKeyRef": {set: func(s *corev1.PodSpec) {
 			s.Containers[0].Env = []corev1.EnvVar{{Name: "A", ValueFrom: &corev1.EnvVarSource{FileKeyRef: &corev1.FileKeySelector{Key: "k"}}}}
@@ -121,10 +163,9 @@ func TestCheckRefusesByFullPath(t *testing.T) {
 		"spec.containers[0].volumeMounts[0].mountPropagation": {set: func(s *corev1.PodSpec) {
 			s.Containers[0].VolumeMounts[0].MountPropagation = new(corev1.MountPropagationHostToContainer)
 		}},
-		"spec.containers[1]": {set: func(s *corev1.PodSpec) {
-			s.Containers = append(s.Containers, corev1.Container{Name: "b", LivenessProbe: &corev1.Probe{}})
+		"spec.containers[1].volumeDevices": {set: func(s *corev1.PodSpec) {
+			s.Containers = append(s.Containers, corev1.Container{Name: "b", VolumeDevices: []corev1.VolumeDevice{{Name: "d"}}})
 		}},
-		"spec.initContainers": {set: func(s *corev1.PodSpec) { s.InitContainers = []corev1.Container{{Name: "i"}} }},
 		"spec.volumes[2].hostPath": {set: func(s *corev1.PodSpec) {
 			s.Volumes = append(s.Volumes, corev1.Volume{Name: "h", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{}}})
 		}},
@@ -137,16 +178,13 @@ func TestCheckRefusesByFullPath(t *testing.T) {
 			p := s.Volumes[1].Projected
 			p.Sources = append(p.Sources, corev1.VolumeProjection{ClusterTrustBundle: &corev1.ClusterTrustBundleProjection{Path: "p"}})
 		}},
-		"spec.securityContext.fsGroup": {set: func(s *corev1.PodSpec) { s.SecurityContext.FSGroup = new(int64(1)) }},
-		"spec.securityContext.seccompProfile": {set: func(s *corev1.PodSpec) {
-			s.SecurityContext.SeccompProfile = &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
+		"spec.securityContext.seLinuxOptions": {set: func(s *corev1.PodSpec) {
+			s.SecurityContext.SELinuxOptions = &corev1.SELinuxOptions{Level: "s0"}
 		}},
-		"spec.hostNetwork":           {set: func(s *corev1.PodSpec) { s.HostNetwork = true }},
-		"spec.hostUsers":             {set: func(s *corev1.PodSpec) { s.HostUsers = new(false) }},
-		"spec.shareProcessNamespace": {set: func(s *corev1.PodSpec) { s.ShareProcessNamespace = new(true) }},
-		"spec.activeDeadlineSeconds": {set: func(s *corev1.PodSpec) { s.ActiveDeadlineSeconds = new(int64(5)) }},
-		"spec.os":                    {set: func(s *corev1.PodSpec) { s.OS = &corev1.PodOS{Name: corev1.Windows} }},
-		"spec.imagePullSecrets":      {set: func(s *corev1.PodSpec) { s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "r"}} }},
+		"spec.hostNetwork":      {set: func(s *corev1.PodSpec) { s.HostNetwork = true }},
+		"spec.hostPID":          {set: func(s *corev1.PodSpec) { s.HostPID = true }},
+		"spec.os":               {set: func(s *corev1.PodSpec) { s.OS = &corev1.PodOS{Name: corev1.Windows} }},
+		"spec.imagePullSecrets": {set: func(s *corev1.PodSpec) { s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "r"}} }},
 	}
 	for path, tt := range tests {
 		t.Run(path, func(t *testing.T) {
@@ -164,13 +202,27 @@ func TestCheckRefusesByFullPath(t *testing.T) {
 func TestCheckNamesAllThatIsRefused(t *testing.T) {
 	pod := apiPod(t)
 	pod.Spec.HostPID = true
-	pod.Spec.Containers[0].StartupProbe = &corev1.Probe{}
+	pod.Spec.Containers[0].VolumeDevices = []corev1.VolumeDevice{{Name: "d"}}
 	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "n", VolumeSource: corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{}}})
 	var got []string
 	for _, r := range fields.Check(pod, able) {
 		got = append(got, r.Field)
 	}
-	require.Equal(t, []string{"spec.volumes[2].nfs", "spec.containers[0].startupProbe", "spec.hostPID"}, got)
+	require.Equal(t, []string{"spec.volumes[2].nfs", "spec.containers[0].volumeDevices", "spec.hostPID"}, got)
+}
+
+func TestEphemeralContainersAreCheckedByThemselves(t *testing.T) {
+	pod := apiPod(t)
+	pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{
+		{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "fine"}, TargetContainerName: "app"},
+		{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", SecurityContext: &corev1.SecurityContext{
+			WindowsOptions: &corev1.WindowsSecurityContextOptions{HostProcess: new(true)},
+		}}},
+	}
+	require.Empty(t, fields.Check(pod, able), "the pod goes on")
+	require.Equal(t, map[string][]fields.Refusal{"debug": {{
+		Field: "spec.ephemeralContainers[1].securityContext.windowsOptions", Why: "containers run on Linux",
+	}}}, fields.CheckEphemeral(pod, able))
 }
 
 func TestAHostWithoutPodNetworkRefusesMore(t *testing.T) {

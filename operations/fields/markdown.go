@@ -19,7 +19,8 @@ func Markdown() string {
 	var b strings.Builder
 	b.WriteString(intro)
 	for _, g := range table() {
-		fmt.Fprintf(&b, "\n## %s (`%s`)\n\n| field | here | remark |\n| --- | --- | --- |\n", g.title, g.under)
+		fmt.Fprintf(&b, "\n## %s (`%s`)\n\n| field | here | remark |\n| --- | --- | --- |\n",
+			g.title, strings.Join(g.under, "`, `"))
 		for _, r := range g.rows {
 			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", r.path, r.verdict, r.remark())
 		}

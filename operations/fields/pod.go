@@ -8,23 +8,21 @@ import (
 
 // Reasons that several rows share.
 const (
-	whyOneContainer = "only one container a pod runs here for now"
-	whyOwnVM        = "a pod runs in a VM of its own and shares nothing with the node"
-	whyNotYet       = "not supported by this version"
-	byScheduler     = "the scheduler acts on it"
+	whyOwnVM    = "a pod runs in a VM of its own and shares nothing with the node"
+	whyNotYet   = "not supported by this version"
+	byScheduler = "the scheduler acts on it"
 )
 
 func podRows() []row {
 	return append([]row{
 		within("volumes"),
-		no("initContainers", "init containers are not supported by this version: "+whyOneContainer),
-		{
-			path: "containers", verdict: parts, note: "exactly one", most: 1, beyond: whyOneContainer,
-		},
-		no("ephemeralContainers", "ephemeral containers are not supported by this version; use kubectl exec"),
+		within("initContainers"),
+		within("containers"),
+		within("ephemeralContainers"),
+		yes("ephemeralContainers[].targetContainerName", "its process namespace is joined"),
 		yes("restartPolicy", "the guest restarts containers by itself, with the kubelet's back-off"),
 		yes("terminationGracePeriodSeconds", ""),
-		no("activeDeadlineSeconds", "deadlines of pods are not enforced by this version"),
+		yes("activeDeadlineSeconds", ""),
 		but("dnsPolicy", "name servers on the node's loopback are left out, since a VM can't reach them; ClusterFirstWithHostNet is ClusterFirst"),
 		yes("dnsConfig", ""),
 		yes("serviceAccountName", ""),
@@ -33,8 +31,8 @@ func podRows() []row {
 		noBut("hostNetwork", whyOwnVM, false),
 		noBut("hostPID", whyOwnVM, false),
 		noBut("hostIPC", whyOwnVM, false),
-		noBut("hostUsers", "user namespaces inside the VM are "+whyNotYet, true),
-		noBut("shareProcessNamespace", "a process namespace for the whole pod is "+whyNotYet, false),
+		but("hostUsers", "with `false` too root in a container is root in the pod's VM, which is no user of the node"),
+		but("shareProcessNamespace", "process 1 is the guest's"),
 		within("securityContext"),
 		no("imagePullSecrets", "registries that need credentials are "+whyNotYet),
 		yes("hostname", ""),
@@ -43,17 +41,30 @@ func podRows() []row {
 			needs:  func(c portlayer.Capabilities) bool { return c.PodNetwork },
 			unless: "this host gives pods no address that others reach, so a name in the cluster leads nowhere",
 		},
-		noBut("setHostnameAsFQDN", "the complete name as host name is "+whyNotYet, false),
-		no("hostnameOverride", whyNotYet),
+		yes("setHostnameAsFQDN", "a complete name of more than 64 characters keeps the pod from starting"),
+		yes("hostnameOverride", ""),
 		yes("hostAliases", ""),
 		yes("enableServiceLinks", ""),
 		yes("readinessGates", ""),
 		no("runtimeClassName", "there is one runtime here, the pod's own VM: leave the field out"),
 		only("os", "", "containers run on Linux", corev1.PodOS{Name: corev1.Linux}),
 		no("resourceClaims", "devices are "+whyNotYet),
-		no("resources", "resources of a pod as a whole are "+whyNotYet+"; give them to its container"),
+		within("resources"),
+		within("resources.limits"),
+		yes("resources.limits[cpu]", "the VM's processors"),
+		yes("resources.limits[memory]", "the VM's memory, with an overhead added"),
+		no("resources.limits[ephemeral-storage]", whyPodResource),
+		no("resources.limits[*]", whyPodResource),
+		within("resources.requests"),
+		yes("resources.requests[cpu]", "counts as limit where there is none"),
+		yes("resources.requests[memory]", "counts as limit where there is none"),
+		no("resources.requests[ephemeral-storage]", whyPodResource),
+		no("resources.requests[*]", whyPodResource),
+		no("resources.claims", "devices are "+whyNotYet),
 	}, schedulerRows()...)
 }
+
+const whyPodResource = "a pod as a whole has cpu and memory only"
 
 func schedulerRows() []row {
 	names := []string{
@@ -72,12 +83,12 @@ func podSecurityRows() []row {
 		yes("runAsUser", ""),
 		yes("runAsGroup", ""),
 		yes("runAsNonRoot", "checked before the container is made, as the kubelet does"),
-		no("supplementalGroups", "further groups are "+whyNotYet+"; the image's own /etc/group is honoured"),
-		noBut("supplementalGroupsPolicy", "groups of the image always count", corev1.SupplementalGroupsPolicyMerge),
-		no("fsGroup", "a group that owns volumes is "+whyNotYet),
-		no("fsGroupChangePolicy", "a group that owns volumes is "+whyNotYet),
-		no("sysctls", "kernel parameters of a pod are "+whyNotYet),
-		noBut("seccompProfile", "seccomp profiles are "+whyNotYet, unconfinedSeccomp),
+		yes("supplementalGroups", ""),
+		yes("supplementalGroupsPolicy", ""),
+		yes("fsGroup", "owns what emptyDir, configMap, secret, downwardAPI and projected volumes hold"),
+		yes("fsGroupChangePolicy", "has no effect on the volumes that there are, as with a kubelet"),
+		but("sysctls", "any, unsafe ones too: the kernel is the pod's own. One that it does not have keeps the pod from starting"),
+		seccompRow(),
 		noBut("appArmorProfile", "the VM's kernel has no AppArmor", unconfinedAppArmor),
 		noBut("seLinuxOptions", "the VM's kernel has no SELinux", corev1.SELinuxOptions{}),
 		no("seLinuxChangePolicy", "the VM's kernel has no SELinux"),

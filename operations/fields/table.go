@@ -39,35 +39,46 @@ type row struct {
 	// needs tells whether a host can honour it; unless is the reason why one that can't refuses it.
 	needs  func(portlayer.Capabilities) bool
 	unless string
-	// most is how many items a list may have, 0 for any number; beyond is why there may be no more.
-	most   int
-	beyond string
 }
 
 // group is a part of the table with a heading of its own.
 type group struct {
 	title string
-	under string // prefix of the paths
+	under []string // prefixes of the paths, each of which has all rows
 	rows  []row
 }
 
+// containers are where containers of all kinds stand. What one kind can't have, such as ports of an ephemeral container,
+// the API server refuses.
+var containers = []string{"spec.containers[]", "spec.initContainers[]", "spec.ephemeralContainers[]"}
+
 func table() []group {
 	return []group{
-		{"Pod", "spec", podRows()},
-		{"Security context of a pod", "spec.securityContext", podSecurityRows()},
-		{"Volumes", "spec.volumes[]", volumeRows()},
-		{"Containers", "spec.containers[]", containerRows()},
-		{"Security context of a container", "spec.containers[].securityContext", securityRows()},
+		{"Pod", []string{"spec"}, podRows()},
+		{"Security context of a pod", []string{"spec.securityContext"}, podSecurityRows()},
+		{"Volumes", []string{"spec.volumes[]"}, volumeRows()},
+		{"Containers", containers, containerRows()},
+		{"Security context of a container", inEach(containers, ".securityContext"), securityRows()},
 	}
+}
+
+func inEach(paths []string, field string) []string {
+	all := make([]string, 0, len(paths))
+	for _, p := range paths {
+		all = append(all, p+field)
+	}
+	return all
 }
 
 // index is the table by full path.
 func index() map[string]row {
 	all := map[string]row{}
 	for _, g := range table() {
-		for _, r := range g.rows {
-			r.path = g.under + "." + r.path
-			all[r.path] = r
+		for _, under := range g.under {
+			for _, r := range g.rows {
+				r.path = under + "." + r.path
+				all[r.path] = r
+			}
 		}
 	}
 	return all

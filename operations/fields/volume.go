@@ -14,9 +14,9 @@ func volumeRows() []row {
 		only("emptyDir.medium", "", "huge pages are "+whyNotYet, corev1.StorageMediumDefault, corev1.StorageMediumMemory),
 		but("emptyDir.sizeLimit", "in memory it is the volume's size, at most the containers' memory; on disk the size of the "+
 			"pod's scratch disk bounds all such volumes together and nothing is evicted"),
-		but("configMap", "files are root's; they follow the object within about a minute"),
-		but("secret", "files are root's and in the VM's memory only; they follow the object within about a minute"),
-		but("downwardAPI", "files are root's; limits that a container does not have are the node's"),
+		but("configMap", "files are root's and fsGroup's; they follow the object within about a minute"),
+		but("secret", "files are root's and fsGroup's, in the VM's memory only; they follow the object within about a minute"),
+		but("downwardAPI", "files are root's and fsGroup's; limits that a container does not have are the node's"),
 		within("projected"),
 		yes("projected.defaultMode", ""),
 		within("projected.sources"),

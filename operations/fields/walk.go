@@ -73,23 +73,18 @@ func (w *walker) value(at place, v reflect.Value) {
 		w.refuse(at, r.note)
 	}
 	if r.verdict == parts {
-		w.inside(at, v, r)
+		w.inside(at, v)
 	}
 }
 
 // inside visits what a value consists of.
-func (w *walker) inside(at place, v reflect.Value, r row) {
+func (w *walker) inside(at place, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:
 		w.parts(at, v)
 	case reflect.Slice:
 		for i := range v.Len() {
-			index := strconv.Itoa(i)
-			if r.most > 0 && i >= r.most {
-				w.refuse(at.element(index, ""), r.beyond)
-				continue
-			}
-			w.parts(at.element(index, ""), v.Index(i))
+			w.parts(at.element(strconv.Itoa(i), ""), v.Index(i))
 		}
 	case reflect.Map:
 		w.keys(at, v)

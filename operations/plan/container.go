@@ -34,10 +34,13 @@ type ContainerInputs struct {
 	// Disks are the serial numbers of the image's disks, topmost first.
 	Disks    []string
 	Defaults Defaults
+	// ClusterDomain is PodInputs.ClusterDomain.
+	ClusterDomain string
 }
 
-// Container returns how the guest runs c. An error is an *environment.ConfigError.
-func Container(pod *corev1.Pod, c *corev1.Container, in ContainerInputs) (wire.Container, error) {
+// Container returns how the guest runs m. Errors that another version of the pod mends are *environment.ConfigError.
+func Container(pod *corev1.Pod, m Member, in ContainerInputs) (wire.Container, error) {
+	c := m.Container
 	args, err := arguments(c, in)
 	if err != nil {
 		return wire.Container{}, err
@@ -50,11 +53,19 @@ func Container(pod *corev1.Pod, c *corev1.Container, in ContainerInputs) (wire.C
 	if err != nil {
 		return wire.Container{}, err
 	}
-	return wire.Container{
+	env, err := completeEnv(pod, c, in)
+	if err != nil {
+		return wire.Container{}, err
+	}
+	out := wire.Container{
 		Name:                      c.Name,
+		Revision:                  m.Revision(),
+		Ephemeral:                 m.Role == wire.RoleEphemeral,
+		Target:                    m.Target,
+		RestartRules:              restartRules(c),
 		Disks:                     in.Disks,
 		Args:                      args,
-		Env:                       completeEnv(pod, c, in),
+		Env:                       env,
 		WorkingDir:                cmp.Or(c.WorkingDir, in.Image.WorkingDir, "/"),
 		User:                      user,
 		TTY:                       c.TTY,
@@ -66,7 +77,17 @@ func Container(pod *corev1.Pod, c *corev1.Container, in ContainerInputs) (wire.C
 		TerminationMessagePath:    cmp.Or(c.TerminationMessagePath, corev1.TerminationMessagePathDefault),
 		TerminationMessageFromLog: c.TerminationMessagePolicy == corev1.TerminationMessageFallbackToLogsOnError,
 		ReadOnlyRoot:              c.SecurityContext != nil && isTrue(c.SecurityContext.ReadOnlyRootFilesystem),
-	}, nil
+	}
+	if c.RestartPolicy != nil {
+		out.RestartPolicy = string(*c.RestartPolicy)
+	}
+	if out.Security, err = security(pod, c); err != nil {
+		return wire.Container{}, err
+	}
+	if err := health(&out, c, in.Env); err != nil {
+		return wire.Container{}, err
+	}
+	return out, nil
 }
 
 // arguments are the command line: the pod's command and args in place of the image's entrypoint and cmd. A command of
@@ -100,8 +121,12 @@ func arguments(c *corev1.Container, in ContainerInputs) ([]string, error) {
 
 // completeEnv puts the runtime's and the image's variables before the pod's; of one name the last value stays, at the
 // first one's place.
-func completeEnv(pod *corev1.Pod, c *corev1.Container, in ContainerInputs) []string {
-	runtime := []string{"PATH=" + defaultPath, "HOSTNAME=" + Hostname(pod)}
+func completeEnv(pod *corev1.Pod, c *corev1.Container, in ContainerInputs) ([]string, error) {
+	hostname, err := Hostname(pod, in.ClusterDomain)
+	if err != nil {
+		return nil, err
+	}
+	runtime := []string{"PATH=" + defaultPath, "HOSTNAME=" + hostname}
 	if c.TTY {
 		runtime = append(runtime, "TERM=xterm")
 	}
@@ -116,7 +141,7 @@ func completeEnv(pod *corev1.Pod, c *corev1.Container, in ContainerInputs) []str
 		at[name] = len(env)
 		env = append(env, e)
 	}
-	return env
+	return env, nil
 }
 
 // mounts are those of c, parents before what is mounted in them.

@@ -25,7 +25,12 @@ func build(c corev1.Container, in plan.ContainerInputs) (wire.Container, error) 
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{c}},
 	}
 	in.Defaults = plan.StandardDefaults()
-	return plan.Container(pod, &pod.Spec.Containers[0], in)
+	return plan.Container(pod, plan.Members(pod)[0], in)
+}
+
+// revision is that of a container with that image.
+func revision(image string) string {
+	return plan.Member{Container: &corev1.Container{Image: image}}.Revision()
 }
 
 func TestContainer(t *testing.T) {
@@ -42,7 +47,7 @@ func TestContainer(t *testing.T) {
 	}, plan.ContainerInputs{Image: image, Env: []string{"A=pod", "B=b"}, Disks: []string{"d1"}})
 	require.NoError(t, err)
 	assert.Equal(t, wire.Container{
-		Name: "c", Disks: []string{"d1"}, Args: []string{"/entry", "serve", "$(A)"},
+		Name: "c", Revision: revision(""), Disks: []string{"d1"}, Args: []string{"/entry", "serve", "$(A)"},
 		Env:        []string{"PATH=/bin", "HOSTNAME=web", "TERM=xterm", "A=pod", "LANG=C", "B=b"},
 		WorkingDir: "/work", User: "app:staff", TTY: true, Stdin: true, StdinOnce: true,
 		Mounts: []wire.Mount{
@@ -59,7 +64,7 @@ func TestAContainerThatSaysNothing(t *testing.T) {
 	got, err := build(corev1.Container{}, plan.ContainerInputs{Image: plan.ImageConfig{Cmd: []string{"sh"}}})
 	require.NoError(t, err)
 	assert.Equal(t, wire.Container{
-		Name: "c", Args: []string{"sh"}, WorkingDir: "/", Mounts: []wire.Mount{},
+		Name: "c", Revision: revision(""), Args: []string{"sh"}, WorkingDir: "/", Mounts: []wire.Mount{},
 		Env:                    []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=web"},
 		Resources:              wire.Resources{MemoryBytes: 512 * mebi},
 		TerminationMessagePath: "/dev/termination-log",
@@ -167,7 +172,7 @@ func TestUser(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := corev1.Container{Name: "c", Command: []string{"x"}, SecurityContext: tt.container}
 			pod := &corev1.Pod{Spec: corev1.PodSpec{SecurityContext: tt.pod, Containers: []corev1.Container{c}}}
-			got, err := plan.Container(pod, &c, plan.ContainerInputs{Image: plan.ImageConfig{User: tt.image}})
+			got, err := plan.Container(pod, plan.Members(pod)[0], plan.ContainerInputs{Image: plan.ImageConfig{User: tt.image}})
 			require.NoError(t, err)
 			require.Equal(t, tt.want, got.User)
 		})

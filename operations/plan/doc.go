@@ -6,6 +6,6 @@
 //
 //	size, scratch := plan.Size(pod, plan.StandardDefaults())
 //	dns, warning := plan.DNS(pod, cluster, host)
-//	shared := plan.Pod(pod, plan.PodInputs{DNS: dns, PodIP: ip, Seeds: plan.Seeds(pod, former, status)})
-//	container, err := plan.Container(pod, &pod.Spec.Containers[0], plan.ContainerInputs{Image: image, Env: env})
+//	shared, err := plan.Pod(pod, plan.PodInputs{DNS: dns, PodIP: ip, Seeds: plan.Seeds(pod, former, status)})
+//	container, err := plan.Container(pod, plan.Members(pod)[0], plan.ContainerInputs{Image: image, Env: env})
 package plan

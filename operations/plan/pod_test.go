@@ -36,11 +36,12 @@ func TestPod(t *testing.T) {
 	}
 	seeds := []wire.Seed{{Name: "c", RestartCount: 3}}
 	dns := wire.DNS{Nameservers: []string{"192.0.2.53"}}
-	got := plan.Pod(pod, plan.PodInputs{
+	got, err := plan.Pod(pod, plan.PodInputs{
 		DNS: dns, PodIP: netip.MustParseAddr("10.1.0.2"), ClusterDomain: "cluster.local", ScratchDisk: "scratch",
 		ClusterHosts: []wire.Host{{IP: "10.96.0.1", Names: []string{"kubernetes.default"}}},
 		Seeds:        seeds, Defaults: plan.StandardDefaults(),
 	})
+	require.NoError(t, err)
 	assert.Equal(t, wire.Pod{
 		UID: "u1", Namespace: "shop", Name: "web-0", Hostname: "web-0", DNS: dns,
 		Hosts: []wire.Host{
@@ -51,6 +52,7 @@ func TestPod(t *testing.T) {
 		ScratchDisk: "scratch",
 		Volumes: []wire.Volume{
 			{Name: "disk", Kind: wire.VolumeScratch},
+			{Name: "unused", Kind: wire.VolumeFiles},
 			{Name: "memory", Kind: wire.VolumeMemory, SizeBytes: 512 * mebi},
 			{Name: "small", Kind: wire.VolumeMemory, SizeBytes: mebi},
 			{Name: "config", Kind: wire.VolumeFiles},
@@ -65,11 +67,29 @@ func TestPod(t *testing.T) {
 
 func TestAPodWithoutSubdomainOrAddress(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web"}}
-	got := plan.Pod(pod, plan.PodInputs{PodIP: netip.MustParseAddr("10.1.0.2")})
+	got, err := plan.Pod(pod, plan.PodInputs{PodIP: netip.MustParseAddr("10.1.0.2")})
+	require.NoError(t, err)
 	assert.Equal(t, []wire.Host{{IP: "10.1.0.2", Names: []string{"web"}}}, got.Hosts)
 	assert.Equal(t, "Always", got.RestartPolicy)
 	assert.Equal(t, 30*time.Second, got.Grace)
-	assert.Empty(t, plan.Pod(pod, plan.PodInputs{}).Hosts)
+	got, err = plan.Pod(pod, plan.PodInputs{})
+	require.NoError(t, err)
+	assert.Empty(t, got.Hosts)
+}
+
+func TestWhatContainersShareBesideVolumes(t *testing.T) {
+	pod := &corev1.Pod{Spec: corev1.PodSpec{
+		ShareProcessNamespace: new(true), ActiveDeadlineSeconds: new(int64(30)),
+		SecurityContext: &corev1.PodSecurityContext{
+			FSGroup: new(int64(7)), Sysctls: []corev1.Sysctl{{Name: "net/core/somaxconn", Value: "9"}, {Name: "vm.max_map_count", Value: "1"}},
+		},
+	}}
+	got, err := plan.Pod(pod, plan.PodInputs{StartTime: new(metav1.NewTime(at(5)))})
+	require.NoError(t, err)
+	assert.True(t, got.ShareProcesses)
+	assert.Equal(t, at(35), got.Deadline)
+	assert.Equal(t, new(int64(7)), got.FSGroup)
+	assert.Equal(t, []wire.Sysctl{{Name: "net.core.somaxconn", Value: "9"}, {Name: "vm.max_map_count", Value: "1"}}, got.Sysctls)
 }
 
 func TestHostname(t *testing.T) {
@@ -82,7 +102,30 @@ func TestHostname(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: tt.name}, Spec: corev1.PodSpec{Hostname: tt.hostname}}
-			require.Equal(t, tt.want, plan.Hostname(pod))
+			got, err := plan.Hostname(pod, "cluster.local")
+			require.NoError(t, err)
+			require.Equal(t, tt.want, got)
 		})
 	}
+}
+
+func TestTheCompleteNameAsHostname(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "shop"}, Spec: corev1.PodSpec{SetHostnameAsFQDN: new(true)}}
+	hostname := func() string {
+		t.Helper()
+		got, err := plan.Hostname(pod, "cluster.local")
+		require.NoError(t, err)
+		return got
+	}
+	assert.Equal(t, "web-0", hostname(), "without a subdomain there is none")
+	pod.Spec.Subdomain = "web"
+	assert.Equal(t, "web-0.web.shop.svc.cluster.local", hostname())
+	pod.Spec.HostnameOverride = new("other.example")
+	assert.Equal(t, "other.example", hostname())
+	pod.Spec.HostnameOverride = nil
+	pod.Spec.Subdomain = strings.Repeat("w", 40)
+	_, err := plan.Hostname(pod, "cluster.local")
+	require.ErrorContains(t, err, "setHostnameAsFQDN: the complete name web-0.www")
+	_, err = plan.Pod(pod, plan.PodInputs{ClusterDomain: "cluster.local"})
+	require.ErrorContains(t, err, "more than the 64 that a host name may have")
 }

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"strings"
 	"time"
 
@@ -27,18 +26,41 @@ const exitCodeKilled = 128 + 9
 // before, nil where there is none; status is the pod's last known status, from which the end of a vanished container is
 // taken, so that both tell the same.
 //
-// A container that ran when its VM vanished has ended with exit code 137. One that will not run again is Final.
+// A container that ran when its VM vanished has ended with exit code 137. One that will not run again is Final. Unless
+// the pod may start nothing again, its init containers run anew in each boot, as they do in each sandbox of a kubelet.
+// Where no container that the pod is made for will run, nothing does.
 func Seeds(pod *corev1.Pod, former *wire.Snapshot, status corev1.PodStatus) []wire.Seed {
-	seeds := make([]wire.Seed, 0, len(pod.Spec.Containers))
-	for i := range pod.Spec.Containers {
-		s := seeder{pod: pod, shown: shown(status, pod.Spec.Containers[i].Name)}
-		seed := wire.Seed{Name: pod.Spec.Containers[i].Name}
-		if c, ok := formerContainer(former, seed.Name); ok {
+	members := Members(pod)
+	seeds := make([]wire.Seed, 0, len(members))
+	over := true
+	for _, m := range members {
+		s := seeder{pod: pod, member: m, shown: shown(status, m.Name)}
+		seed := wire.Seed{Name: m.Name, Role: m.Role}
+		if c, ok := formerContainer(former, m.Name); ok {
 			s.fromSnapshot(&seed, c, former)
 		} else {
 			s.fromStatus(&seed)
 		}
+		if m.Role == wire.RoleEphemeral && seed.Last == nil {
+			continue // the guest hears of it when it is to run
+		}
+		over = over && (m.Role != wire.RoleApp || seed.Final)
 		seeds = append(seeds, seed)
+	}
+	for i := range seeds {
+		s := &seeds[i]
+		if s.Role != wire.RoleInit || !s.Final {
+			continue
+		}
+		if s.Last.ExitCode != 0 {
+			over = true
+		} else if pod.Spec.RestartPolicy != corev1.RestartPolicyNever {
+			s.Final = false
+			s.RestartCount++
+		}
+	}
+	for i := range seeds {
+		seeds[i].Final = seeds[i].Final || over
 	}
 	return seeds
 }
@@ -51,9 +73,13 @@ func formerContainer(former *wire.Snapshot, name string) (wire.ContainerStatus, 
 }
 
 func shown(status corev1.PodStatus, name string) corev1.ContainerStatus {
-	for _, c := range status.ContainerStatuses {
-		if c.Name == name {
-			return c
+	for _, all := range [][]corev1.ContainerStatus{
+		status.InitContainerStatuses, status.ContainerStatuses, status.EphemeralContainerStatuses,
+	} {
+		for _, c := range all {
+			if c.Name == name {
+				return c
+			}
 		}
 	}
 	return corev1.ContainerStatus{}
@@ -61,7 +87,8 @@ func shown(status corev1.PodStatus, name string) corev1.ContainerStatus {
 
 // seeder makes the seed of one container.
 type seeder struct {
-	pod *corev1.Pod
+	pod    *corev1.Pod
+	member Member
 	// shown is the container's last known status.
 	shown corev1.ContainerStatus
 }
@@ -79,7 +106,7 @@ func (s *seeder) fromSnapshot(seed *wire.Seed, c wire.ContainerStatus, former *w
 		seed.RestartCount = max(c.RestartCount, s.shown.RestartCount)
 		return
 	}
-	s.after(seed, end, RunsAgain(s.pod.Spec.RestartPolicy, former, c, end))
+	s.after(seed, end, RunsAgain(s.pod, s.member, former, end))
 	if !seed.Final && former.StopReason != StopReasonNodeShutdown {
 		seed.Backoff, seed.NotBefore = c.Backoff, c.NextStart
 	}
@@ -104,7 +131,7 @@ func (s *seeder) fromStatus(seed *wire.Seed) {
 	default:
 		return
 	}
-	s.after(seed, end, again || ShouldRestart(s.pod.Spec.RestartPolicy, end))
+	s.after(seed, end, again || Restarts(s.pod, s.member, end.ExitCode))
 }
 
 // after seeds what follows an attempt that ended like end.
@@ -141,25 +168,9 @@ func terminated(t *corev1.ContainerStateTerminated, attempt int32) *wire.Termina
 	}
 }
 
-// ShouldRestart tells whether a container that ended like term is started again.
-func ShouldRestart(policy corev1.RestartPolicy, term *wire.Terminated) bool {
-	switch cmp.Or(policy, corev1.RestartPolicyAlways) {
-	case corev1.RestartPolicyNever:
-		return false
-	case corev1.RestartPolicyOnFailure:
-		return term.ExitCode != 0
-	case corev1.RestartPolicyAlways:
-	}
-	return true
-}
-
-// RunsAgain tells whether the next boot starts c, which ended like end in or before the boot of former. What the guest
-// had already decided to start again stays decided, and what the shutdown of the node has cut short runs again, also
-// where it answered the signal with exit code 0.
-func RunsAgain(policy corev1.RestartPolicy, former *wire.Snapshot, c wire.ContainerStatus, end *wire.Terminated) bool {
-	pending := c.State == wire.ContainerWaiting && c.Current == nil
-	cutShort := former.StopReason == StopReasonNodeShutdown && c.Known && policy != corev1.RestartPolicyNever
-	return pending || cutShort || ShouldRestart(policy, end)
+// Finished tells that all that a guest ran ended by itself, and not because the node did.
+func Finished(last *wire.Snapshot) bool {
+	return last != nil && last.Phase == wire.PhaseDone && last.StopReason != StopReasonNodeShutdown
 }
 
 // Ended returns how the latest attempt of c that ended did so, nil where none has ended.

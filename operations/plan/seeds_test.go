@@ -1,9 +1,11 @@
 package plan_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -159,21 +161,80 @@ func TestARestartCountNeverGoesDown(t *testing.T) {
 	require.Equal(t, int32(5), seeds(always, former, corev1.ContainerStatus{RestartCount: 5})[0].RestartCount)
 }
 
-func TestShouldRestart(t *testing.T) {
+// seedsOf are seeds of a pod of an init container, a sidecar, two others and an ephemeral one.
+func seedsOf(policy corev1.RestartPolicy, former ...wire.ContainerStatus) map[string]wire.Seed {
+	pod := &corev1.Pod{Spec: corev1.PodSpec{
+		RestartPolicy: policy,
+		InitContainers: []corev1.Container{
+			{Name: "init"}, {Name: "sidecar", RestartPolicy: new(corev1.ContainerRestartPolicyAlways)},
+		},
+		Containers: []corev1.Container{{Name: "a"}, {Name: "b"}},
+		EphemeralContainers: []corev1.EphemeralContainer{
+			{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}},
+		},
+	}}
+	seeds := map[string]wire.Seed{}
+	for _, s := range plan.Seeds(pod, &wire.Snapshot{Containers: former}, corev1.PodStatus{}) {
+		seeds[s.Name] = s
+	}
+	return seeds
+}
+
+func final(name string, code int32) wire.ContainerStatus {
+	return wire.ContainerStatus{Name: name, State: wire.ContainerTerminated, Known: true, Current: ended(0, code), Final: true}
+}
+
+func runs(name string) wire.ContainerStatus {
+	return wire.ContainerStatus{Name: name, State: wire.ContainerRunning, Known: true, Started: true, ID: "id", StartedAt: at(1)}
+}
+
+func TestSeedsOfSeveralContainers(t *testing.T) {
 	tests := map[string]struct {
 		policy corev1.RestartPolicy
-		code   int32
-		want   bool
+		former []wire.ContainerStatus
+		final  []string
+		counts map[string]int32
 	}{
-		"always after success":   {always, 0, true},
-		"by default":             {"", 0, true},
-		"on failure after one":   {onFailure, 1, true},
-		"not after success":      {onFailure, 0, false},
-		"never, whatever it was": {never, 1, false},
+		"a new boot initializes the pod again": {
+			policy: always, former: []wire.ContainerStatus{final("init", 0), runs("sidecar"), runs("a"), final("b", 0)},
+			counts: map[string]int32{"init": 1, "sidecar": 1, "a": 1, "b": 1},
+		},
+		"also when only one container is left to run": {
+			policy: onFailure, former: []wire.ContainerStatus{final("init", 0), runs("sidecar"), runs("a"), final("b", 0)},
+			final: []string{"b"}, counts: map[string]int32{"init": 1, "sidecar": 1, "a": 1},
+		},
+		"what may not start again is not initialized again": {
+			policy: never, former: []wire.ContainerStatus{final("init", 0), runs("sidecar"), {Name: "a"}, final("b", 1)},
+			final: []string{"init", "b"}, counts: map[string]int32{"sidecar": 1},
+		},
+		"where all have ended the rest has too": {
+			policy: onFailure, former: []wire.ContainerStatus{final("init", 0), runs("sidecar"), final("a", 0), final("b", 0)},
+			final: []string{"init", "sidecar", "a", "b"}, counts: map[string]int32{"init": 1, "sidecar": 1},
+		},
+		"an init container that failed for good ends the pod": {
+			policy: never, former: []wire.ContainerStatus{final("init", 2)},
+			final: []string{"init", "sidecar", "a", "b"},
+		},
+		"one that may fail is tried again": {
+			policy: always, former: []wire.ContainerStatus{runs("init")}, counts: map[string]int32{"init": 1},
+		},
+		"a debugger is not started again": {
+			policy: always, former: []wire.ContainerStatus{final("init", 0), runs("sidecar"), runs("a"), runs("b"), runs("debug")},
+			final: []string{"debug"}, counts: map[string]int32{"init": 1, "sidecar": 1, "a": 1, "b": 1},
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, tt.want, plan.ShouldRestart(tt.policy, &wire.Terminated{ExitCode: tt.code}))
+			got := seedsOf(tt.policy, tt.former...)
+			for name, s := range got {
+				assert.Equal(t, slices.Contains(tt.final, name), s.Final, name)
+				assert.Equal(t, tt.counts[name], s.RestartCount, name)
+			}
+			assert.Equal(t, wire.RoleInit, got["init"].Role)
+			assert.Equal(t, wire.RoleSidecar, got["sidecar"].Role)
+			assert.Equal(t, wire.RoleApp, got["a"].Role)
+			_, seeded := got["debug"]
+			assert.Equal(t, slices.Contains(tt.final, "debug"), seeded, "one that never ran is told when it is to run")
 		})
 	}
 }

@@ -1,8 +1,11 @@
 package plan
 
 import (
+	"cmp"
+
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -33,13 +36,12 @@ func StandardDefaults() Defaults {
 
 // Size returns the size of the VM for pod, and of its scratch disk in bytes.
 //
-// A container counts with its limit, else its request, else the default; the sum plus the overhead is the VM. Nothing is
-// taken of the scratch disk before it is written.
+// A container counts with its limit, else its request, else the default, and the pod with what it needs at one time, plus
+// the overhead. Nothing is taken of the scratch disk before it is written.
 func Size(pod *corev1.Pod, d Defaults) (portlayer.Size, int64) {
-	var cpuMilli int64
-	for i := range pod.Spec.Containers {
-		cpuMilli += entitled(&pod.Spec.Containers[i], corev1.ResourceCPU, d.CPUMilli)
-	}
+	cpuMilli := together(pod, corev1.ResourceCPU, func(c *corev1.Container) int64 {
+		return entitled(c, corev1.ResourceCPU, d.CPUMilli)
+	})
 	return portlayer.Size{
 		VCPUs:       int(max(1, (cpuMilli+999)/1000)),
 		CPUMilli:    cpuMilli,
@@ -49,11 +51,33 @@ func Size(pod *corev1.Pod, d Defaults) (portlayer.Size, int64) {
 
 // podMemory is what the containers of pod may use together.
 func podMemory(pod *corev1.Pod, d Defaults) int64 {
-	var sum int64
-	for i := range pod.Spec.Containers {
-		sum += entitled(&pod.Spec.Containers[i], corev1.ResourceMemory, d.MemoryBytes)
+	return together(pod, corev1.ResourceMemory, func(c *corev1.Container) int64 {
+		return entitled(c, corev1.ResourceMemory, d.MemoryBytes)
+	})
+}
+
+// together is what the containers of pod take at one time at most, when each takes what of says: all but the init
+// containers, or one of these beside the sidecars before it. It is the rule of the scheduler; a limit or request of the
+// pod as a whole comes before it.
+func together(pod *corev1.Pod, name corev1.ResourceName, of func(*corev1.Container) int64) int64 {
+	if r := pod.Spec.Resources; r != nil {
+		if whole := cmp.Or(amount(r.Limits, name), amount(r.Requests, name)); whole > 0 {
+			return whole
+		}
 	}
-	return sum
+	var sidecars, others, initial int64
+	for _, m := range Members(pod) {
+		switch m.Role {
+		case wire.RoleSidecar:
+			sidecars += of(m.Container)
+		case wire.RoleInit:
+			initial = max(initial, sidecars+of(m.Container))
+		case wire.RoleApp:
+			others += of(m.Container)
+		case wire.RoleEphemeral: // has no resources of its own
+		}
+	}
+	return max(initial, sidecars+others)
 }
 
 // entitled is c's limit, its request or otherwise; processors are in thousandths.
@@ -77,17 +101,16 @@ func amount(list corev1.ResourceList, name corev1.ResourceName) int64 {
 	return q.Value()
 }
 
-// scratchBytes is the sum of the ephemeral-storage limits where each container has one. Elsewhere it is the default,
-// or what the emptyDir volumes may hold where that is more.
+// scratchBytes is what the ephemeral-storage limits allow where each container has one. Elsewhere it is the default, or
+// what the emptyDir volumes may hold where that is more.
 func scratchBytes(pod *corev1.Pod, d Defaults) int64 {
-	var limits int64
-	limited := len(pod.Spec.Containers) > 0
-	for i := range pod.Spec.Containers {
-		v := amount(pod.Spec.Containers[i].Resources.Limits, corev1.ResourceEphemeralStorage)
-		limits += v
+	limited := true
+	limits := together(pod, corev1.ResourceEphemeralStorage, func(c *corev1.Container) int64 {
+		v := amount(c.Resources.Limits, corev1.ResourceEphemeralStorage)
 		limited = limited && v > 0
-	}
-	if limited {
+		return v
+	})
+	if limited && limits > 0 {
 		return roundUp(limits+scratchOverhead, mebi)
 	}
 	var emptyDirs int64

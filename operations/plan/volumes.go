@@ -12,11 +12,9 @@ import (
 // is filled: a volume that nobody mounts may refer to what does not exist.
 func Mounted(pod *corev1.Pod) []corev1.Volume {
 	used := map[string]bool{}
-	for _, all := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
-		for i := range all {
-			for _, m := range all[i].VolumeMounts {
-				used[m.Name] = true
-			}
+	for _, c := range Members(pod) {
+		for _, m := range c.VolumeMounts {
+			used[m.Name] = true
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(pod.Spec.Volumes), func(v corev1.Volume) bool { return !used[v.Name] })
@@ -27,12 +25,12 @@ func FileVolumes(pod *corev1.Pod) []corev1.Volume {
 	return slices.DeleteFunc(Mounted(pod), func(v corev1.Volume) bool { return v.EmptyDir != nil })
 }
 
+// guestVolumes are all volumes of pod: an ephemeral container may mount what no other does.
 func guestVolumes(pod *corev1.Pod, d Defaults) []wire.Volume {
-	mounted := Mounted(pod)
-	all := make([]wire.Volume, 0, len(mounted))
-	for i := range mounted {
-		v := wire.Volume{Name: mounted[i].Name, Kind: wire.VolumeFiles}
-		if e := mounted[i].EmptyDir; e != nil {
+	all := make([]wire.Volume, 0, len(pod.Spec.Volumes))
+	for i := range pod.Spec.Volumes {
+		v := wire.Volume{Name: pod.Spec.Volumes[i].Name, Kind: wire.VolumeFiles}
+		if e := pod.Spec.Volumes[i].EmptyDir; e != nil {
 			v.Kind = wire.VolumeScratch
 			if e.Medium == corev1.StorageMediumMemory {
 				v.Kind, v.SizeBytes = wire.VolumeMemory, memoryVolumeBytes(e, podMemory(pod, d))

@@ -13,10 +13,11 @@ import (
 
 // Reasons of conditions, the kubelet's but for the last.
 const (
-	ReasonPodCompleted           = "PodCompleted"
-	ReasonPodFailed              = "PodFailed"
-	ReasonContainersNotReady     = "ContainersNotReady"
-	ReasonReadinessGatesNotReady = "ReadinessGatesNotReady"
+	ReasonPodCompleted             = "PodCompleted"
+	ReasonPodFailed                = "PodFailed"
+	ReasonContainersNotInitialized = "ContainersNotInitialized"
+	ReasonContainersNotReady       = "ContainersNotReady"
+	ReasonReadinessGatesNotReady   = "ReadinessGatesNotReady"
 	// ReasonGuestUnreachable says that the VM runs and its guest has been silent for SilentAfter.
 	ReasonGuestUnreachable = "GuestUnreachable"
 )
@@ -37,10 +38,10 @@ func (b *builder) conditions(s *corev1.PodStatus) []corev1.PodCondition {
 	all := slices.DeleteFunc(slices.Clone(b.Pod.Status.Conditions), func(c corev1.PodCondition) bool {
 		return slices.Contains(ours, c.Type)
 	})
-	containersReady := containersReady(s)
+	containersReady := b.containersReady(s)
 	verdicts := map[corev1.PodConditionType]verdict{
 		corev1.PodReadyToStartContainers: {ok: b.live && b.guest.Phase != wire.PhaseWaiting},
-		corev1.PodInitialized:            initialized(s.Phase),
+		corev1.PodInitialized:            b.initialized(s),
 		corev1.PodReady:                  b.ready(containersReady, all),
 		corev1.ContainersReady:           containersReady,
 		corev1.PodScheduled:              {ok: true},
@@ -73,14 +74,35 @@ func (b *builder) condition(t corev1.PodConditionType, v verdict) corev1.PodCond
 	return c
 }
 
-func initialized(phase corev1.PodPhase) verdict {
-	if phase == corev1.PodSucceeded {
+// initialized needs the ends of all init containers and the start of all sidecars, once: a pod one of whose containers
+// has started is initialized.
+func (b *builder) initialized(s *corev1.PodStatus) verdict {
+	if s.Phase == corev1.PodSucceeded {
 		return verdict{ok: true, reason: ReasonPodCompleted}
+	}
+	if anyStarted(s) {
+		return verdict{ok: true}
+	}
+	var incomplete []string
+	for i := range s.InitContainerStatuses {
+		c := &s.InitContainerStatuses[i]
+		complete := c.Ready
+		if b.roles[c.Name] == wire.RoleSidecar {
+			complete = isTrue(c.Started)
+		}
+		if !complete {
+			incomplete = append(incomplete, c.Name)
+		}
+	}
+	if len(incomplete) > 0 {
+		return verdict{
+			reason: ReasonContainersNotInitialized, message: fmt.Sprintf("containers with incomplete status: %s", incomplete),
+		}
 	}
 	return verdict{ok: true}
 }
 
-func containersReady(s *corev1.PodStatus) verdict {
+func (b *builder) containersReady(s *corev1.PodStatus) verdict {
 	switch s.Phase {
 	case corev1.PodSucceeded:
 		return verdict{reason: ReasonPodCompleted}
@@ -89,9 +111,14 @@ func containersReady(s *corev1.PodStatus) verdict {
 	case corev1.PodPending, corev1.PodRunning, corev1.PodUnknown:
 	}
 	var unready []string
+	for i := range s.InitContainerStatuses {
+		if c := &s.InitContainerStatuses[i]; b.roles[c.Name] == wire.RoleSidecar && !c.Ready {
+			unready = append(unready, c.Name)
+		}
+	}
 	for i := range s.ContainerStatuses {
-		if !s.ContainerStatuses[i].Ready {
-			unready = append(unready, s.ContainerStatuses[i].Name)
+		if c := &s.ContainerStatuses[i]; !c.Ready {
+			unready = append(unready, c.Name)
 		}
 	}
 	if len(unready) > 0 {

@@ -17,35 +17,60 @@ const messageNeverSeen = "The container could not be located when the pod was te
 // exitCodeUnknown is the exit code of a container whose own was never seen.
 const exitCodeUnknown = 137
 
-func (b *builder) containers() []corev1.ContainerStatus {
-	b.again = map[string]bool{}
-	all := make([]corev1.ContainerStatus, 0, len(b.Pod.Spec.Containers))
-	for i := range b.Pod.Spec.Containers {
-		all = append(all, b.container(&b.Pod.Spec.Containers[i]))
+// containers adds the statuses of all containers to s.
+func (b *builder) containers(s *corev1.PodStatus) {
+	b.again, b.roles = map[string]bool{}, map[string]wire.Role{}
+	s.InitContainerStatuses, s.EphemeralContainerStatuses = nil, nil
+	s.ContainerStatuses = make([]corev1.ContainerStatus, 0, len(b.Pod.Spec.Containers))
+	for _, m := range plan.Members(b.Pod) {
+		b.roles[m.Name] = m.Role
+		switch m.Role {
+		case wire.RoleInit, wire.RoleSidecar:
+			s.InitContainerStatuses = append(s.InitContainerStatuses, b.container(m, find(b.old.InitContainerStatuses, m.Name)))
+		case wire.RoleApp:
+			s.ContainerStatuses = append(s.ContainerStatuses, b.container(m, find(b.old.ContainerStatuses, m.Name)))
+		case wire.RoleEphemeral:
+			s.EphemeralContainerStatuses = append(s.EphemeralContainerStatuses,
+				b.container(m, find(b.old.EphemeralContainerStatuses, m.Name)))
+		}
 	}
-	return all
 }
 
-func (b *builder) container(c *corev1.Container) corev1.ContainerStatus {
-	before := find(b.old.ContainerStatuses, c.Name)
-	seen := b.observe(c.Name, before)
+func (b *builder) container(m plan.Member, before corev1.ContainerStatus) corev1.ContainerStatus {
+	seen := b.observe(m, before)
 	s := corev1.ContainerStatus{
-		Name:                 c.Name,
-		Image:                cmp.Or(b.Images[c.Name].Name, before.Image, c.Image),
-		ImageID:              cmp.Or(b.Images[c.Name].ID, before.ImageID),
+		Name:                 m.Name,
+		Image:                cmp.Or(b.Images[m.Name].Name, before.Image, m.Image),
+		ImageID:              cmp.Or(b.Images[m.Name].ID, before.ImageID),
 		ContainerID:          cmp.Or(seen.containerID(), before.ContainerID),
 		State:                seen.state,
 		LastTerminationState: corev1.ContainerState{Terminated: seen.last},
 		RestartCount:         max(seen.restarts, before.RestartCount),
 	}
-	if b.Terminating && b.ended() && s.State.Terminated == nil {
-		s.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
-			Reason: plan.ReasonContainerStatusUnknown, Message: messageNeverSeen, ExitCode: exitCodeUnknown,
-		}}
+	running, end := s.State.Running != nil, s.State.Terminated
+	switch m.Role {
+	case wire.RoleEphemeral:
+		return s // a kubelet never says of one that it is ready
+	case wire.RoleInit:
+		s.Ready = end != nil && end.ExitCode == 0
+	case wire.RoleApp, wire.RoleSidecar:
+		s.Ready = running && seen.ready
 	}
-	running := s.State.Running != nil
-	s.Ready, s.Started = running, &running
+	s.Started = new(running && seen.started)
+	s.AllocatedResources, s.Resources = resources(m, before, s.ContainerID)
 	return s
+}
+
+// resources are those of the spec with which the container was made: what runs is not resized.
+func resources(m plan.Member, before corev1.ContainerStatus, id string) (corev1.ResourceList, *corev1.ResourceRequirements) {
+	if before.Resources != nil && id != "" && id == before.ContainerID {
+		return before.AllocatedResources, before.Resources
+	}
+	if len(m.Resources.Limits)+len(m.Resources.Requests) == 0 {
+		return nil, nil
+	}
+	r := m.Resources.DeepCopy()
+	return r.Requests, &corev1.ResourceRequirements{Limits: r.Limits, Requests: r.Requests}
 }
 
 // seen is what is observed of one container.
@@ -54,6 +79,8 @@ type seen struct {
 	last     *corev1.ContainerStateTerminated
 	id       string // of the container that runs
 	restarts int32
+	// started and ready are the probes' word on what runs.
+	started, ready bool
 }
 
 // containerID is that of the latest attempt.
@@ -69,20 +96,20 @@ func (s seen) containerID() string {
 	return ""
 }
 
-func (b *builder) observe(name string, before corev1.ContainerStatus) seen {
+func (b *builder) observe(m plan.Member, before corev1.ContainerStatus) seen {
 	if b.guest != nil {
-		if c, ok := b.guest.Container(name); ok {
+		if c, ok := b.guest.Container(m.Name); ok {
 			if b.live {
-				return b.fromGuest(c)
+				return b.fromGuest(m, c, before)
 			}
-			return b.fromFormer(c, before)
+			return b.fromFormer(m, c, before)
 		}
 	}
-	return b.fromStatus(before)
+	return b.fromStatus(m, before)
 }
 
 // fromGuest is for a guest that runs now.
-func (b *builder) fromGuest(c wire.ContainerStatus) seen {
+func (b *builder) fromGuest(m plan.Member, c wire.ContainerStatus, before corev1.ContainerStatus) seen {
 	switch {
 	case c.State == wire.ContainerRunning:
 		return seen{
@@ -90,22 +117,36 @@ func (b *builder) fromGuest(c wire.ContainerStatus) seen {
 			last:     terminated(c.Last),
 			id:       c.ID,
 			restarts: c.RestartCount,
+			started:  c.Started,
+			ready:    c.Ready,
 		}
 	case c.State == wire.ContainerTerminated && c.Current != nil:
-		return b.finished(c, c.Current, c.Last)
+		return b.finished(m, c.Current, c.Last)
 	case c.Final && c.Last != nil: // it ended for good before this boot
-		return b.finished(c, c.Last, nil)
+		return b.finished(m, c.Last, nil)
+	case c.Known && c.Last != nil && c.Reason == wire.ReasonContainerCreating:
+		return b.restarting(m, c.Last, before)
 	}
 	why := Waiting{c.Reason, c.Message}
 	if w, ok := b.Waiting[c.Name]; ok && !c.Known {
 		why = w
 	}
-	return waiting(why, c)
+	return b.waiting(why, c)
+}
+
+// restarting is for a container that ended and is being started again at this moment: as a kubelet shows it, it has ended
+// until it runs.
+func (b *builder) restarting(m plan.Member, end *wire.Terminated, before corev1.ContainerStatus) seen {
+	s := b.finished(m, end, nil)
+	if last := before.LastTerminationState.Terminated; last != nil && last.ContainerID != s.state.Terminated.ContainerID {
+		s.last = last
+	}
+	return s
 }
 
 // finished is for a container whose latest attempt ended like end.
-func (b *builder) finished(c wire.ContainerStatus, end, last *wire.Terminated) seen {
-	b.again[c.Name] = plan.RunsAgain(b.Pod.Spec.RestartPolicy, b.guest, c, end)
+func (b *builder) finished(m plan.Member, end, last *wire.Terminated) seen {
+	b.again[m.Name] = plan.RunsAgain(b.Pod, m, b.guest, end)
 	if last != nil && last.ID == end.ID {
 		last = nil
 	}
@@ -118,7 +159,7 @@ func (b *builder) finished(c wire.ContainerStatus, end, last *wire.Terminated) s
 
 // fromFormer is for the last word of a guest that runs no more. What ran then has ended with its VM; once its successor
 // is on the way it waits to be started again.
-func (b *builder) fromFormer(c wire.ContainerStatus, before corev1.ContainerStatus) seen {
+func (b *builder) fromFormer(m plan.Member, c wire.ContainerStatus, before corev1.ContainerStatus) seen {
 	end, last := c.Current, c.Last
 	if c.State == wire.ContainerRunning {
 		end = b.vanished(c, before)
@@ -131,12 +172,12 @@ func (b *builder) fromFormer(c wire.ContainerStatus, before corev1.ContainerStat
 		if !ok && c.Known {
 			why = Waiting{c.Reason, c.Message}
 		}
-		return waiting(why, c)
+		return b.waiting(why, c)
 	}
-	s := b.finished(c, end, last)
+	s := b.finished(m, end, last)
 	if b.again[c.Name] && b.startsAnew(c.Name) {
 		s.last = s.state.Terminated
-		s.state = waitingState(b.Waiting[c.Name])
+		s.state = b.waitingState(b.Waiting[c.Name])
 	}
 	return s
 }
@@ -171,11 +212,13 @@ func (b *builder) whyGone() string {
 
 // fromStatus is for a container that no guest knows: what was reported of it stands, less that it runs where there is no
 // VM, or one whose guest was told of no container yet.
-func (b *builder) fromStatus(before corev1.ContainerStatus) seen {
+func (b *builder) fromStatus(m plan.Member, before corev1.ContainerStatus) seen {
 	s := seen{
 		state:    before.State,
 		last:     before.LastTerminationState.Terminated,
 		restarts: before.RestartCount,
+		started:  isTrue(before.Started),
+		ready:    before.Ready,
 	}
 	if running := before.State.Running; running != nil {
 		s.id = strings.TrimPrefix(before.ContainerID, plan.ContainerIDPrefix)
@@ -188,29 +231,33 @@ func (b *builder) fromStatus(before corev1.ContainerStatus) seen {
 		s.state = corev1.ContainerState{Terminated: terminated(end)}
 	}
 	if s.state.Terminated == nil {
-		s.state = waitingState(b.Waiting[before.Name])
+		s.state = b.waitingState(b.Waiting[before.Name])
 		return s
 	}
-	b.again[before.Name] = plan.ShouldRestart(b.Pod.Spec.RestartPolicy, &wire.Terminated{ExitCode: s.state.Terminated.ExitCode})
+	b.again[before.Name] = plan.Restarts(b.Pod, m, s.state.Terminated.ExitCode)
 	if b.again[before.Name] && b.startsAnew(before.Name) {
-		s.last, s.state = s.state.Terminated, waitingState(b.Waiting[before.Name])
+		s.last, s.state = s.state.Terminated, b.waitingState(b.Waiting[before.Name])
 	}
 	return s
 }
 
 // waiting is for a container that does not run now and will. Its restart count is that of its latest attempt.
-func waiting(why Waiting, c wire.ContainerStatus) seen {
-	s := seen{state: waitingState(why), last: terminated(c.Last), restarts: c.RestartCount}
+func (b *builder) waiting(why Waiting, c wire.ContainerStatus) seen {
+	s := seen{state: b.waitingState(why), last: terminated(c.Last), restarts: c.RestartCount}
 	if c.Last != nil {
 		s.restarts = c.Last.Attempt
 	}
 	return s
 }
 
-func waitingState(why Waiting) corev1.ContainerState {
-	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{
-		Reason: cmp.Or(why.Reason, wire.ReasonContainerCreating), Message: why.Message,
-	}}
+// waitingState is why, where nothing special hinders the container that which the kubelet says of pods with init
+// containers and without.
+func (b *builder) waitingState(why Waiting) corev1.ContainerState {
+	reason := cmp.Or(why.Reason, wire.ReasonContainerCreating)
+	if reason == wire.ReasonContainerCreating && len(b.Pod.Spec.InitContainers) > 0 {
+		reason = wire.ReasonPodInitializing
+	}
+	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: why.Message}}
 }
 
 func terminated(t *wire.Terminated) *corev1.ContainerStateTerminated {

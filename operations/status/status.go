@@ -7,7 +7,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
-	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -15,10 +14,12 @@ import (
 // node controller waits for a silent node.
 const SilentAfter = 40 * time.Second
 
-// Reasons of a pod that failed because its node was shut down, the kubelet's.
+// Reasons of pods that failed because their node was shut down or their time was over, the kubelet's.
 const (
-	ReasonTerminated  = "Terminated"
-	messageTerminated = "Pod was terminated in response to imminent node shutdown."
+	ReasonTerminated        = "Terminated"
+	messageTerminated       = "Pod was terminated in response to imminent node shutdown."
+	ReasonDeadlineExceeded  = "DeadlineExceeded"
+	messageDeadlineExceeded = "Pod was active on the node longer than the specified deadline"
 )
 
 // Waiting is why a container does not run yet.
@@ -66,10 +67,16 @@ func Build(in Inputs) corev1.PodStatus {
 	if in.HostIP != "" {
 		s.HostIPs = []corev1.HostIP{{IP: in.HostIP}}
 	}
-	s.ContainerStatuses = b.containers()
-	s.Phase, s.Reason, s.Message = b.phase(s.ContainerStatuses)
-	if s.Phase == corev1.PodFailed && neverRan(s.ContainerStatuses) {
-		s.ContainerStatuses = nil // a rejected pod has no containers
+	b.containers(s)
+	if b.over() {
+		b.bury(s)
+	}
+	s.Phase, s.Reason, s.Message = b.phase(s)
+	switch {
+	case b.rejected():
+		s.InitContainerStatuses, s.ContainerStatuses, s.EphemeralContainerStatuses = nil, nil, nil
+	case isTerminal(s.Phase) && b.ended():
+		b.bury(s)
 	}
 	s.PodIPs = b.podIPs(s.Phase)
 	s.PodIP = ""
@@ -95,10 +102,19 @@ type builder struct {
 	old   corev1.PodStatus
 	guest *wire.Snapshot
 	// live tells that guest is of a VM that runs now.
-	live bool
+	live  bool
+	roles map[string]wire.Role
 	// again holds the containers whose latest end is not their last.
 	again map[string]bool
 }
+
+// rejected tells that the pod never was a pod here. It has no containers.
+func (b *builder) rejected() bool {
+	return b.PodReason != "" || isTerminal(b.old.Phase) && len(b.old.ContainerStatuses) == 0
+}
+
+// over tells that the pod was deleted and has ended: nothing of it will be started again.
+func (b *builder) over() bool { return b.Terminating && b.ended() }
 
 // ended tells that nothing in the pod runs and nothing will in this boot.
 func (b *builder) ended() bool {
@@ -144,71 +160,3 @@ func seconds(t time.Time) metav1.Time {
 }
 
 func isTerminal(p corev1.PodPhase) bool { return p == corev1.PodSucceeded || p == corev1.PodFailed }
-
-// phase follows the kubelet's rules: a phase that is final stays; pending until every container has run; running while
-// one runs or will run again; then succeeded or failed by the exit codes.
-func (b *builder) phase(all []corev1.ContainerStatus) (phase corev1.PodPhase, reason, message string) {
-	switch {
-	case isTerminal(b.old.Phase):
-		return b.old.Phase, b.old.Reason, b.old.Message
-	case isTerminal(b.Pod.Status.Phase):
-		return b.Pod.Status.Phase, b.Pod.Status.Reason, b.Pod.Status.Message
-	case b.PodReason != "":
-		return corev1.PodFailed, b.PodReason, b.PodMessage
-	case b.failedByShutdown(all):
-		return corev1.PodFailed, ReasonTerminated, messageTerminated
-	}
-	t, over := b.count(all), b.Terminating && b.ended()
-	switch {
-	case t.waiting > 0:
-		return corev1.PodPending, "", ""
-	case t.running > 0:
-		return corev1.PodRunning, "", ""
-	case t.again > 0 && !over:
-		return corev1.PodRunning, "", ""
-	case t.succeeded == len(all):
-		return corev1.PodSucceeded, "", ""
-	}
-	return corev1.PodFailed, "", ""
-}
-
-// failedByShutdown tells that the node's shutdown ended a pod that may not start again.
-func (b *builder) failedByShutdown(all []corev1.ContainerStatus) bool {
-	return b.guest != nil && b.guest.StopReason == plan.StopReasonNodeShutdown && b.ended() &&
-		b.Pod.Spec.RestartPolicy == corev1.RestartPolicyNever && !neverRan(all)
-}
-
-// tally counts containers; again counts those that ended and will run again.
-type tally struct{ waiting, running, succeeded, again int }
-
-func (b *builder) count(all []corev1.ContainerStatus) tally {
-	var t tally
-	for i := range all {
-		c := &all[i]
-		switch {
-		case c.State.Running != nil:
-			t.running++
-		case c.State.Terminated != nil:
-			if c.State.Terminated.ExitCode == 0 {
-				t.succeeded++
-			}
-			if b.again[c.Name] {
-				t.again++
-			}
-		case c.LastTerminationState.Terminated != nil:
-			t.again++
-		default:
-			t.waiting++
-		}
-	}
-	return t
-}
-
-func neverRan(all []corev1.ContainerStatus) bool {
-	for i := range all {
-		if all[i].State.Waiting == nil || all[i].LastTerminationState.Terminated != nil {
-			return false
-		}
-	}
-	return true
-}

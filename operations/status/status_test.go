@@ -59,7 +59,7 @@ func live(containers ...wire.ContainerStatus) *portlayer.PodVM {
 
 func running(restarts int32, last *wire.Terminated) wire.ContainerStatus {
 	return wire.ContainerStatus{
-		Name: "c", State: wire.ContainerRunning, Known: true, ID: "id2", StartedAt: at(5), RestartCount: restarts, Last: last,
+		Name: "c", State: wire.ContainerRunning, Known: true, Started: true, Ready: true, ID: "id2", StartedAt: at(5), RestartCount: restarts, Last: last,
 	}
 }
 
@@ -172,6 +172,16 @@ func TestContainer(t *testing.T) {
 			vm: live(crash), state: waiting("CrashLoopBackOff", "back-off 10s"), last: shown("id1", 3), id: "vic://id1", restarts: 4,
 			phase: corev1.PodRunning,
 		},
+		"a restart that goes on": {
+			vm: live(wire.ContainerStatus{
+				Name: "c", State: wire.ContainerWaiting, Known: true, Reason: wire.ReasonContainerCreating, Last: end("id2", 3, 2), RestartCount: 3,
+			}),
+			previous: corev1.ContainerStatus{
+				ContainerID: "vic://id2", LastTerminationState: corev1.ContainerState{Terminated: shown("id1", 4)},
+			},
+			state: corev1.ContainerState{Terminated: shown("id2", 3)}, last: shown("id1", 4), id: "vic://id2", restarts: 2,
+			phase: corev1.PodRunning,
+		},
 		"a success": {
 			policy: never, vm: live(terminated("c", "id1", 0)), state: corev1.ContainerState{Terminated: shown("id1", 0)},
 			id: "vic://id1", phase: corev1.PodSucceeded,
@@ -239,6 +249,7 @@ func TestContainer(t *testing.T) {
 			vm: &portlayer.PodVM{VM: portlayer.VM{State: portlayer.StateRunning}},
 			previous: corev1.ContainerStatus{
 				State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metaAt(5)}}, ContainerID: "vic://id2", RestartCount: 2,
+				Started: new(true), Ready: true,
 			},
 			state: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metaAt(5)}}, id: "vic://id2", restarts: 2,
 			phase: corev1.PodRunning,
