@@ -29,7 +29,7 @@ type artifact struct {
 	digest v1.Hash
 	// id is the configuration's digest.
 	id     v1.Hash
-	config *v1.ConfigFile
+	config *configFile
 	layers []layer
 	// configBytes is the configuration's size.
 	configBytes int64
@@ -45,18 +45,27 @@ type layer struct {
 	open   func(ctx context.Context) (io.ReadCloser, error)
 }
 
+// name is what errors call l: by the digest in the manifest, where there is one.
+func (l layer) name() string {
+	if l.digest == (v1.Hash{}) {
+		return l.diffID.String()
+	}
+	return l.digest.String()
+}
+
 // document is a manifest or an index: what media type it claims decides less than what it holds.
 type document struct {
-	SchemaVersion int64           `json:"schemaVersion"`
-	Config        *v1.Descriptor  `json:"config"`
-	Layers        []v1.Descriptor `json:"layers"`
-	Manifests     []v1.Descriptor `json:"manifests"`
+	SchemaVersion int64             `json:"schemaVersion"`
+	Config        *v1.Descriptor    `json:"config"`
+	Layers        []json.RawMessage `json:"layers"`
+	Manifests     []json.RawMessage `json:"manifests"`
 }
 
 // loader finds the manifest for a platform and reads what belongs to it.
 type loader struct {
 	from     blobs
 	platform v1.Platform
+	limits   Limits
 }
 
 // load reads the image that raw describes, which is a manifest or an index.
@@ -65,6 +74,9 @@ func (l *loader) load(ctx context.Context, raw []byte) (*artifact, error) {
 }
 
 func (l *loader) loadAt(ctx context.Context, raw []byte, depth int) (*artifact, error) {
+	if err := l.limits.checkDocument("manifest", int64(len(raw))); err != nil {
+		return nil, err
+	}
 	var doc document
 	if err := json.Unmarshal(raw, &doc); err != nil {
 		return nil, fmt.Errorf("%w: manifest: %w", ErrInvalidImage, err)
@@ -77,7 +89,11 @@ func (l *loader) loadAt(ctx context.Context, raw []byte, depth int) (*artifact, 
 	case depth >= maxIndexDepth:
 		return nil, fmt.Errorf("%w: indexes within indexes", ErrInvalidImage)
 	}
-	desc, err := l.choose(doc.Manifests)
+	manifests, err := decodeEach[v1.Descriptor]("manifests", doc.Manifests, maxDescriptors)
+	if err != nil {
+		return nil, err
+	}
+	desc, err := l.choose(manifests)
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +136,9 @@ func platformName(os, arch string) string { return os + "/" + arch }
 func (l *loader) document(
 	ctx context.Context, what string, d v1.Descriptor, open func(context.Context, v1.Descriptor) (io.ReadCloser, error),
 ) (_ []byte, err error) {
+	if err := l.limits.checkDocument(what, d.Size); err != nil {
+		return nil, err
+	}
 	r, err := open(ctx, d)
 	if err != nil {
 		return nil, fmt.Errorf("open %s %s: %w", what, d.Digest, err)
@@ -129,12 +148,19 @@ func (l *loader) document(
 	if err != nil {
 		return nil, err
 	}
+	if int64(len(b)) != d.Size {
+		return nil, fmt.Errorf("%w: %s %s has %d bytes and should have %d", ErrDigestMismatch, what, d.Digest, len(b), d.Size)
+	}
 	return checkedBytes(what, b, d.Digest)
 }
 
 func (l *loader) loadManifest(ctx context.Context, raw []byte, doc document) (*artifact, error) {
 	if !doc.Config.MediaType.IsConfig() {
 		return nil, fmt.Errorf("%w: it is no container image but %s", ErrInvalidImage, doc.Config.MediaType)
+	}
+	layers, err := decodeEach[v1.Descriptor]("layers", doc.Layers, l.limits.Layers)
+	if err != nil {
+		return nil, err
 	}
 	rawConfig, err := l.document(ctx, "configuration", *doc.Config, l.from.blob)
 	if err != nil {
@@ -145,35 +171,22 @@ func (l *loader) loadManifest(ctx context.Context, raw []byte, doc document) (*a
 		return nil, err
 	}
 	a := &artifact{digest: digest, id: doc.Config.Digest, configBytes: int64(len(rawConfig))}
-	if a.config, err = l.parseConfig(rawConfig, len(doc.Layers)); err != nil {
+	if a.config, err = l.parseConfig(rawConfig, len(layers)); err != nil {
 		return nil, err
 	}
-	for i, d := range doc.Layers {
+	for i, d := range layers {
 		if !isLayer(d.MediaType) {
 			return nil, fmt.Errorf("%w: layer %d is %s", ErrInvalidImage, i+1, d.MediaType)
+		}
+		if d.Digest == (v1.Hash{}) {
+			return nil, fmt.Errorf("%w: layer %d has no digest", ErrInvalidImage, i+1)
 		}
 		a.layers = append(a.layers, layer{
 			diffID: a.config.RootFS.DiffIDs[i], digest: d.Digest, size: d.Size,
 			open: func(ctx context.Context) (io.ReadCloser, error) { return l.from.blob(ctx, d) },
 		})
 	}
-	return a, nil
-}
-
-// parseConfig reads a configuration and checks it against the platform and the number of layers.
-func (l *loader) parseConfig(raw []byte, layers int) (*v1.ConfigFile, error) {
-	config, err := v1.ParseConfigFile(bytes.NewReader(raw))
-	if err != nil {
-		return nil, fmt.Errorf("%w: configuration: %w", ErrInvalidImage, err)
-	}
-	// Very old tools leave the platform out; it was Linux on the machine that they ran on.
-	if config.OS != "" && config.OS != l.platform.OS || config.Architecture != "" && config.Architecture != l.platform.Architecture {
-		return nil, &PlatformError{Want: l.want(), Found: []string{platformName(config.OS, config.Architecture)}}
-	}
-	if n := len(config.RootFS.DiffIDs); n != layers {
-		return nil, fmt.Errorf("%w: %d layers, and the configuration has %d", ErrInvalidImage, layers, n)
-	}
-	return config, nil
+	return a, l.limits.checkLayers(a.layers)
 }
 
 func isLayer(t types.MediaType) bool {

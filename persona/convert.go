@@ -105,7 +105,7 @@ func (s *Store) convert(ctx context.Context, w *workDir, a *artifact, progress f
 	if err := os.Remove(spool.Name()); err != nil {
 		return 0, err
 	}
-	f := flatten.New(spool, s.limits)
+	f := flatten.New(&sparseFile{file: spool}, s.limits.Files)
 	state := Progress{Layers: len(a.layers), TotalBytes: a.sizeBytes() - a.configBytes}
 	for i, l := range a.layers {
 		state.Layer = i + 1
@@ -126,7 +126,11 @@ func writeDisk(ctx context.Context, f *flatten.Flattener, name string) (size int
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, disk.Close()) }()
-	if err := f.WriteExt4(ctx, disk); err != nil {
+	sparse := &sparseFile{file: disk}
+	if err := f.WriteExt4(ctx, sparse); err != nil {
+		return 0, err
+	}
+	if err := sparse.settle(); err != nil {
 		return 0, err
 	}
 	if err := disk.Chmod(0o444); err != nil {
@@ -146,7 +150,7 @@ func writeDisk(ctx context.Context, f *flatten.Flattener, name string) (size int
 func addLayer(ctx context.Context, f *flatten.Flattener, l layer, count func(n int)) (err error) {
 	blob, err := l.open(ctx)
 	if err != nil {
-		return fmt.Errorf("open layer %s: %w", l.diffID, err)
+		return fmt.Errorf("open layer %s: %w", l.name(), err)
 	}
 	defer func() { err = errors.Join(err, blob.Close()) }()
 	packed, err := l.checked(blob, count)
@@ -157,7 +161,7 @@ func addLayer(ctx context.Context, f *flatten.Flattener, l layer, count func(n i
 	if err == nil || errors.Is(err, ErrInvalidImage) {
 		// What looks damaged may not be what was promised, or not have come whole.
 		if bad := packed.finish(); bad != nil {
-			return fmt.Errorf("layer %s: %w", l.diffID, bad)
+			return fmt.Errorf("layer %s: %w", l.name(), bad)
 		}
 	}
 	return err
@@ -177,15 +181,15 @@ func (l layer) checked(blob io.Reader, count func(n int)) (*checkedReader, error
 func addUnpacked(ctx context.Context, f *flatten.Flattener, l layer, packed io.Reader) (err error) {
 	unpacked, err := decompress(packed)
 	if err != nil {
-		return err
+		return fmt.Errorf("layer %s: %w", l.name(), err)
 	}
 	defer func() { err = errors.Join(err, unpacked.Close()) }()
 	sum, err := hasher(l.diffID)
 	if err != nil {
 		return err
 	}
-	if err := f.AddLayer(ctx, io.TeeReader(unpacked, sum)); err != nil {
+	if err := f.AddLayer(ctx, l.name(), io.TeeReader(unpacked, sum)); err != nil {
 		return err
 	}
-	return checkSum("layer", sum, l.diffID)
+	return checkSum("layer "+l.name()+", unpacked,", sum, l.diffID)
 }

@@ -26,12 +26,18 @@ var configNames = regexp.MustCompile(`^(?:blobs/sha256/|sha256:)?([0-9a-f]{64})(
 
 // loadDockerSave reads the image called named, or the only one, from the archive whose manifest.json is raw.
 func (l *loader) loadDockerSave(_ context.Context, from files, raw []byte, named reference.Named) (*artifact, naming, error) {
-	var all []dockerImage
-	if err := json.Unmarshal(raw, &all); err != nil {
+	if err := l.limits.checkDocument("manifest.json", int64(len(raw))); err != nil {
+		return nil, naming{}, err
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(raw, &list); err != nil {
 		return nil, naming{}, fmt.Errorf("%w: manifest.json: %w", ErrInvalidImage, err)
 	}
+	all, err := decodeEach[dockerImage]("images in manifest.json", list, maxDescriptors)
+	if err != nil {
+		return nil, naming{}, err
+	}
 	if len(all) > 1 || named != nil {
-		var err error
 		if all, err = chooseNamed(all, named, func(d dockerImage) []string { return familiarNames(d.RepoTags) }); err != nil {
 			return nil, naming{}, err
 		}
@@ -55,6 +61,12 @@ func (l *loader) dockerArtifact(from files, d dockerImage) (*artifact, error) {
 	if m := configNames.FindStringSubmatch(path.Clean(d.Config)); m != nil && m[1] != id.Hex {
 		return nil, fmt.Errorf("%w: configuration is %s and should be %s", ErrDigestMismatch, id, m[1])
 	}
+	if err := l.limits.checkDocument("configuration", size); err != nil {
+		return nil, err
+	}
+	if len(d.Layers) > l.limits.Layers {
+		return nil, fmt.Errorf("%w: %d layers, the most is %d", ErrTooLarge, len(d.Layers), l.limits.Layers)
+	}
 	a := &artifact{id: id, configBytes: size}
 	if a.config, err = l.parseConfig(raw, len(d.Layers)); err != nil {
 		return nil, err
@@ -74,6 +86,9 @@ func (l *loader) dockerArtifact(from files, d dockerImage) (*artifact, error) {
 				return r, err
 			},
 		})
+	}
+	if err := l.limits.checkLayers(a.layers); err != nil {
+		return nil, err
 	}
 	a.digest, err = a.madeUpDigest()
 	return a, err

@@ -40,7 +40,7 @@ func (d dirFiles) open(name string) (io.ReadCloser, int64, error) {
 
 // archiveFiles are the members of a tar archive that is open as a file.
 type archiveFiles struct {
-	archive *os.File
+	archive archive
 	members map[string]member
 }
 
@@ -50,13 +50,17 @@ type member struct {
 	link         string
 }
 
-// indexArchive lists what archive holds.
-func indexArchive(ctx context.Context, archive *os.File, maxEntries int) (*archiveFiles, error) {
-	if maxEntries <= 0 {
-		maxEntries = flatten.DefaultMaxEntries
-	}
-	a := &archiveFiles{archive: archive, members: map[string]member{}}
-	tr := tar.NewReader(archive)
+// archive is a tar archive that can be read anywhere; an *os.File is one.
+type archive interface {
+	io.ReadSeeker
+	io.ReaderAt
+}
+
+// indexArchive lists what from holds. Its limits are those of an image: an archive has fewer files, and shorter names.
+func indexArchive(ctx context.Context, from archive, limits flatten.Limits) (*archiveFiles, error) {
+	a := &archiveFiles{archive: from, members: map[string]member{}}
+	tr := tar.NewReader(from)
+	nameBytes := limits.MetadataBytes
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -68,23 +72,31 @@ func indexArchive(ctx context.Context, archive *os.File, maxEntries int) (*archi
 		if err != nil {
 			return nil, fmt.Errorf("%w: archive: %w", ErrInvalidImage, err)
 		}
-		if len(a.members) >= maxEntries {
-			return nil, fmt.Errorf("%w: archive of more than %d files", ErrTooLarge, maxEntries)
+		if len(a.members) >= limits.Entries {
+			return nil, fmt.Errorf("%w: archive of more than %d files", ErrTooLarge, limits.Entries)
+		}
+		if nameBytes -= int64(len(hdr.Name) + len(hdr.Linkname)); nameBytes < 0 {
+			return nil, fmt.Errorf("%w: names in archive of more than %d bytes", ErrTooLarge, limits.MetadataBytes)
 		}
 		// The reader takes nothing from the file in advance, so it stands where the contents begin.
-		offset, err := archive.Seek(0, io.SeekCurrent)
+		offset, err := from.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return nil, err
 		}
-		name := path.Clean("/" + hdr.Name)
-		switch hdr.Typeflag {
-		case tar.TypeReg:
-			a.members[name] = member{offset: offset, size: hdr.Size}
-		case tar.TypeLink:
-			a.members[name] = member{link: path.Clean("/" + hdr.Linkname)}
-		case tar.TypeSymlink: // older Docker wrote a layer once and linked to it
-			a.members[name] = member{link: path.Join(path.Dir(name), hdr.Linkname)} //nolint:gosec // a key of the map, no path
-		}
+		a.add(hdr, offset)
+	}
+}
+
+// add notes a member whose contents begin at offset. It keeps copies: a name is part of a header that may be large.
+func (a *archiveFiles) add(hdr *tar.Header, offset int64) {
+	name := strings.Clone(path.Clean("/" + hdr.Name))
+	switch hdr.Typeflag {
+	case tar.TypeReg:
+		a.members[name] = member{offset: offset, size: hdr.Size}
+	case tar.TypeLink:
+		a.members[name] = member{link: strings.Clone(path.Clean("/" + hdr.Linkname))}
+	case tar.TypeSymlink: // older Docker wrote a layer once and linked to it
+		a.members[name] = member{link: path.Join(path.Dir(name), hdr.Linkname)} //nolint:gosec // a key of the map, no path
 	}
 }
 

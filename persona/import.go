@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 
 	"github.com/distribution/reference"
-
-	"github.com/virtual-kubelet/vic/persona/flatten"
 )
 
 // Import takes in an image from path: an OCI layout, as a folder or a tar archive, or an archive of docker save; archives may
@@ -32,10 +30,13 @@ func (s *Store) Import(ctx context.Context, path, name string) (Image, error) {
 		}
 	}
 	img, err := s.importFrom(ctx, path, named)
-	if err != nil {
+	switch {
+	case err == nil:
+		return img, nil
+	case name == "":
 		return Image{}, fmt.Errorf("import image from %q: %w", path, err)
 	}
-	return img, nil
+	return Image{}, fmt.Errorf("import image %q from %q: %w", name, path, err)
 }
 
 func (s *Store) importFrom(ctx context.Context, path string, named reference.Named) (_ Image, err error) {
@@ -71,7 +72,7 @@ func (s *Store) importArchive(ctx context.Context, path string, named reference.
 		return Image{}, err
 	}
 	defer func() { err = errors.Join(err, plain.Close()) }()
-	from, err := indexArchive(ctx, plain, s.limits.Entries)
+	from, err := indexArchive(ctx, plain, s.limits.Files)
 	if err != nil {
 		return Image{}, err
 	}
@@ -92,16 +93,14 @@ func (s *Store) unpackArchive(ctx context.Context, archive *os.File, w *workDir)
 	if err != nil {
 		return nil, err
 	}
-	limit := s.limits.Bytes
-	if limit <= 0 {
-		limit = flatten.DefaultMaxBytes
-	}
-	n, err := io.Copy(plain, contextReader{ctx, io.LimitReader(r, limit+1)})
+	limit := s.limits.Files.Bytes
+	sparse := &sparseFile{file: plain}
+	n, err := io.Copy(sparse, contextReader{ctx, io.LimitReader(r, limit+1)})
 	if err == nil && n > limit {
 		err = fmt.Errorf("%w: archive of more than %d bytes", ErrTooLarge, limit)
 	}
 	if err == nil {
-		_, err = plain.Seek(0, io.SeekStart)
+		err = sparse.settle()
 	}
 	if err != nil {
 		return nil, errors.Join(err, plain.Close())
@@ -123,7 +122,7 @@ func (c contextReader) Read(p []byte) (int, error) {
 }
 
 func (s *Store) importFiles(ctx context.Context, from files, named reference.Named) (Image, error) {
-	l := &loader{platform: s.platform}
+	l := &loader{platform: s.platform, limits: s.limits}
 	a, names, err := l.loadFiles(ctx, from, named)
 	if err != nil {
 		return Image{}, err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/testimage"
 	"github.com/virtual-kubelet/vic/persona"
+	"github.com/virtual-kubelet/vic/persona/flatten"
 )
 
 func TestImportTakesEveryForm(t *testing.T) {
@@ -176,8 +177,8 @@ func TestImportRefusesAnotherPlatform(t *testing.T) {
 func TestImportKeepsWithinItsLimits(t *testing.T) {
 	big := dockerSave(t, build(t, "x", func(s *testimage.Spec) { s.Layers[0][0].Content = make([]byte, 1<<20) }), "hello")
 	tests := map[string]persona.Config{
-		"bytes":   {MaxImageBytes: 1 << 19},
-		"entries": {MaxEntries: 1},
+		"bytes":   {Limits: persona.Limits{Files: flatten.Limits{Bytes: 1 << 19}}},
+		"entries": {Limits: persona.Limits{Files: flatten.Limits{Entries: 1}}},
 	}
 	for name, cfg := range tests {
 		for _, path := range []string{big, compress(t, big)} {

@@ -1,7 +1,6 @@
 package persona
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -34,17 +33,24 @@ func (b layoutBlobs) blob(_ context.Context, d v1.Descriptor) (io.ReadCloser, er
 
 // loadLayout reads the image called named, or the only one, from the layout whose index.json is raw.
 func (l *loader) loadLayout(ctx context.Context, from files, raw []byte, named reference.Named) (*artifact, naming, error) {
-	index, err := v1.ParseIndexManifest(bytes.NewReader(raw))
-	if err != nil {
+	if err := l.limits.checkDocument("index.json", int64(len(raw))); err != nil {
+		return nil, naming{}, err
+	}
+	var index document
+	if err := json.Unmarshal(raw, &index); err != nil {
 		return nil, naming{}, fmt.Errorf("%w: index.json: %w", ErrInvalidImage, err)
 	}
-	chosen, err := chooseNamed(index.Manifests, named, func(d v1.Descriptor) []string { return layoutNames(d, named) })
+	manifests, err := decodeEach[v1.Descriptor]("manifests in index.json", index.Manifests, maxDescriptors)
+	if err != nil {
+		return nil, naming{}, err
+	}
+	chosen, err := chooseNamed(manifests, named, func(d v1.Descriptor) []string { return layoutNames(d, named) })
 	if err != nil {
 		return nil, naming{}, err
 	}
 	l.from = layoutBlobs{from}
 	// The descriptors form an index of their own: often there is one for each platform.
-	if raw, err = json.Marshal(document{SchemaVersion: 2, Manifests: chosen}); err != nil {
+	if raw, err = json.Marshal(v1.IndexManifest{SchemaVersion: 2, Manifests: chosen}); err != nil {
 		return nil, naming{}, err
 	}
 	a, err := l.load(ctx, raw)

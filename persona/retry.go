@@ -44,8 +44,8 @@ func (p patient) RoundTrip(req *http.Request) (*http.Response, error) {
 		if req, err = again(req); err != nil {
 			return resp, nil //nolint:nilerr // it can't be sent twice, so this answer is the last
 		}
-		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxDocumentBytes)) // only so that the connection can be used again
-		_ = resp.Body.Close()                                                   // nothing in it is wanted
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, MostDocumentBytes)) // only so that the connection can be used again
+		_ = resp.Body.Close()                                                    // nothing in it is wanted
 		if err := pause(req.Context(), asked); err != nil {
 			return nil, err
 		}

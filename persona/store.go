@@ -17,8 +17,6 @@ import (
 
 	"github.com/distribution/reference"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-
-	"github.com/virtual-kubelet/vic/persona/flatten"
 )
 
 const diskSuffix = ".ext4"
@@ -35,10 +33,8 @@ type Config struct {
 	// RegistryHostsDir has a folder for each registry that needs more, as containerd's certs.d: hosts.toml, or certificates.
 	// Empty is none. Its files are read at each pull.
 	RegistryHostsDir string
-	// MaxImageBytes bounds the uncompressed layers of one image; 0 means flatten.DefaultMaxBytes.
-	MaxImageBytes int64
-	// MaxEntries bounds the files in all layers of one image; 0 means flatten.DefaultMaxEntries.
-	MaxEntries int
+	// Limits bounds what one image may cost.
+	Limits Limits
 	// Platform is the os/architecture that images must be for; empty means Linux on this machine's architecture.
 	Platform string
 }
@@ -48,7 +44,7 @@ type Store struct {
 	index    index
 	disks    string
 	work     string
-	limits   flatten.Limits
+	limits   Limits
 	platform v1.Platform
 	hosts    *registryHosts
 }
@@ -71,7 +67,7 @@ func Open(cfg Config) (*Store, error) {
 		index:    index{dir: dir},
 		disks:    filepath.Join(dir, "disks"),
 		work:     filepath.Join(dir, "work"),
-		limits:   flatten.Limits{Bytes: cfg.MaxImageBytes, Entries: cfg.MaxEntries},
+		limits:   cfg.Limits.withDefaults(),
 		platform: *platform,
 		hosts:    hosts,
 	}

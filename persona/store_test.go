@@ -1,6 +1,7 @@
 package persona_test
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -219,7 +220,7 @@ func TestAnImageWhoseDiskIsGoneIsPulledAgain(t *testing.T) {
 
 func TestAFullDiskLeavesNothing(t *testing.T) {
 	require.Zero(t, os.Geteuid(), "mounting a small file system needs root")
-	big := build(t, "x", func(s *testimage.Spec) { s.Layers[0][0].Content = make([]byte, 3<<20) })
+	big := build(t, "x", func(s *testimage.Spec) { s.Layers[0][0].Content = bytes.Repeat([]byte("x"), 3<<20) })
 	path := dockerSave(t, big, "hello")
 	tests := map[string]struct{ size, path string }{
 		"while the layers are read":        {"2m", path},

@@ -17,8 +17,6 @@ import (
 )
 
 const (
-	// maxDocumentBytes bounds a manifest, an index or a configuration; registries accept 4 MiB.
-	maxDocumentBytes = 8 << 20
 	// maxZstdWindow is the most memory that a layer may ask its decompression to take.
 	maxZstdWindow = 128 << 20
 )
@@ -51,14 +49,14 @@ func checkedBytes(what string, b []byte, want v1.Hash) ([]byte, error) {
 	return b, checkSum(what, h, want)
 }
 
-// readDocument reads r whole, which must not be large.
+// readDocument reads r whole. It is not larger than any configuration of Limits allows; the loader knows the present one.
 func readDocument(what string, r io.Reader) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxDocumentBytes+1))
+	b, err := io.ReadAll(io.LimitReader(r, MostDocumentBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", what, err)
 	}
-	if len(b) > maxDocumentBytes {
-		return nil, fmt.Errorf("read %s: %w: more than %d bytes", what, ErrTooLarge, maxDocumentBytes)
+	if len(b) > MostDocumentBytes {
+		return nil, fmt.Errorf("read %s: %w: more than %d bytes", what, ErrTooLarge, MostDocumentBytes)
 	}
 	return b, nil
 }
@@ -103,6 +101,9 @@ func (c *checkedReader) finish() error {
 	if c.err != nil {
 		return c.err
 	}
+	if c.left > 0 {
+		return fmt.Errorf("%w: blob %s is %d bytes shorter than its manifest says", ErrDigestMismatch, c.want, c.left)
+	}
 	if c.hash == nil {
 		return nil
 	}
@@ -120,7 +121,7 @@ func decompress(r io.Reader) (io.ReadCloser, error) {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(buffered)
 		return unpacker{z, z}, damaged(err)
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}), isSkippable(magic):
 		z, err := zstd.NewReader(buffered, zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecoderConcurrency(1))
 		if err != nil {
 			return nil, damaged(err)
@@ -128,6 +129,12 @@ func decompress(r io.Reader) (io.ReadCloser, error) {
 		return unpacker{z, z.IOReadCloser()}, nil
 	}
 	return io.NopCloser(buffered), nil
+}
+
+// isSkippable reports whether magic begins one of the frames that zstd skips (RFC 8878, section 3.1.2). Programs that
+// compress in parallel begin with one.
+func isSkippable(magic []byte) bool {
+	return len(magic) == 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:], []byte{0x2a, 0x4d, 0x18})
 }
 
 // unpacker marks the errors of a decompressor.

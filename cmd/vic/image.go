@@ -21,6 +21,7 @@ func newImageCommand() *cobra.Command {
 type imageFlags struct {
 	dir      string
 	registry registryFlags
+	limits   imageLimitFlags
 }
 
 // openStore opens the image store of the state directory, and makes both where they are missing: images can be imported
@@ -28,6 +29,9 @@ type imageFlags struct {
 func (f *imageFlags) openStore() (*persona.Store, error) {
 	config, err := f.registry.config()
 	if err != nil {
+		return nil, err
+	}
+	if config.Limits, err = f.limits.limits(); err != nil {
 		return nil, err
 	}
 	state, err := makeState(f.dir)
@@ -72,6 +76,7 @@ func newImageImportCommand() *cobra.Command {
 		},
 	}
 	addDirFlag(cmd, &flags.dir)
+	flags.limits.add(cmd)
 	return cmd
 }
 
@@ -98,6 +103,7 @@ func newImagePullCommand() *cobra.Command {
 	}
 	addDirFlag(cmd, &flags.dir)
 	flags.registry.add(cmd)
+	flags.limits.add(cmd)
 	return cmd
 }
 

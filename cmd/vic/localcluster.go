@@ -107,7 +107,7 @@ func (c *localCluster) openNode(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the node's kubeconfig: %w", err)
 	}
-	images, err := c.options.registry.config()
+	images, err := c.options.images()
 	if err != nil {
 		return err
 	}

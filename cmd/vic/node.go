@@ -13,6 +13,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -21,6 +22,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/version"
 	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/rundir"
 	"github.com/virtual-kubelet/vic/provider"
@@ -56,6 +58,8 @@ type nodeFile struct {
 	ContainerLogMaxSize  string `json:"containerLogMaxSize"`
 	ContainerLogMaxFiles int    `json:"containerLogMaxFiles"`
 	RegistryHostsDir     string `json:"registryHostsDir"`
+
+	ImageLimits map[string]resource.Quantity `json:"imageLimits"`
 }
 
 func newNodeCommand() *cobra.Command {
@@ -129,8 +133,7 @@ func (f *nodeFile) check() error {
 			return fmt.Errorf("labels: %s=%s: %s", key, value, errs[0])
 		}
 	}
-	registries := f.registries()
-	_, err = registries.config()
+	_, err = f.images()
 	return errors.Join(flags.validate(), err)
 }
 
@@ -170,6 +173,27 @@ func (f *nodeFile) registries() registryFlags {
 	return r
 }
 
+func (f *nodeFile) limits() (persona.Limits, error) {
+	var limits persona.Limits
+	for name, q := range f.ImageLimits {
+		if err := setImageLimit(&limits, name, q); err != nil {
+			return persona.Limits{}, fmt.Errorf("imageLimits: %s: %w", name, err)
+		}
+	}
+	return limits, nil
+}
+
+// images is the configuration of the image store, but for its directory.
+func (f *nodeFile) images() (persona.Config, error) {
+	registries := f.registries()
+	config, err := registries.config()
+	if err != nil {
+		return persona.Config{}, err
+	}
+	config.Limits, err = f.limits()
+	return config, err
+}
+
 // run is the node until ctx ends; pod VMs outlive it.
 func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
 	if err := qemu.OutliveProcess(); err != nil && !f.AllowContainer {
@@ -183,8 +207,7 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	registries := f.registries()
-	images, err := registries.config()
+	images, err := f.images()
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/standalone"
 )
@@ -22,6 +23,7 @@ type upOptions struct {
 	purge    bool
 	node     nodeFlags
 	registry registryFlags
+	limits   imageLimitFlags
 }
 
 func newUpCommand() *cobra.Command {
@@ -51,6 +53,7 @@ periods and nothing is left running; their objects stay, and they run again at t
 	f.BoolVar(&o.purge, "purge", false, "stop and remove everything of the directory, and do nothing else")
 	o.node.add(cmd)
 	o.registry.add(cmd)
+	o.limits.add(cmd)
 	return cmd
 }
 
@@ -61,8 +64,18 @@ func (o *upOptions) validate() error {
 	if o.apiPort < 0 || o.apiPort > 65535 {
 		return misused("--api-port %d is no port (0 to 65535)", o.apiPort)
 	}
-	_, err := o.registry.config()
+	_, err := o.images()
 	return errors.Join(o.node.validate(), err)
+}
+
+// images is the configuration of the image store, but for its directory.
+func (o *upOptions) images() (persona.Config, error) {
+	config, err := o.registry.config()
+	if err != nil {
+		return persona.Config{}, err
+	}
+	config.Limits, err = o.limits.limits()
+	return config, err
 }
 
 // purge stops and removes everything of a state directory, also what a killed vic left.

@@ -26,7 +26,7 @@ func readFile(t *testing.T, name string) []byte {
 }
 
 func TestTimesAreExact(t *testing.T) {
-	for _, year := range []int{1902, 1969, 1970, 2026, 2039, 2107, 2200, 2300} {
+	for _, year := range []int{1902, 1969, 1970, 2026, 2039, 2107, 2200, 2300, 2311, 2377, 2379, 2445} {
 		at := time.Date(year, 3, 4, 5, 6, 7, 123456789, time.UTC)
 		disk := flattenToDisk(t, []entry{{hdr: tar.Header{Typeflag: tar.TypeReg, Name: "a", ModTime: at, Format: tar.FormatPAX}}})
 		want := fmt.Sprintf("%d.%09d", at.Unix(), at.Nanosecond())
@@ -66,22 +66,49 @@ func TestAccessControlListsAreAsInTheLayer(t *testing.T) {
 	}, describeDisk(t, disk)["/a"].Xattrs)
 }
 
-func TestTooManyAttributesAreRefused(t *testing.T) {
-	disk := entry{hdr: tar.Header{Typeflag: tar.TypeReg, Name: "a", Format: tar.FormatPAX, PAXRecords: map[string]string{
-		"SCHILY.xattr.user.a": strings.Repeat("v", 5000),
-	}}}
-	f := flatten.New(tempFile(t), flatten.Limits{})
-	require.NoError(t, f.AddLayer(t.Context(), bytes.NewReader(layerOf(t, []entry{disk}))))
-	require.ErrorContains(t, f.WriteExt4(t.Context(), tempFile(t)), "user.a")
+func TestTimesThatExt4LacksAreClampedAsLinuxDoes(t *testing.T) {
+	for at, want := range map[time.Time]int64{
+		time.Date(1800, 1, 1, 0, 0, 0, 0, time.UTC): -1 << 31, time.Date(2600, 1, 1, 0, 0, 0, 0, time.UTC): 0x37fffffff,
+	} {
+		disk := flattenToDisk(t, []entry{{hdr: tar.Header{Typeflag: tar.TypeReg, Name: "a", ModTime: at, Format: tar.FormatPAX}}})
+		require.Equal(t, fmt.Sprintf("%d.%09d", want, 0), describeDisk(t, disk)["/a"].ModTime)
+	}
+}
+
+func TestAttributesThatDoNotFitAreRefusedAtOnce(t *testing.T) {
+	full := func(extra int) entry {
+		// 2 x 16 bytes for the entries, 8 for the names without their prefix; the first goes into the inode.
+		return entry{hdr: tar.Header{Typeflag: tar.TypeReg, Name: "a", Format: tar.FormatPAX, PAXRecords: map[string]string{
+			"SCHILY.xattr.user.aaaa": strings.Repeat("v", 76), "SCHILY.xattr.user.bbbb": strings.Repeat("v", 4040+extra),
+		}}}
+	}
+	limits := flatten.Limits{XattrBytes: 1 << 20}
+	f := flatten.New(tempFile(t), limits)
+	require.NoError(t, f.AddLayer(t.Context(), "test", bytes.NewReader(layerOf(t, []entry{full(0)}))))
+	disk := tempFile(t)
+	require.NoError(t, f.WriteExt4(t.Context(), disk))
+	check(t, disk.Name())
+	require.Len(t, describeDisk(t, disk.Name())["/a"].Xattrs, 2)
+
+	err := flatten.New(tempFile(t), limits).AddLayer(t.Context(), "test", bytes.NewReader(layerOf(t, []entry{full(1)})))
+	require.ErrorIs(t, err, flatten.ErrTooLarge)
+	require.ErrorContains(t, err, "user.bbbb")
+}
+
+func TestNotesOfOverlayfsAreLeftOut(t *testing.T) {
+	disk := flattenToDisk(t, []entry{{hdr: tar.Header{Typeflag: tar.TypeDir, Name: "a/", Format: tar.FormatPAX, PAXRecords: map[string]string{
+		"SCHILY.xattr.trusted.overlay.redirect": "/etc", "SCHILY.xattr.trusted.overlay.opaque": "y", "SCHILY.xattr.user.overlay": "1",
+	}}}})
+	require.Equal(t, map[string]string{"user.overlay": "1"}, describeDisk(t, disk)["/a"].Xattrs)
 }
 
 func TestFlatteningEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	f := flatten.New(tempFile(t), flatten.Limits{})
 	layer := layerOf(t, []entry{file("a", "1")})
-	require.NoError(t, f.AddLayer(ctx, bytes.NewReader(layer)))
+	require.NoError(t, f.AddLayer(ctx, "test", bytes.NewReader(layer)))
 	cancel()
-	require.ErrorIs(t, f.AddLayer(ctx, bytes.NewReader(layer)), context.Canceled)
+	require.ErrorIs(t, f.AddLayer(ctx, "test", bytes.NewReader(layer)), context.Canceled)
 	require.ErrorIs(t, f.WriteExt4(ctx, tempFile(t)), context.Canceled)
 }
 
@@ -107,7 +134,7 @@ func BenchmarkFlatten(b *testing.B) {
 		spool, disk := tempFile(b), tempFile(b)
 		f := flatten.New(spool, flatten.Limits{})
 		for _, l := range layers {
-			require.NoError(b, f.AddLayer(b.Context(), bytes.NewReader(l)))
+			require.NoError(b, f.AddLayer(b.Context(), "test", bytes.NewReader(l)))
 		}
 		require.NoError(b, f.WriteExt4(b.Context(), disk))
 		require.NoError(b, os.Truncate(spool.Name(), 0))

@@ -11,13 +11,14 @@
 //   - A whiteout hides what lower layers brought and nothing of its own layer, wherever in the layer it stands
 //     (OCI image specification, layer.md, "Whiteouts").
 //   - The same layers give the same bytes.
-//   - Memory grows with the number of names, which Limits bounds; contents are never held.
+//   - Memory grows with the number of names and their lengths, which Limits bounds; contents are never held.
+//   - The time for one entry does not grow with the others.
 //
 // An example:
 //
 //	f := flatten.New(spool, flatten.Limits{})
 //	for _, layer := range layers {
-//		if err := f.AddLayer(ctx, layer); err != nil {
+//		if err := f.AddLayer(ctx, layer.digest, layer); err != nil {
 //			return err
 //		}
 //	}

@@ -15,8 +15,6 @@ const (
 	// ext4 has 12 bits for a device's major number and 20 for its minor.
 	maxMajor = 1<<12 - 1
 	maxMinor = 1<<20 - 1
-
-	xattrKey = "SCHILY.xattr."
 )
 
 // splitName splits the name of an entry, relative to the image's root, into its parts; the root itself has none.
@@ -56,76 +54,49 @@ func splitTarget(target string) []string {
 func joinName(parts []string) string { return strings.Join(parts, "/") }
 
 // inodeOf checks hdr, which is no hard link, and returns what it describes.
-func inodeOf(hdr *tar.Header) (*inode, error) {
-	ino := &inode{
-		kind:  hdr.Typeflag,
-		mode:  hdr.Mode & 0o7777,
-		uid:   hdr.Uid,
-		gid:   hdr.Gid,
-		mtime: hdr.ModTime,
-	}
+func inodeOf(hdr *tar.Header, maxXattrBytes int) (*inode, error) {
 	if badID(hdr.Uid) || badID(hdr.Gid) {
 		return nil, fmt.Errorf("%w: owner %d:%d", ErrMalformed, hdr.Uid, hdr.Gid)
 	}
+	ino := &inode{
+		kind:    hdr.Typeflag,
+		mode:    uint16(hdr.Mode & 0o7777),
+		uid:     uint32(hdr.Uid),
+		gid:     uint32(hdr.Gid),
+		seconds: hdr.ModTime.Unix(),
+		nanos:   uint32(hdr.ModTime.Nanosecond()),
+	}
+	if err := ino.setKind(hdr); err != nil {
+		return nil, err
+	}
+	var err error
+	ino.xattrs, err = xattrsOf(hdr, maxXattrBytes)
+	return ino, err
+}
+
+// setKind takes from hdr what only some kinds of file have.
+func (ino *inode) setKind(hdr *tar.Header) error {
 	switch hdr.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
 		ino.kind, ino.size = tar.TypeReg, hdr.Size
 	case tar.TypeDir, tar.TypeFifo:
 	case tar.TypeSymlink:
-		ino.target, ino.mode = hdr.Linkname, 0o777
-		if ino.target == "" || len(ino.target) > maxTargetBytes {
-			return nil, fmt.Errorf("%w: a symbolic link of %d bytes", ErrMalformed, len(ino.target))
+		if hdr.Linkname == "" || len(hdr.Linkname) > maxTargetBytes {
+			return fmt.Errorf("%w: a symbolic link of %d bytes", ErrMalformed, len(hdr.Linkname))
 		}
+		if strings.IndexByte(hdr.Linkname, 0) >= 0 {
+			return fmt.Errorf("%w: a symbolic link with a zero byte", ErrMalformed)
+		}
+		ino.target, ino.mode = strings.Clone(hdr.Linkname), 0o777
 	case tar.TypeChar, tar.TypeBlock:
-		ino.major, ino.minor = hdr.Devmajor, hdr.Devminor
-		if ino.major < 0 || ino.major > maxMajor || ino.minor < 0 || ino.minor > maxMinor {
-			return nil, fmt.Errorf("%w: device %d:%d", ErrMalformed, ino.major, ino.minor)
+		if hdr.Devmajor < 0 || hdr.Devmajor > maxMajor || hdr.Devminor < 0 || hdr.Devminor > maxMinor {
+			return fmt.Errorf("%w: device %d:%d", ErrMalformed, hdr.Devmajor, hdr.Devminor)
 		}
+		ino.major, ino.minor = uint32(hdr.Devmajor), uint32(hdr.Devminor)
 	default:
-		return nil, fmt.Errorf("%w: file kind %q", ErrMalformed, hdr.Typeflag)
+		return fmt.Errorf("%w: file kind %q", ErrMalformed, hdr.Typeflag)
 	}
-	var err error
-	ino.xattrs, err = xattrsOf(hdr)
-	return ino, err
+	return nil
 }
 
 func badID(id int) bool { return id < 0 || id > math.MaxUint32 }
-
-// xattrsOf returns the extended attributes of hdr that Linux would accept; the rest (those of other systems, such as
-// com.apple) are left out, as every runtime that extracts a layer must.
-func xattrsOf(hdr *tar.Header) (map[string]string, error) {
-	var xattrs map[string]string
-	for key, value := range hdr.PAXRecords {
-		name, ok := strings.CutPrefix(key, xattrKey)
-		if !ok || !isLinuxXattr(name) {
-			continue
-		}
-		if isACL(name) {
-			acl, err := ext4ACL(value)
-			if err != nil {
-				return nil, fmt.Errorf("attribute %s: %w", name, err)
-			}
-			value = acl
-		}
-		if xattrs == nil {
-			xattrs = map[string]string{}
-		}
-		xattrs[name] = value
-	}
-	return xattrs, nil
-}
-
-func isLinuxXattr(name string) bool {
-	if isACL(name) {
-		return true
-	}
-	if len(name) > maxNameBytes {
-		return false
-	}
-	for _, space := range []string{"user.", "trusted.", "security."} {
-		if rest, ok := strings.CutPrefix(name, space); ok && rest != "" {
-			return true
-		}
-	}
-	return false
-}

@@ -30,16 +30,21 @@ const (
 	groupFreeInodes   = 14
 	groupDirs         = 16
 	inodeBytes        = 256
+	inodeSize         = 4
 	inodeLinks        = 26
 	inodeFirstExtent  = 40 + 12
 	extentStart       = 8
 	inodeXattrBlock   = 104
+	inodeCtimeExtra   = 132
+	inodeMtimeExtra   = 136
+	inodeAtimeExtra   = 140
+	inodeCrtimeExtra  = 148
 	rootInode         = 2
 	lostFoundInode    = 11
-	lostFoundName     = "lost+found"
 	dirParentEntry    = 12
 	dirFirstEntry     = 24
 	dirEntryBytesAt   = 4
+	dirEntryNameAt    = 6
 	dirEntryHeader    = 8
 	xattrBlockHeader  = 32
 	xattrEntryBytes   = 16
@@ -55,8 +60,14 @@ func (f *Flattener) finish(disk Disk) error {
 	if f.sortXattrs {
 		e.sortXattrBlocks()
 	}
-	if f.tree.root.children[lostFoundName] == nil {
+	for _, number := range f.lateInodes {
+		e.setLastEpoch(int64(number))
+	}
+	if n := f.tree.root.children[lostFoundName]; n == nil || !n.isDir() {
 		e.removeLostFound()
+	}
+	if f.standIn != "" {
+		e.renameInRoot(f.standIn, lostFoundName)
 	}
 	return e.err
 }
@@ -107,34 +118,12 @@ func (e *ext4Editor) inodeOffset(number int64) int64 {
 	return table*blockBytes + (number-1)*inodeBytes
 }
 
-// removeLostFound takes away the directory that the writer adds for the sake of e2fsck, which never repairs a read-only
-// disk: a container must see its image and nothing else.
-func (e *ext4Editor) removeLostFound() {
-	root, lost := e.inodeOffset(rootInode), e.inodeOffset(lostFoundInode)
-	rootBlock := int64(e.u32(root+inodeFirstExtent+extentStart)) * blockBytes
-	lostBlock := e.u32(lost + inodeFirstExtent + extentStart)
-
-	entry := e.read(rootBlock+dirFirstEntry, dirEntryHeader+len(lostFoundName))
-	if e.err == nil && (binary.LittleEndian.Uint32(entry) != lostFoundInode || string(entry[dirEntryHeader:]) != lostFoundName) {
-		e.err = fmt.Errorf("%w: %s is not the first entry", errLayout, lostFoundName)
-		return
+// setLastEpoch moves the times of an inode on to the last epoch that there is, in the upper halves of the four.
+func (e *ext4Editor) setLastEpoch(number int64) {
+	for _, at := range []int64{inodeCtimeExtra, inodeMtimeExtra, inodeAtimeExtra, inodeCrtimeExtra} {
+		at += e.inodeOffset(number)
+		e.write(at, binary.LittleEndian.AppendUint32(nil, e.u32(at)|lastEpoch))
 	}
-	// An entry is removed by making the one before it longer.
-	e.add16(rootBlock+dirParentEntry+dirEntryBytesAt, int16(binary.LittleEndian.Uint16(entry[dirEntryBytesAt:])))
-	e.add16(root+inodeLinks, -1)
-	e.write(lost, make([]byte, inodeBytes))
-
-	e.clearBit(e.u32(groupsOffset+groupInodeBitmap), lostFoundInode-1)
-	e.add16(groupsOffset+groupFreeInodes, 1)
-	e.add16(groupsOffset+groupDirs, -1)
-	e.add32(superOffset+superFreeInodes, 1)
-
-	perGroup := max(1, e.u32(superOffset+superBlocksPerGroup)) // never zero but after an error
-	group := groupsOffset + int64(lostBlock/perGroup)*groupBytes
-	e.clearBit(e.u32(group+groupBlockBitmap), lostBlock%perGroup)
-	e.add16(group+groupFreeBlocks, 1)
-	e.add32(superOffset+superFreeBlocks, 1)
-	e.write(superOffset+superLostFound, make([]byte, 4))
 }
 
 // padInodeBitmaps marks as used the bits behind the last inode of each group, which e2fsck asks for.

@@ -10,36 +10,14 @@ import (
 )
 
 // FormatVersion changes whenever the same layers would give a different disk, so that a cache of disks can tell.
-const FormatVersion = 1
+const FormatVersion = 2
 
 const (
-	// DefaultMaxBytes is the bound on an image's size where Limits gives none: 64 GiB.
-	DefaultMaxBytes = 64 << 30
-	// DefaultMaxEntries is the bound on an image's names where Limits gives none. A million names need about 400 MB.
-	DefaultMaxEntries = 1 << 20
-
 	spoolBufferBytes = 1 << 20
 	copyBufferBytes  = 128 << 10
+	// maxShownName is how much of a name an error quotes.
+	maxShownName = 256
 )
-
-// Limits bounds what one image may cost. A zero field means its default.
-type Limits struct {
-	// Bytes bounds both the sum of the uncompressed layers and the sum of all file contents in them; the two differ for
-	// sparse files.
-	Bytes int64
-	// Entries bounds the names read from all layers, and so the memory that the tree needs.
-	Entries int
-}
-
-func (l Limits) withDefaults() Limits {
-	if l.Bytes <= 0 {
-		l.Bytes = DefaultMaxBytes
-	}
-	if l.Entries <= 0 {
-		l.Entries = DefaultMaxEntries
-	}
-	return l
-}
 
 // Spool is where file contents wait between the two passes; an *os.File is one. Its contents are of no use afterwards.
 type Spool interface {
@@ -59,58 +37,51 @@ type Flattener struct {
 	spooled int64
 	// unread is how many bytes of layers may still be read.
 	unread int64
-	limits Limits
-	layers int
+	// layers are the names of the layers added, lowest first.
+	layers []string
+	// inodes counts those written after lost+found's; lateInodes are the numbers of those with a time in the last epoch.
+	inodes     uint32
+	lateInodes []uint32
+	// standIn is what a lost+found that is no directory is called meanwhile; empty where there is none.
+	standIn string
 	// sortXattrs is set once an inode has several attributes.
 	sortXattrs bool
 }
 
 // New returns a Flattener that keeps file contents in spool, which must be empty and at its start.
 func New(spool Spool, limits Limits) *Flattener {
-	limits = limits.withDefaults()
+	limits = limits.WithDefaults()
 	return &Flattener{
-		tree:   newTree(limits.Entries),
+		tree:   newTree(limits),
 		spool:  spool,
 		out:    bufio.NewWriterSize(spool, spoolBufferBytes),
 		buffer: make([]byte, copyBufferBytes),
 		unread: limits.Bytes,
-		limits: limits,
 	}
 }
 
-// AddLayer reads one uncompressed layer, to the end of r, and lays it over those added before.
+// AddLayer reads one uncompressed layer, to the end of r, and lays it over those added before. Errors call it name, which
+// should be its digest, and name the entry that is to blame.
 //
 // It returns an error that wraps ErrMalformed or ErrTooLarge where the layer is to blame.
-func (f *Flattener) AddLayer(ctx context.Context, r io.Reader) error {
-	f.layers++
-	if err := f.addLayer(ctx, &layerReader{ctx: ctx, r: r, left: &f.unread, limit: f.limits.Bytes}); err != nil {
-		return fmt.Errorf("layer %d: %w", f.layers, err)
+func (f *Flattener) AddLayer(ctx context.Context, name string, r io.Reader) error {
+	f.layers = append(f.layers, name)
+	if err := f.addLayer(ctx, &layerReader{ctx: ctx, r: r, left: &f.unread, limit: f.tree.limits.Bytes}); err != nil {
+		return fmt.Errorf("layer %s: %w", name, err)
 	}
 	return nil
 }
 
-func (f *Flattener) addLayer(ctx context.Context, r io.Reader) error {
-	// hidden holds the whiteouts until the end of the layer: they hide lower layers only, wherever they stand.
-	var hidden []whiteout
+func (f *Flattener) addLayer(ctx context.Context, r *layerReader) error {
 	f.tree.beginLayer()
-	tr := tar.NewReader(r)
-	for {
-		hdr, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return asMalformed(ctx, err)
-		}
-		w, err := f.addEntry(ctx, hdr, tr)
-		if err != nil {
-			return fmt.Errorf("entry %q: %w", hdr.Name, err)
-		}
-		if w != nil {
-			hidden = append(hidden, *w)
-		}
+	hidden, err := f.addEntries(r)
+	if err != nil {
+		return err
 	}
 	for _, w := range hidden {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		f.tree.hide(w)
 	}
 	// What follows the end of the archive belongs to the layer's digest all the same.
@@ -120,8 +91,40 @@ func (f *Flattener) addLayer(ctx context.Context, r io.Reader) error {
 	return f.out.Flush()
 }
 
+// addEntries reads the archive. It returns the whiteouts, for the end of the layer: they hide lower layers only, wherever
+// they stand.
+func (f *Flattener) addEntries(r *layerReader) ([]whiteout, error) {
+	var hidden []whiteout
+	last := "the beginning"
+	for tr := tar.NewReader(r); ; {
+		hdr, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return hidden, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("after %s: %w", last, r.blame(err))
+		}
+		w, err := f.addEntry(hdr, content{tr, r})
+		last = fmt.Sprintf("entry %q", abbreviate(hdr.Name))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", last, err)
+		}
+		if w != nil {
+			hidden = append(hidden, *w)
+		}
+	}
+}
+
+// abbreviate shortens a name that an attacker may have made a megabyte long.
+func abbreviate(name string) string {
+	if len(name) <= maxShownName {
+		return name
+	}
+	return name[:maxShownName] + "…"
+}
+
 // addEntry puts one entry into the tree, or returns the whiteout that it is.
-func (f *Flattener) addEntry(ctx context.Context, hdr *tar.Header, content io.Reader) (*whiteout, error) {
+func (f *Flattener) addEntry(hdr *tar.Header, c content) (*whiteout, error) {
 	if hdr.Typeflag == tar.TypeXGlobalHeader {
 		return nil, nil
 	}
@@ -130,17 +133,20 @@ func (f *Flattener) addEntry(ctx context.Context, hdr *tar.Header, content io.Re
 		return nil, err
 	}
 	if w, isMark := parseWhiteout(name); isMark {
-		return w, f.tree.countEntry()
+		return w, f.countWhiteout(w)
 	}
 	if hdr.Typeflag == tar.TypeLink {
 		return nil, f.tree.link(name, splitTarget(hdr.Linkname))
 	}
-	ino, err := inodeOf(hdr)
+	ino, err := inodeOf(hdr, f.tree.limits.XattrBytes)
 	if err != nil {
 		return nil, err
 	}
+	if err := f.tree.countMetadata(ino.metadataBytes()); err != nil {
+		return nil, err
+	}
 	if ino.kind == tar.TypeReg {
-		if err := f.spoolContent(ctx, ino, content); err != nil {
+		if err := f.spoolContent(ino, c); err != nil {
 			return nil, err
 		}
 	}
@@ -148,18 +154,27 @@ func (f *Flattener) addEntry(ctx context.Context, hdr *tar.Header, content io.Re
 	return nil, f.tree.put(name, ino)
 }
 
-func (f *Flattener) spoolContent(ctx context.Context, ino *inode, content io.Reader) error {
+func (f *Flattener) countWhiteout(w *whiteout) error {
+	if w != nil {
+		if err := f.tree.countMetadata(len(w.dir) + len(w.base)); err != nil {
+			return err
+		}
+	}
+	return f.tree.countEntry()
+}
+
+func (f *Flattener) spoolContent(ino *inode, c content) error {
 	if ino.size > maxFileBytes {
 		return fmt.Errorf("%w: a file of %d bytes, the most is %d", ErrTooLarge, ino.size, int64(maxFileBytes))
 	}
-	if ino.size > f.limits.Bytes-f.spooled {
-		return fmt.Errorf("%w: its files hold more than %d bytes", ErrTooLarge, f.limits.Bytes)
+	if limit := f.tree.limits.Bytes; ino.size > limit-f.spooled {
+		return fmt.Errorf("%w: its files hold more than %d bytes", ErrTooLarge, limit)
 	}
 	ino.offset = f.spooled
-	n, err := f.copy(f.out, content)
+	n, err := f.copy(f.out, c)
 	f.spooled += n
 	if err != nil {
-		return asMalformed(ctx, err)
+		return err
 	}
 	if n != ino.size {
 		return fmt.Errorf("%w: %d bytes of %d", ErrMalformed, n, ino.size)
@@ -172,33 +187,49 @@ func (f *Flattener) copy(to io.Writer, from io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, f.buffer)
 }
 
-// asMalformed says that err is the layer's fault where that is certain, and leaves every other error as it is.
-func asMalformed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	return err
-}
-
 // layerReader bounds what is read of all layers together, and stops when its context ends.
 type layerReader struct {
 	ctx   context.Context // an io.Reader has nowhere else to take it from; it lives for one call
 	r     io.Reader
 	left  *int64
 	limit int64
+	// err is why reading ended before the end.
+	err error
 }
 
-func (l *layerReader) Read(p []byte) (int, error) {
+func (l *layerReader) Read(p []byte) (n int, err error) {
 	if err := l.ctx.Err(); err != nil {
+		l.err = err
 		return 0, err
 	}
-	n, err := l.r.Read(p)
-	*l.left -= int64(n)
-	if *l.left < 0 {
-		return 0, fmt.Errorf("%w: its layers hold more than %d bytes", ErrTooLarge, l.limit)
+	n, err = l.r.Read(p)
+	if *l.left -= int64(n); *l.left < 0 {
+		n, err = 0, fmt.Errorf("%w: its layers hold more than %d bytes", ErrTooLarge, l.limit)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		l.err = err
+	}
+	return n, err
+}
+
+// blame returns why the archive cannot be read: it is the archive's own fault unless reading failed below it.
+func (l *layerReader) blame(err error) error {
+	if l.err != nil {
+		return l.err
+	}
+	return fmt.Errorf("%w: %w", ErrMalformed, err)
+}
+
+// content is what one entry holds.
+type content struct {
+	archive *tar.Reader
+	layer   *layerReader
+}
+
+func (c content) Read(p []byte) (int, error) {
+	n, err := c.archive.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = c.layer.blame(err)
 	}
 	return n, err
 }

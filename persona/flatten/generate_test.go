@@ -96,9 +96,6 @@ func (g *generator) entry() entry {
 	}
 	kind := pick[byte](g.rnd, tar.TypeDir, tar.TypeDir, tar.TypeDir, tar.TypeReg, tar.TypeReg, tar.TypeReg, tar.TypeLink,
 		tar.TypeLink, tar.TypeSymlink, tar.TypeFifo, tar.TypeChar, tar.TypeBlock)
-	if strings.HasSuffix(name, "lost+found") {
-		kind = tar.TypeDir
-	}
 	return g.file(name, kind)
 }
 
@@ -106,7 +103,7 @@ func (g *generator) file(name string, kind byte) entry {
 	e := entry{hdr: tar.Header{
 		Typeflag: kind, Name: name, Format: tar.FormatPAX,
 		Mode: int64(g.rnd.IntN(0o10000)), Uid: g.rnd.IntN(200_000), Gid: g.rnd.IntN(200_000),
-		ModTime: time.Unix(g.rnd.Int64N(9_000_000_000)-1_000_000_000, g.rnd.Int64N(1_000_000_000)),
+		ModTime: time.Unix(g.rnd.Int64N(17_000_000_000)-2_100_000_000, g.rnd.Int64N(1_000_000_000)),
 	}}
 	switch kind {
 	case tar.TypeDir:
@@ -128,7 +125,7 @@ func (g *generator) file(name string, kind byte) entry {
 }
 
 func (g *generator) xattrs(kind byte) map[string]string {
-	names := []string{"trusted.a", "trusted.much.longer.name", "trusted.overlay.opaque"}
+	names := []string{"trusted.a", "trusted.much.longer.name", "trusted.overlays"}
 	if kind == tar.TypeReg || kind == tar.TypeDir {
 		names = append(names, "user.z", "user.mime_type", "user.some.very.long.name.indeed", "user.b")
 	}

@@ -232,7 +232,7 @@ func setAttributes(name string, e entry) error {
 }
 
 func setTime(name string, at time.Time) error {
-	ts := unix.NsecToTimespec(at.UnixNano())
+	ts := unix.Timespec{Sec: at.Unix(), Nsec: int64(at.Nanosecond())}
 	return unix.UtimesNanoAt(unix.AT_FDCWD, name, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
 }
 

@@ -10,11 +10,9 @@ const (
 	auxPrefix = ".wh..wh."
 )
 
-// whiteout hides what lower layers brought: the name base in dir, or all of dir where base is empty.
-type whiteout struct {
-	dir  []string
-	base string
-}
+// whiteout hides what lower layers brought: the name base in dir, or all of dir where base is empty. Its strings are copies:
+// it outlives its header, which may be large.
+type whiteout struct{ dir, base string }
 
 // parseWhiteout reports whether name is a mark and no file. A mark that hides nothing has a nil whiteout.
 func parseWhiteout(name []string) (*whiteout, bool) {
@@ -24,11 +22,11 @@ func parseWhiteout(name []string) (*whiteout, bool) {
 		}
 		switch last := i == len(name)-1; {
 		case last && part == opaqueMark:
-			return &whiteout{dir: name[:i]}, true
+			return &whiteout{dir: strings.Clone(joinName(name[:i]))}, true
 		case strings.HasPrefix(part, auxPrefix) || !last || part == whiteoutPrefix:
 			return nil, true
 		default:
-			return &whiteout{dir: name[:i], base: part[len(whiteoutPrefix):]}, true
+			return &whiteout{dir: strings.Clone(joinName(name[:i])), base: strings.Clone(part[len(whiteoutPrefix):])}, true
 		}
 	}
 	return nil, false
@@ -36,7 +34,7 @@ func parseWhiteout(name []string) (*whiteout, bool) {
 
 // hide applies w, after all other entries of the current layer.
 func (t *tree) hide(w whiteout) {
-	dir, err := t.walk(w.dir, false)
+	dir, err := t.walk(splitTarget(w.dir), false)
 	if err != nil || dir == nil {
 		return // there is nothing to hide
 	}
@@ -49,8 +47,12 @@ func (t *tree) hide(w whiteout) {
 	}
 }
 
-// prune removes all below dir that the current layer did not bring.
+// prune removes all below dir that the current layer did not bring. Once a layer is enough, whatever names lead to dir.
 func (t *tree) prune(dir *node) {
+	if dir.pruned == t.layer {
+		return
+	}
+	dir.pruned = t.layer
 	for base, n := range dir.children {
 		if !t.survives(n) {
 			delete(dir.children, base)

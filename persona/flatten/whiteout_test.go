@@ -3,6 +3,7 @@ package flatten_test
 import (
 	"archive/tar"
 	"bytes"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -30,6 +31,9 @@ func symlink(name, target string) entry {
 func hardlink(name, target string) entry {
 	return entry{hdr: tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: target}}
 }
+
+// detour is a link that goes a long way to another.
+func detour(name, target string) entry { return symlink(name, strings.Repeat("../", 1300)+target) }
 
 func mark(name string) entry { return file(name, "") }
 
@@ -142,6 +146,42 @@ func TestLayersLieOverEachOther(t *testing.T) {
 	}
 }
 
+func TestLostAndFoundIsAsInTheLayer(t *testing.T) {
+	tests := map[string]struct {
+		layers [][]entry
+		want   map[string]string
+	}{
+		"a directory":                   {[][]entry{{dir("lost+found"), file("lost+found/a", "1")}}, map[string]string{"lost+found": "/700", "lost+found/a": "1"}},
+		"a file":                        {[][]entry{{file("lost+found", "1")}}, map[string]string{"lost+found": "1"}},
+		"a link":                        {[][]entry{{symlink("lost+found", "x")}}, map[string]string{"lost+found": "->x"}},
+		"a file with several names":     {[][]entry{{file("a", "1"), hardlink("lost+found", "a"), hardlink("z", "a")}}, map[string]string{"a": "1", "lost+found": "1", "z": "1"}},
+		"a file beside its stand-in":    {[][]entry{{file("lost+found", "1"), file("lost+00000", "2")}}, map[string]string{"lost+found": "1", "lost+00000": "2"}},
+		"a file in place of one":        {[][]entry{{dir("lost+found")}, {file("lost+found", "1")}}, map[string]string{"lost+found": "1"}},
+		"a file not in the root":        {[][]entry{{dir("a"), file("a/lost+found", "1")}}, map[string]string{"a": "/700", "a/lost+found": "1"}},
+		"a file behind many other ones": {[][]entry{append(manyFiles(3000), file("lost+found", "1"))}, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			disk := flattenToDisk(t, tt.layers...)
+			check(t, disk)
+			got := outline(describeDisk(t, disk))
+			if tt.want == nil {
+				require.Len(t, got, len(tt.layers[0]))
+				tt.want, got = map[string]string{"lost+found": "1"}, map[string]string{"lost+found": got["lost+found"]}
+			}
+			require.Equal(t, tt.want, got)
+		})
+	}
+}
+
+func manyFiles(n int) []entry {
+	files := make([]entry, n)
+	for i := range files {
+		files[i] = file(fmt.Sprintf("%06d", i), "")
+	}
+	return files
+}
+
 func outline(facts map[string]fileFacts) map[string]string {
 	out := map[string]string{}
 	for name, f := range facts {
@@ -183,8 +223,9 @@ func TestMalformedLayersAreRefused(t *testing.T) {
 		"a file used as a directory":    {[]entry{file("a", "1"), file("a/b", "1")}, `"a" is not a directory`},
 		"links in a circle":             {[]entry{symlink("a", "b"), symlink("b", "a"), file("a/x", "1")}, "too many symbolic links"},
 		"a name that is too long":       {[]entry{file(long, "1")}, "255"},
-		"a path that is too long":       {[]entry{file(strings.Repeat("x/", 2100)+"x", "1")}, "4095"},
-		"a path that links make longer": {[]entry{symlink("a", strings.Repeat("x/", 1500)), symlink("b", "a/"+strings.Repeat("y/", 1000)), file("b/z", "1")}, "4095"},
+		"a path that is too long":       {[]entry{file(strings.Repeat(long[1:]+"/", 16)+"x", "1")}, "4095"},
+		"a path that links make longer": {[]entry{symlink("a", strings.Repeat(long[1:]+"/", 15)), symlink("b", "a/"+strings.Repeat("yyyy/", 60)), file("b/z", "1")}, "4095"},
+		"a way of too many steps":       {[]entry{detour("a", "b"), detour("b", "c"), detour("c", "d"), detour("d", "e"), file("a/z", "1")}, "steps"},
 		"a target that is too long":     {[]entry{symlink("a", strings.Repeat("x", 4096))}, "symbolic link of 4096"},
 		"a device that is none":         {[]entry{{hdr: tar.Header{Typeflag: tar.TypeChar, Name: "a", Devmajor: 5000}}}, "device 5000:0"},
 		"an owner that is none":         {[]entry{{hdr: tar.Header{Typeflag: tar.TypeReg, Name: "a", Uid: -1, Format: tar.FormatGNU}}}, "owner"},
@@ -197,7 +238,7 @@ func TestMalformedLayersAreRefused(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := flatten.New(tempFile(t), flatten.Limits{})
-			err := f.AddLayer(t.Context(), bytes.NewReader(layerOf(t, tt.layer)))
+			err := f.AddLayer(t.Context(), "test", bytes.NewReader(layerOf(t, tt.layer)))
 			require.ErrorIs(t, err, flatten.ErrMalformed)
 			require.ErrorContains(t, err, tt.want)
 		})
@@ -208,22 +249,7 @@ func TestACutLayerIsRefused(t *testing.T) {
 	layer := layerOf(t, []entry{file("a", strings.Repeat("1", 5000))})
 	for _, n := range []int{100, 512, 3000} {
 		f := flatten.New(tempFile(t), flatten.Limits{})
-		require.ErrorIs(t, f.AddLayer(t.Context(), bytes.NewReader(layer[:n])), flatten.ErrMalformed, "%d bytes", n)
-	}
-}
-
-func TestLimitsHoldForAllLayersTogether(t *testing.T) {
-	layer := layerOf(t, []entry{file("a", strings.Repeat("1", 4096))})
-	tests := map[string]flatten.Limits{
-		"bytes":   {Bytes: int64(len(layer)) + 100},
-		"entries": {Entries: 1},
-	}
-	for name, limits := range tests {
-		t.Run(name, func(t *testing.T) {
-			f := flatten.New(tempFile(t), limits)
-			require.NoError(t, f.AddLayer(t.Context(), bytes.NewReader(layer)))
-			require.ErrorIs(t, f.AddLayer(t.Context(), bytes.NewReader(layer)), flatten.ErrTooLarge)
-		})
+		require.ErrorIs(t, f.AddLayer(t.Context(), "test", bytes.NewReader(layer[:n])), flatten.ErrMalformed, "%d bytes", n)
 	}
 }
 
