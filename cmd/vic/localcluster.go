@@ -211,7 +211,11 @@ func (c *localCluster) announce(ctx, life context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.out, `node %s is Ready: %s; pods run on QEMU (%s)
+	var note string
+	if c.network == nil {
+		note = "\n" + qemu.UserNetworkMeans
+	}
+	_, err = fmt.Fprintf(c.out, `node %s is Ready: %s; pods run on QEMU (%s)%s
 
   export KUBECONFIG=%s
   bin/kubectl apply -f examples/hello.yaml
@@ -219,7 +223,7 @@ func (c *localCluster) announce(ctx, life context.Context) error {
   bin/kubectl exec -it hello -- sh
 
 %s
-`, c.options.node.name, capacity, c.node.accel(), c.state.Kubeconfig(), c.options.ending())
+`, c.options.node.name, capacity, c.node.accel(), note, c.state.Kubeconfig(), c.options.ending())
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -145,10 +146,22 @@ func (n *qemuNode) scope() string {
 
 func (n *qemuNode) description() provider.Description {
 	return provider.Description{
-		InternalIP: n.config.Address.String(), InstanceType: "vic-qemu", Labels: n.config.Labels, Taints: n.config.Taints,
+		InternalIP: n.config.Address.String(), InstanceType: "vic-qemu", Labels: n.labels(), Taints: n.config.Taints,
 		KubeletVersion: kubernetesVersion + "-vic-" + version.Version, OSImage: "vic pod VMs on QEMU",
 		RuntimeVersion: "vic://" + version.Version, KernelVersion: n.config.Flags.kernelRelease(), MachineID: machineID(),
 	}
+}
+
+// podNetworkLabel tells how pods of the node are reached, for selectors: by addresses of their own, or not at all.
+const podNetworkLabel = "vic.virtual-kubelet.io/pod-network"
+
+func (n *qemuNode) labels() map[string]string {
+	labels := map[string]string{podNetworkLabel: "bridge"}
+	if n.config.Network == nil {
+		labels[podNetworkLabel] = "user"
+	}
+	maps.Copy(labels, n.config.Labels)
+	return labels
 }
 
 func (n *qemuNode) allocatable(ctx context.Context) (corev1.ResourceList, error) {

@@ -23,6 +23,11 @@ const (
 
 	conditionMemory = "MemoryPressure"
 	conditionDisk   = "DiskPressure"
+
+	conditionNetwork  = "NetworkUnavailable"
+	reasonUserNetwork = "UserModeNetwork"
+	// UserNetworkMeans says what a VCH without a network of its own does not do.
+	UserNetworkMeans = "without root each pod has a private network in QEMU's user mode: it reaches out, and nobody reaches it"
 )
 
 // Capacity returns what the VCH offers.
@@ -50,6 +55,11 @@ func (h *Hypervisor) Capacity(_ context.Context) (portlayer.Capacity, error) {
 	c.Conditions = []portlayer.Condition{
 		pressure(conditionMemory, "memory", memory.available, memoryPressureBytes),
 		pressure(conditionDisk, "storage", c.FreeStorageBytes, c.StorageBytes/100*diskPressurePercent),
+	}
+	if h.config.Network == nil {
+		c.Conditions = append(c.Conditions, portlayer.Condition{
+			Type: conditionNetwork, Reason: reasonUserNetwork, Message: UserNetworkMeans,
+		})
 	}
 	return c, nil
 }

@@ -42,12 +42,15 @@ func bin(name string) string {
 
 // cluster is one `vic up`.
 type cluster struct {
-	dir    string
-	args   []string
-	client kubernetes.Interface
-	cmd    *exec.Cmd
-	out    *output
-	ended  chan error
+	dir string
+	// programs is where vic is, and user who runs it; empty is what was built, and root.
+	programs string
+	user     uint32
+	args     []string
+	client   kubernetes.Interface
+	cmd      *exec.Cmd
+	out      *output
+	ended    chan error
 }
 
 // testContext is the part of testing.TB that a cluster's life needs, so that TestMain can have one too.
@@ -106,12 +109,22 @@ func (c *cluster) accel(t testContext) string {
 func (c *cluster) launch(t testContext) {
 	t.Helper()
 	c.out = &output{}
-	c.cmd = exec.Command(bin("vic"), append([]string{"up", "--dir", c.dir}, c.args...)...)
+	c.cmd = c.vic(append([]string{"up", "--dir", c.dir}, c.args...)...)
 	c.cmd.Stdout, c.cmd.Stderr = c.out, c.out
 	require.NoError(t, c.cmd.Start())
 	ended := make(chan error, 1)
 	c.ended = ended
 	go func(cmd *exec.Cmd) { ended <- cmd.Wait(); close(ended) }(c.cmd)
+}
+
+// vic is that program, run by the cluster's user.
+func (c *cluster) vic(args ...string) *exec.Cmd {
+	if c.programs == "" {
+		return exec.Command(bin("vic"), args...)
+	}
+	cmd := exec.Command(filepath.Join(c.programs, "vic"), args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: c.user, Gid: c.user}}
+	return cmd
 }
 
 // stop sends SIGTERM and waits for a clean end.
@@ -139,7 +152,7 @@ func (c *cluster) purge(t testContext) {
 	if c.cmd != nil {
 		c.kill()
 	}
-	out, err := exec.Command(bin("vic"), "up", "--purge", "--dir", c.dir).CombinedOutput()
+	out, err := c.vic("up", "--purge", "--dir", c.dir).CombinedOutput()
 	if err != nil {
 		t.Errorf("vic up --purge: %v: %s\nvic up said:\n%s", err, out, c.out)
 	}
@@ -314,7 +327,7 @@ type vm struct {
 func (c *cluster) vms(t *testing.T) []vm {
 	t.Helper()
 	var stderr bytes.Buffer
-	cmd := exec.Command(bin("vic"), "podvm", "ls", "--dir", c.dir, "-o", "json")
+	cmd := c.vic("podvm", "ls", "--dir", c.dir, "-o", "json")
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	require.NoError(t, err, stderr.String())

@@ -5,7 +5,6 @@ package e2e_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -51,6 +50,6 @@ func run(m *testing.M) int {
 // importImage gives the cluster the test image.
 func (c *cluster) importImage(t testContext) {
 	t.Helper()
-	out, err := exec.Command(bin("vic"), "image", "import", imageArchive, testImage, "--dir", c.dir).CombinedOutput()
+	out, err := c.vic("image", "import", imageArchive, testImage, "--dir", c.dir).CombinedOutput()
 	require.NoError(t, err, string(out))
 }
