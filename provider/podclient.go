@@ -72,14 +72,16 @@ func statusPatch(pod *corev1.Pod) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("convert status: %w", err)
 	}
-	for _, key := range ours {
-		if _, ok := status[key]; !ok {
-			status[key] = nil
-		}
-	}
+	clearAbsent(status, ours...)
 	for _, key := range replaced {
 		list, _ := status[key].([]any)
 		status[key] = append(list, map[string]any{"$patch": "replace"})
+	}
+	conditions, _ := status["conditions"].([]any)
+	for _, c := range conditions {
+		if condition, ok := c.(map[string]any); ok {
+			clearAbsent(condition, "reason", "message")
+		}
 	}
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"uid": pod.UID},
@@ -89,4 +91,13 @@ func statusPatch(pod *corev1.Pod) ([]byte, error) {
 		return nil, fmt.Errorf("encode status: %w", err)
 	}
 	return patch, nil
+}
+
+// clearAbsent has a merge remove what object does not say: it would leave what was written before.
+func clearAbsent(object map[string]any, keys ...string) {
+	for _, key := range keys {
+		if _, ok := object[key]; !ok {
+			object[key] = nil
+		}
+	}
 }

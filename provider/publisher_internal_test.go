@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/kubernetes/fake"
 	corev1listers "k8s.io/client-go/listers/core/v1"
 	clienttesting "k8s.io/client-go/testing"
@@ -209,4 +210,20 @@ func TestStatusPatch(t *testing.T) {
 	}
 	assert.NotContains(t, got.Status, "conditions", "those of others stay")
 	assert.NotContains(t, got.Status, "qosClass", "it can't be cleared")
+}
+
+func TestStatusPatchClearsWhatAConditionSaidBefore(t *testing.T) {
+	patch, err := statusPatch(podOf("1", func(p *corev1.Pod) {
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	}))
+	require.NoError(t, err)
+	merged, err := strategicpatch.StrategicMergePatch([]byte(
+		`{"status":{"conditions":[{"type":"Ready","status":"False","reason":"ContainersNotReady","message":"why"},{"type":"example.com/lb","reason":"theirs"}]}}`,
+	), patch, corev1.Pod{})
+	require.NoError(t, err)
+	var got corev1.Pod
+	require.NoError(t, json.Unmarshal(merged, &got))
+	assert.ElementsMatch(t, []corev1.PodCondition{
+		{Type: corev1.PodReady, Status: corev1.ConditionTrue}, {Type: "example.com/lb", Reason: "theirs"},
+	}, got.Status.Conditions)
 }
