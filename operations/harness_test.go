@@ -273,6 +273,7 @@ type store struct {
 	local   map[string]persona.Image
 	failing error
 	gate    chan struct{} // pulls wait for it; nil: they don't
+	gated   string        // the one image whose pull waits; "" is all
 	pulled  int
 }
 
@@ -299,6 +300,9 @@ func (s *store) Lookup(ref string) (persona.Image, error) {
 func (s *store) Pull(ctx context.Context, ref string, _ persona.PullOptions) (persona.Image, error) {
 	s.mu.Lock()
 	gate := s.gate
+	if s.gated != "" && s.gated != ref {
+		gate = nil
+	}
 	s.mu.Unlock()
 	if gate != nil {
 		select {
