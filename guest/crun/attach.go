@@ -2,9 +2,7 @@ package crun
 
 import (
 	"io"
-	"os"
 	"sync"
-	"time"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
@@ -40,7 +38,8 @@ func (s *Session) Close() { s.leave() }
 
 func discard(b []byte) (int, error) { return len(b), nil }
 
-// Attach copies the output of a running container from now on. Its input belongs to the latest who asked for it.
+// Attach copies the output of a running container from now on. Whoever asks for its input may write to it, one frame at a
+// time.
 func (r *Runtime) Attach(name string, a wire.Attach, stdout, stderr io.Writer) (*Session, error) {
 	t, err := r.running(name)
 	if err != nil {
@@ -50,10 +49,11 @@ func (r *Runtime) Attach(name string, a wire.Attach, stdout, stderr io.Writer) (
 		return nil, err
 	}
 	s := &Session{streams: t.streams, done: make(chan struct{}), write: discard, endInput: func() {}}
-	if a.Stdin && t.attempt.Container.Stdin {
-		t.giveInput(s)
-	}
 	gone := make(chan struct{})
+	if a.Stdin && t.input != nil {
+		s.write = func(b []byte) (int, error) { return t.input.write(b, gone) }
+		s.endInput = t.input.end
+	}
 	s.leave = sync.OnceFunc(func() {
 		close(gone)
 		s.endInput()
@@ -72,41 +72,4 @@ func (r *Runtime) Attach(name string, a wire.Attach, stdout, stderr io.Writer) (
 		close(s.done)
 	}()
 	return s, nil
-}
-
-// giveInput makes s the owner of the container's input.
-func (t *task) giveInput(s *Session) {
-	input := t.streams.input()
-	if input == nil {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.inputOwner = s
-	_ = input.SetWriteDeadline(time.Time{}) // only a closed stream refuses, and Write says so
-	s.write = func(b []byte) (int, error) {
-		t.mu.Lock()
-		owner := t.inputOwner
-		t.mu.Unlock()
-		if owner != s {
-			return len(b), nil
-		}
-		return input.Write(b)
-	}
-	s.endInput = func() { t.takeInput(s, input) }
-}
-
-// takeInput takes the container's input from s, if it still has it. A pipe whose container wants one input is closed, and
-// a write that the container does not read ends.
-func (t *task) takeInput(s *Session, input *os.File) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.inputOwner != s {
-		return
-	}
-	t.inputOwner = nil
-	_ = input.SetWriteDeadline(time.Now()) // only a closed stream refuses
-	if t.attempt.Container.StdinOnce && input == t.streams.stdin {
-		_ = input.Close() // a second time is no harm
-	}
 }

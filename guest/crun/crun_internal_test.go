@@ -2,6 +2,7 @@ package crun
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,13 +38,90 @@ func TestExplainTakesWhatCrunLoggedLast(t *testing.T) {
 }
 
 func TestFailedExitIsAsAShellHasIt(t *testing.T) {
-	for message, code := range map[string]int32{
-		"executable file `x` not found in $PATH: No such file or directory": 127,
-		"open executable: Permission denied":                                126,
-	} {
-		require.Equal(t, wire.Exit{Code: code, Error: message}, FailedExit(&runtimeError{message: message}))
+	tests := map[string]struct {
+		command, message, says string
+		code                   int32
+	}{
+		"a name that is not in PATH": {"x", "executable file `x` not found in $PATH: No such file or directory", `"x": executable file not found in $PATH`, 127},
+		"a path that is not there":   {"/x", "executable file `/x` not found in $PATH: No such file or directory", `"/x": stat /x: no such file or directory`, 127},
+		"a file without permission":  {"/x", "open executable: Permission denied", `"/x": permission denied`, 126},
+		"a directory":                {"/", "open executable: Operation not permitted", `"/": permission denied`, 126},
+		"anything else":              {"x", "cgroup on fire", `"x": cgroup on fire`, 126},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			want := wire.Exit{Code: tt.code, Error: "OCI runtime exec failed: exec failed: unable to start container process: exec: " + tt.says}
+			require.Equal(t, want, FailedExit(&execError{tt.command, &runtimeError{message: tt.message}}))
+		})
 	}
 	require.Equal(t, int32(126), FailedExit(ErrBusy).Code)
+}
+
+func TestInputIsShared(t *testing.T) {
+	tests := map[string]struct {
+		once bool
+		want string
+	}{
+		"and the first who ends it ends it, where it comes once": {true, "one two "},
+		"and nobody ends it, where it comes again":               {false, "one two three "},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r, w, err := os.Pipe()
+			require.NoError(t, err)
+			ended := make(chan struct{})
+			i := newInput(w, tt.once, ended)
+			first, second := make(chan struct{}), make(chan struct{})
+			for _, part := range []struct {
+				text string
+				gone chan struct{}
+			}{{"one ", first}, {"two ", second}} {
+				_, err := i.write([]byte(part.text), part.gone)
+				require.NoError(t, err)
+			}
+			i.end()
+			i.end()
+			if tt.once {
+				<-i.over
+			}
+			_, err = i.write([]byte("three "), second)
+			require.NoError(t, err, "what is over takes everything")
+			if !tt.once {
+				b := make([]byte, len(tt.want))
+				_, err := io.ReadFull(r, b)
+				require.NoError(t, err)
+				require.Equal(t, tt.want, string(b))
+				close(ended)
+				<-i.over
+				return
+			}
+			b, err := io.ReadAll(r)
+			require.NoError(t, err)
+			require.Equal(t, tt.want, string(b))
+		})
+	}
+}
+
+func TestAnAttachedHostCanLeaveAFullInput(t *testing.T) {
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	defer r.Close()
+	ended := make(chan struct{})
+	i := newInput(w, false, ended)
+	gone := make(chan struct{})
+	close(gone)
+	left := false
+	for range 100 { // more than a pipe holds
+		if _, err := i.write(make([]byte, 64<<10), gone); err != nil {
+			require.ErrorIs(t, err, io.ErrClosedPipe)
+			left = true
+			break
+		}
+	}
+	require.True(t, left)
+	close(ended)
+	require.NoError(t, w.Close()) // ends a write that waits
+	<-i.over
 }
 
 func TestBinds(t *testing.T) {

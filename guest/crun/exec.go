@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -101,15 +102,45 @@ func (r *Runtime) startExec(ctx context.Context, t *task, e wire.Exec) (_ *strea
 		dir: dir, id: t.attempt.ID, tty: e.TTY, stdin: e.Stdin,
 		args: []string{"exec", "--detach", "--process", file},
 	})
+	var refused *runtimeError
+	if errors.As(err, &refused) {
+		err = &execError{e.Args[0], refused}
+	}
 	return st, dir, err
 }
 
 // FailedExit is what a host is told when Exec has failed with err.
 func FailedExit(err error) wire.Exit {
 	code := int32(codeNotExecutable)
-	var re *runtimeError
-	if errors.As(err, &re) && (strings.Contains(re.message, "not found") || strings.Contains(re.message, "No such file")) {
+	var e *execError
+	if errors.As(err, &e) && e.missing() {
 		code = codeNotFound
 	}
 	return wire.Exit{Code: code, Error: err.Error()}
+}
+
+// execError is crun's refusal to run a command, in the words of runc, which users know from other nodes.
+type execError struct {
+	command string
+	*runtimeError
+}
+
+func (e *execError) Error() string {
+	return fmt.Sprintf("OCI runtime exec failed: exec failed: unable to start container process: exec: %q: %s", e.command, e.reason())
+}
+
+func (e *execError) missing() bool {
+	return strings.Contains(e.message, "not found") || strings.Contains(e.message, "No such file")
+}
+
+func (e *execError) reason() string {
+	switch {
+	case e.missing() && strings.Contains(e.command, "/"):
+		return "stat " + e.command + ": no such file or directory"
+	case e.missing():
+		return "executable file not found in $PATH"
+	case strings.Contains(e.message, "ermission denied"), strings.Contains(e.message, "not permitted"):
+		return "permission denied"
+	}
+	return e.message
 }

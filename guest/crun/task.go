@@ -33,8 +33,7 @@ type task struct {
 	cleaned chan struct{} // closed when nothing is left of the attempt
 	result  supervisor.Result
 
-	mu         sync.Mutex // guards inputOwner
-	inputOwner *Session   // who may write to the container's input
+	input *input // nil where the container has none
 }
 
 // newTask returns a task whose output is copied from now on.
@@ -42,6 +41,9 @@ func (r *Runtime) newTask(ctx context.Context, a supervisor.Attempt, b *bundle, 
 	t := &task{
 		runtime: r, attempt: a, bundle: b, log: log, streams: s,
 		done: make(chan struct{}), cleaned: make(chan struct{}),
+	}
+	if file := s.input(); file != nil && a.Container.Stdin {
+		t.input = newInput(file, a.Container.StdinOnce && s.tty == nil, s.process.Done())
 	}
 	if s.tty != nil {
 		t.copy(ctx, s.tty, logfile.Stdout, &t.stdout)

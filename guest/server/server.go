@@ -97,8 +97,12 @@ func New(c Config) http.Handler {
 	return mux
 }
 
-// errInvalid says that a call is not valid.
-var errInvalid = errors.New("call is not valid")
+var (
+	// errInvalid says that a call is not valid.
+	errInvalid = errors.New("call is not valid")
+	// errConnect says that nobody takes connections at a port; users know the words from other nodes.
+	errConnect = errors.New("failed to connect")
+)
 
 func statusOf(err error) int {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -118,6 +122,7 @@ func statusOf(err error) int {
 		{crun.ErrNotRunning, http.StatusConflict},
 		{logfile.ErrBeyondEnd, http.StatusRequestedRangeNotSatisfiable},
 		{crun.ErrBusy, http.StatusTooManyRequests},
+		{errConnect, http.StatusBadGateway},
 	} {
 		if errors.Is(err, kind.err) {
 			return kind.status

@@ -340,3 +340,17 @@ func TestDial(t *testing.T) {
 	_, _, err = wire.ReadFrame(r)
 	require.ErrorIs(t, err, io.EOF)
 }
+
+func TestDialOfAPortThatNobodyListensOn(t *testing.T) {
+	srv := serve(t, &fake{})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL+"/v1/dial?port=1", nil)
+	require.NoError(t, err)
+	req.Header.Set("Upgrade", wire.UpgradeProtocol)
+	resp, err := srv.Client().Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, http.StatusBadGateway, resp.StatusCode)
+	b, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(b), "failed to connect to localhost:1 inside the pod VM, IPv4: dial tcp4 127.0.0.1:1: connect: connection refused, IPv6: ")
+}

@@ -197,15 +197,15 @@ func (s *server) dial(w http.ResponseWriter, r *http.Request) error {
 
 func dialLoopback(r *http.Request, port string) (*net.TCPConn, error) {
 	d := net.Dialer{Timeout: dialTimeout}
-	var errs []error
-	for _, host := range []string{"127.0.0.1", "::1"} {
-		c, err := d.DialContext(r.Context(), "tcp", net.JoinHostPort(host, port))
-		if err == nil {
-			return c.(*net.TCPConn), nil
-		}
-		errs = append(errs, err)
+	c, err4 := d.DialContext(r.Context(), "tcp4", net.JoinHostPort("127.0.0.1", port))
+	if err4 == nil {
+		return c.(*net.TCPConn), nil
 	}
-	return nil, errs[0]
+	c, err6 := d.DialContext(r.Context(), "tcp6", net.JoinHostPort("::1", port))
+	if err6 == nil {
+		return c.(*net.TCPConn), nil
+	}
+	return nil, fmt.Errorf("%w to localhost:%s inside the pod VM, IPv4: %w, IPv6: %w", errConnect, port, err4, err6)
 }
 
 // forward passes input on until the host closes its connection, and closes target with it. It calls over as soon as

@@ -42,6 +42,10 @@ func (l *Link) Attach(ctx context.Context, container string, attach wire.Attach,
 func (l *Link) DialPort(ctx context.Context, port uint16) (io.ReadWriteCloser, error) {
 	q := url.Values{"port": {strconv.Itoa(int(port))}}
 	c, err := l.upgrade(ctx, wire.PathDial+"?"+q.Encode())
+	var status *StatusError
+	if errors.As(err, &status) && status.Code == http.StatusBadGateway {
+		return nil, errors.New(status.Message) // the guest's reason is all there is to say
+	}
 	if err != nil {
 		return nil, err
 	}
