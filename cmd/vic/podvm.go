@@ -18,7 +18,8 @@ import (
 )
 
 func newPodVMCommand() *cobra.Command {
-	return newGroup("podvm", "Show what the hypervisor really holds", newPodVMListCommand())
+	return newGroup("podvm", "Show what the hypervisor really holds",
+		newPodVMListCommand(), newPodVMInspectCommand(), newPodVMConsoleCommand(), newPodVMRemoveCommand())
 }
 
 // podVMView is a pod VM as users and scripts see it.
@@ -98,7 +99,9 @@ func viewOf(vm portlayer.VM) podVMView {
 
 const (
 	outputTable = "table"
+	outputText  = "text"
 	outputJSON  = "json"
+	outputYAML  = "yaml"
 )
 
 func addDirFlag(cmd *cobra.Command, dir *string) {
@@ -110,11 +113,17 @@ func addDirFlag(cmd *cobra.Command, dir *string) {
 }
 
 func addOutputFlag(cmd *cobra.Command, output *string) {
-	cmd.Flags().StringVarP(output, "output", "o", outputTable, "form of the result: table or json")
+	addFormFlag(cmd, output, outputTable, outputJSON)
+}
+
+// addFormFlag lets users choose one of several forms of the result; the first is the default.
+func addFormFlag(cmd *cobra.Command, output *string, forms ...string) {
+	all := strings.Join(forms, ", ")
+	cmd.Flags().StringVarP(output, "output", "o", forms[0], "form of the result: "+all)
 	pre := cmd.PreRunE
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
-		if *output != outputTable && *output != outputJSON {
-			return misused("--output %q is none of table, json", *output)
+		if !slices.Contains(forms, *output) {
+			return misused("--output %q is none of %s", *output, all)
 		}
 		if pre != nil {
 			return pre(cmd, args)

@@ -21,7 +21,7 @@ const (
 	// quitTimeout is how long a QEMU gets to quit before it is killed.
 	quitTimeout = 5 * time.Second
 	// tendInterval is how often a running VM is looked after: its console read, a pause for want of space ended.
-	tendInterval = 3 * time.Second
+	tendInterval = time.Second
 	// roomToResume is how much space the VCH must have before a VM that paused for want of it goes on.
 	roomToResume = 64 * mib
 )

@@ -53,7 +53,7 @@ func (h *Hypervisor) resume(ctx context.Context, v *podVM, p *process) {
 	if err := unix.Statfs(string(h.layout), &fs); err != nil || int64(fs.Bavail)*fs.Bsize < roomToResume {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, tendInterval)
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	if err := p.execute(ctx, qmp.Command{Name: "cont"}, nil); err != nil {
 		logging.From(ctx).WarnContext(ctx, "pod VM stays paused", "vm", v.uid, "err", err)

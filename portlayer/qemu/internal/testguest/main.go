@@ -128,7 +128,12 @@ func obey(words []string) string {
 	case "write":
 		return write(words[1], number(words[2]))
 	case "shout":
+		return shout(number(words[1]) << 10)
+	case "shout-kib":
 		return shout(number(words[1]))
+	case "shout-late":
+		<-time.After(time.Duration(number(words[1])) * time.Second)
+		return shout(1)
 	case "ask":
 		return ask(words[1], words[2], words[3])
 	case "off":
@@ -199,9 +204,9 @@ func write(serial string, mib int) string {
 	return "no disk " + serial
 }
 
-func shout(mib int) string {
+func shout(kib int) string {
 	line := []byte(strings.Repeat("=", 127) + "\n")
-	for range mib << 20 / len(line) {
+	for range kib << 10 / len(line) {
 		if _, err := os.Stderr.Write(line); err != nil {
 			return err.Error()
 		}

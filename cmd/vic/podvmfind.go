@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu"
+)
+
+// podVMArg is how users name a pod VM.
+const podVMArg = "[NAMESPACE/]POD|UID"
+
+// findPodVM returns the one pod VM that a user means.
+func findPodVM(vch, name string) (portlayer.VM, error) {
+	vms, err := qemu.List(vch)
+	if err != nil {
+		return portlayer.VM{}, err
+	}
+	return choosePodVM(vms, name)
+}
+
+func choosePodVM(vms []portlayer.VM, name string) (portlayer.VM, error) {
+	if i := slices.IndexFunc(vms, func(vm portlayer.VM) bool { return vm.UID() == name }); i >= 0 {
+		return vms[i], nil
+	}
+	namespace, pod, qualified := strings.Cut(name, "/")
+	if !qualified {
+		namespace, pod = "", name
+	}
+	var found []portlayer.VM
+	for _, vm := range vms {
+		id := vm.Spec.Identity
+		if id.Name == pod && (!qualified || id.Namespace == namespace) {
+			found = append(found, vm)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return portlayer.VM{}, fmt.Errorf("there is no pod VM %q (`vic podvm ls` lists them)", name)
+	case 1:
+		return found[0], nil
+	}
+	var each []string
+	for _, vm := range found {
+		each = append(each, vm.Spec.Identity.Namespace+"/"+vm.Spec.Identity.Name+" "+vm.UID())
+	}
+	return portlayer.VM{}, misused("%q is the name of %d pod VMs, say which: %s", name, len(found), strings.Join(each, ", "))
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu"
+	"github.com/virtual-kubelet/vic/portlayer/rundir"
+	"github.com/virtual-kubelet/vic/standalone"
+)
+
+const (
+	// askTimeout is how long the API server may take to say whether a pod is wanted.
+	askTimeout = 10 * time.Second
+	// removalPoll is how often it is looked whether the vic that runs has removed a VM.
+	removalPoll = 250 * time.Millisecond
+)
+
+type removeOptions struct {
+	dir        string
+	kubeconfig string
+	force      bool
+	timeout    time.Duration
+}
+
+func newPodVMRemoveCommand() *cobra.Command {
+	var o removeOptions
+	cmd := &cobra.Command{
+		Use:   "rm " + podVMArg,
+		Short: "Remove a pod VM that is left over",
+		Long: "Remove a pod VM with its disks and records. While a vic runs that has the VM, it is refused for a pod that the API server " +
+			"still wants: kubectl delete pod is the way then. With --force its VM is ended at once, as by a crash, and the pod's " +
+			"restart policy applies.",
+		Args: cobra.ExactArgs(1),
+		PreRunE: func(*cobra.Command, []string) error {
+			if o.timeout <= 0 {
+				return misused("--timeout %s is no time above zero", o.timeout)
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), cmd.OutOrStdout(), args[0])
+		},
+	}
+	addDirFlag(cmd, &o.dir)
+	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "`FILE` of the cluster that is asked whether the pod is wanted; default is the state directory's")
+	cmd.Flags().BoolVar(&o.force, "force", false, "end the VM of a pod that is still wanted")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", time.Minute, "how long the removal may take")
+	return cmd
+}
+
+func (o removeOptions) run(ctx context.Context, w io.Writer, name string) error {
+	state, err := openExisting(o.dir)
+	if err != nil {
+		return err
+	}
+	vm, err := findPodVM(state.VCH(), name)
+	if err != nil {
+		return err
+	}
+	d, err := qemu.Inspect(state.VCH(), vm.UID())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it was not done within %s (--timeout)", o.timeout))
+	defer cancel()
+	if !d.Held {
+		return removeUnheld(ctx, w, state, vm)
+	}
+	wanted, err := o.wanted(ctx, state, vm.Spec.Identity)
+	switch {
+	case err != nil && !o.force:
+		return fmt.Errorf("a vic runs that has pod VM %s, and whether its pod is still wanted is not known (--force ends the VM all the same): %w", vm.UID(), err)
+	case wanted && !o.force:
+		id := vm.Spec.Identity
+		return fmt.Errorf("pod %s/%s is still wanted, and a vic runs that has its VM: use `kubectl -n %s delete pod %s`, or --force to end the VM at once", id.Namespace, id.Name, id.Namespace, id.Name)
+	}
+	return endHeld(ctx, w, state, vm, wanted || err != nil)
+}
+
+// wanted asks the API server whether it has the pod and does not delete it.
+func (o removeOptions) wanted(ctx context.Context, state *standalone.Dir, id portlayer.Identity) (bool, error) {
+	path := o.kubeconfig
+	if path == "" {
+		path = state.Kubeconfig()
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		return false, fmt.Errorf("read --kubeconfig %s: %w", path, err)
+	}
+	config.Timeout = askTimeout
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return false, fmt.Errorf("use --kubeconfig %s: %w", path, err)
+	}
+	pod, err := client.CoreV1().Pods(id.Namespace).Get(ctx, id.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("ask for pod %s/%s: %w", id.Namespace, id.Name, err)
+	}
+	return string(pod.UID) == id.UID && pod.DeletionTimestamp == nil, nil
+}
+
+// removeUnheld removes a VM that no process has, and what is kept of it.
+func removeUnheld(ctx context.Context, w io.Writer, state *standalone.Dir, vm portlayer.VM) error {
+	if err := qemu.Remove(ctx, state.VCH(), vm.UID()); err != nil {
+		return err
+	}
+	store, err := rundir.Open(rundir.Config{Root: state.Runs()})
+	if err == nil {
+		err = store.Remove(vm.UID())
+	}
+	if err != nil {
+		return fmt.Errorf("the VM is removed, its records are not: %w", err)
+	}
+	if vm.PID != 0 {
+		fmt.Fprintf(w, "ended QEMU, process %d\n", vm.PID)
+	}
+	id := vm.Spec.Identity
+	fmt.Fprintf(w, "removed pod VM %s of pod %s/%s, its disks and its records; if the API server still has the pod, the next vic makes it anew\n",
+		vm.UID(), id.Namespace, id.Name)
+	return nil
+}
+
+// endHeld ends a VM that a vic has, which then does what is due: it starts the pod again where it is wanted, and removes
+// the VM otherwise.
+func endHeld(ctx context.Context, w io.Writer, state *standalone.Dir, vm portlayer.VM, wanted bool) error {
+	pid, err := qemu.End(ctx, state.VCH(), vm.UID())
+	if err != nil && !errors.Is(err, portlayer.ErrNotFound) {
+		return err
+	}
+	if pid != 0 {
+		fmt.Fprintf(w, "ended QEMU, process %d\n", pid)
+	}
+	id := vm.Spec.Identity
+	if wanted {
+		fmt.Fprintf(w, "the vic that runs goes on with pod %s/%s as its restart policy says\n", id.Namespace, id.Name)
+		return nil
+	}
+	tick := time.NewTicker(removalPoll)
+	defer tick.Stop()
+	for {
+		_, err := qemu.Inspect(state.VCH(), vm.UID())
+		if errors.Is(err, portlayer.ErrNotFound) {
+			fmt.Fprintf(w, "pod VM %s of pod %s/%s was removed by the vic that runs\n", vm.UID(), id.Namespace, id.Name)
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait until the vic that runs removes pod VM %s: %w", vm.UID(), context.Cause(ctx))
+		}
+	}
+}
