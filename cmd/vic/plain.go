@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -32,12 +33,12 @@ const (
 
 // Write takes all of b, whatever of it is shown.
 func (p *plainWriter) Write(b []byte) (int, error) {
-	text := append(p.rest, b...)
+	text := slices.Concat(p.rest, b)
 	p.rest = nil
 	var shown strings.Builder
 	for len(text) > 0 {
 		if !utf8.FullRune(text) {
-			p.rest = append([]byte(nil), text...)
+			p.rest = text
 			break
 		}
 		r, size := utf8.DecodeRune(text)

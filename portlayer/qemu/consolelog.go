@@ -33,10 +33,14 @@ func (c *ConsoleLog) Close() {
 	c.file = nil
 }
 
-// Running tells whether more may come.
+// Running tells whether more may come of the boot that ran when the console was opened.
 func (c *ConsoleLog) Running() bool {
 	alive, err := isLocked(c.vm.path(aliveFile))
-	return err == nil && alive
+	if err != nil || !alive {
+		return false
+	}
+	r, err := readRecord(c.vm.dir)
+	return err == nil && r.StartedAt.Equal(c.vm.record.StartedAt)
 }
 
 // Read returns what came since the Read before; the first one returns all that is kept, which is at most a MiB. Who has
