@@ -22,6 +22,8 @@ const (
 	startTimeout = 3 * time.Minute
 	// stopTimeout is what etcd and the API server get to stop cleanly.
 	stopTimeout = 30 * time.Second
+	// stopInterval is how often a control plane is asked to stop that has not said yet which process it is.
+	stopInterval = 100 * time.Millisecond
 	// stderrTail is how much of the control plane's complaint is shown.
 	stderrTail = 4096
 )
@@ -63,13 +65,15 @@ type ControlPlane struct {
 // StartControlPlane starts the control plane on cfg.Dir and waits until it is ready. One that a killed vic left behind
 // is stopped first. ctx ends the wait, not the control plane.
 func StartControlPlane(ctx context.Context, cfg ControlPlaneConfig) (*ControlPlane, error) {
-	if err := StopControlPlane(ctx, cfg.Binary, cfg.Dir); err != nil {
+	alive, err := stopLeft(ctx, cfg.Binary, cfg.Dir)
+	if err != nil {
 		return nil, err
 	}
+	defer alive.Close()                                                                                          // the child has it too, for as long as it lives
 	p := &ControlPlane{cmd: exec.Command(cfg.Binary, cfg.args()...), done: make(chan struct{}), stderr: &tail{}} //nolint:noctx // it outlives ctx and is ended by Stop
 	// A group of its own keeps the terminal's Ctrl-C away: pods end before their API server.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.cmd.Stderr = p.stderr
+	p.cmd.Stderr, p.cmd.ExtraFiles = p.stderr, []*os.File{alive}
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start control plane: %w", err)
@@ -132,11 +136,40 @@ func (p *ControlPlane) Stop(ctx context.Context) error {
 
 // StopControlPlane stops a control plane that runs on dir, whoever started it; none is no error.
 func StopControlPlane(ctx context.Context, binary string, dir *Dir) error {
+	alive, err := stopLeft(ctx, binary, dir)
+	if err != nil {
+		return err
+	}
+	return alive.Close()
+}
+
+// stopLeft stops what was left on dir, and returns the file whose lock a control plane has from its first instruction to
+// its end: one that vic has started and that has not taken the lock of its own directory yet is known by it.
+func stopLeft(ctx context.Context, binary string, dir *Dir) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	tick := time.NewTicker(stopInterval)
+	defer tick.Stop()
+	for {
+		if err := askToStop(ctx, binary, dir); err != nil {
+			return nil, err
+		}
+		alive, err := lockFile(dir.controlPlaneAlive())
+		if err == nil || !errors.Is(err, ErrInUse) {
+			return alive, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("stop the control plane that was left on %s: it has only begun to start: %w", dir.ControlPlane(), ctx.Err())
+		}
+	}
+}
+
+func askToStop(ctx context.Context, binary string, dir *Dir) error {
 	if _, err := os.Stat(dir.ControlPlane()); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
-	defer cancel()
 	out, err := exec.CommandContext(ctx, binary, "stop", "--dir", dir.ControlPlane()).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("stop the control plane that was left on %s: %w: %s", dir.ControlPlane(), err, strings.TrimSpace(string(out)))

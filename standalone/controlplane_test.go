@@ -1,9 +1,11 @@
 package standalone_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -48,4 +50,41 @@ func TestStartControlPlaneStopsWhatWasLeft(t *testing.T) {
 	calls, err := os.ReadFile(cfg.Binary + ".calls")
 	require.NoError(t, err)
 	require.Equal(t, "stop\n--dir\n", string(calls))
+}
+
+func TestStartControlPlaneStopsWhatHasOnlyBegunToStart(t *testing.T) {
+	// A child of a vic that was killed: it takes a while until it can be asked to stop, until then there is none to stop.
+	cfg := script(t, `
+echo "$1" >>"$0.calls"
+if [ "$1" = stop ]; then
+	[ -e "$0.listens" ] && kill "$(cat "$0.pid")"
+	exit 0
+fi
+if [ -e "$0.pid" ]; then
+	kill -0 "$(cat "$0.pid")" && { echo "directory is held" >&2; exit 1; }
+	echo ready again
+	exec sleep 1000
+fi
+echo $$ >"$0.pid"
+until [ "$(grep -c stop "$0.calls")" -ge 2 ]; do sleep 0.1; done
+: >"$0.listens"
+exec sleep 1000`)
+	require.NoError(t, os.MkdirAll(cfg.Dir.ControlPlane(), 0o700))
+	killed, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() {
+		_, err := standalone.StartControlPlane(killed, cfg)
+		first <- err
+	}()
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(cfg.Binary + ".pid")
+		return err == nil
+	}, time.Minute, 10*time.Millisecond)
+
+	p, err := standalone.StartControlPlane(t.Context(), cfg)
+	require.NoError(t, err, "the first one is stopped and the second one starts")
+	require.Equal(t, "again", p.URL)
+	cancel()
+	require.Error(t, <-first)
+	require.NoError(t, p.Stop(t.Context()))
 }

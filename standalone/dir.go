@@ -50,16 +50,9 @@ func Open(path string) (*Dir, error) {
 	if err := os.MkdirAll(d.Path, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(d.Path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := lockFile(filepath.Join(d.Path, "lock"))
 	if err != nil {
-		return nil, fmt.Errorf("open state directory: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		defer f.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock state directory %s: %w", d.Path, err)
-		}
-		return nil, fmt.Errorf("%w: %s is held by process %s", ErrInUse, d.Path, holder(f))
+		return nil, fmt.Errorf("open state directory %s: %w", d.Path, err)
 	}
 	if err := writePID(f); err != nil {
 		_ = f.Close() // the write's error is the one to report
@@ -67,6 +60,23 @@ func Open(path string) (*Dir, error) {
 	}
 	d.lock = f
 	return d, nil
+}
+
+// lockFile makes a file where there is none and locks it. The lock is the open file's: a process that inherits it has it
+// too. ErrInUse names the process that wrote its number into it.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		return nil, fmt.Errorf("%w by process %s", ErrInUse, holder(f))
+	}
+	return f, nil
 }
 
 // Close gives the lock back.
@@ -90,6 +100,9 @@ func (d *Dir) Kubeconfig() string { return filepath.Join(d.Path, "kubeconfig") }
 
 // ControlPlane holds etcd's data, certificates and logs.
 func (d *Dir) ControlPlane() string { return filepath.Join(d.Path, "controlplane") }
+
+// controlPlaneAlive is locked while a control plane lives that vic started.
+func (d *Dir) controlPlaneAlive() string { return filepath.Join(d.Path, "controlplane.alive") }
 
 // NodeKubeconfig is the node's own credential.
 func (d *Dir) NodeKubeconfig() string { return filepath.Join(d.ControlPlane(), "vic-node.kubeconfig") }
