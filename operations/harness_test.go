@@ -274,6 +274,8 @@ type store struct {
 	failing error
 	gate    chan struct{} // pulls wait for it; nil: they don't
 	gated   string        // the one image whose pull waits; "" is all
+	undo    time.Duration // what a pull takes to end that is called off
+	now     int           // pulls that go on
 	pulled  int
 }
 
@@ -299,15 +301,22 @@ func (s *store) Lookup(ref string) (persona.Image, error) {
 
 func (s *store) Pull(ctx context.Context, ref string, _ persona.PullOptions) (persona.Image, error) {
 	s.mu.Lock()
-	gate := s.gate
+	gate, undo := s.gate, s.undo
 	if s.gated != "" && s.gated != ref {
 		gate = nil
 	}
+	s.now++
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.now--
+	}()
 	if gate != nil {
 		select {
 		case <-gate:
 		case <-ctx.Done():
+			sleep(undo)
 			return persona.Image{}, ctx.Err()
 		}
 	}
@@ -331,6 +340,13 @@ func (s *store) pulls() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.pulled
+}
+
+// pulling is how many pulls go on.
+func (s *store) pulling() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
 }
 
 func (*store) Source(img persona.Image) persona.Source {

@@ -37,6 +37,9 @@ func NewImages(store ImageStore, parallel int, recorder record.EventRecorder) *I
 	return &Images{store: store, pulls: newPulls(store, parallel), events: events{recorder}}
 }
 
+// Wait returns when no pull goes on: one that was called off undoes what it has begun. Nobody may call Ensure any more.
+func (i *Images) Wait() { i.pulls.wait() }
+
 // Source returns the disk of img.
 func (i *Images) Source(img persona.Image) portlayer.DiskSource {
 	return portlayer.DiskSource(i.store.Source(img))

@@ -54,9 +54,10 @@ type Config struct {
 
 // Manager runs the pods of one node. It is safe for concurrent use.
 type Manager struct {
-	cfg   Config
-	units *units
-	ready chan struct{}
+	cfg    Config
+	units  *units
+	images *Images
+	ready  chan struct{}
 
 	mu      sync.Mutex // guards all below
 	workers map[types.UID]*worker
@@ -83,8 +84,9 @@ func New(cfg Config) *Manager {
 	if cfg.ParallelPulls == 0 {
 		cfg.ParallelPulls = parallelPulls
 	}
+	images := NewImages(cfg.Images, cfg.ParallelPulls, cfg.Events)
 	return &Manager{
-		cfg: cfg, units: newUnits(cfg), ready: make(chan struct{}),
+		cfg: cfg, units: newUnits(cfg, images), images: images, ready: make(chan struct{}),
 		workers:    map[types.UID]*worker{},
 		tombstones: map[types.UID]time.Time{},
 		orphans:    map[types.UID]time.Time{},
@@ -92,10 +94,9 @@ func New(cfg Config) *Manager {
 	}
 }
 
-func newUnits(cfg Config) *units {
+func newUnits(cfg Config, images *Images) *units {
 	ev := events{cfg.Events}
 	caps := cfg.Host.Capabilities()
-	images := NewImages(cfg.Images, cfg.ParallelPulls, cfg.Events)
 	admission := NewAdmission(cfg.Host)
 	return &units{
 		observer: cfg.Host, cache: cfg.Cache, events: ev, images: images, admission: admission,
@@ -120,6 +121,7 @@ func (m *Manager) Ready() <-chan struct{} { return m.ready }
 // Run works until ctx ends; when it returns nothing of it goes on, and the VMs are as they were. It is called once.
 func (m *Manager) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
+	defer m.images.Wait()
 	defer m.running.Wait()
 	defer cancel()
 	defer m.end()

@@ -23,6 +23,8 @@ type pulls struct {
 	store puller
 	slots chan struct{}
 
+	going sync.WaitGroup // of pulls, also of those that nobody waits for and that have not ended yet
+
 	mu      sync.Mutex // guards running and the waiters in it
 	running map[string]*pull
 }
@@ -80,8 +82,8 @@ func (p *pulls) join(ctx context.Context, ref string) *pull {
 		shared, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		one = &pull{cancel: cancel, reached: make(chan struct{}), done: make(chan struct{})}
 		p.running[ref] = one
-		// Ends with the pull, which leave cancels when nobody waits.
-		go p.run(shared, ref, one)
+		// Ends with the pull, which leave cancels when nobody waits; wait waits for it.
+		p.going.Go(func() { p.run(shared, ref, one) })
 	}
 	one.waiters++
 	return one
@@ -98,6 +100,9 @@ func (p *pulls) leave(ref string, one *pull) {
 		delete(p.running, ref)
 	}
 }
+
+// wait returns when no pull goes on. Nobody may ask for one any more.
+func (p *pulls) wait() { p.going.Wait() }
 
 func (p *pulls) run(ctx context.Context, ref string, one *pull) {
 	defer close(one.done)

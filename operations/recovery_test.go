@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtual-kubelet/vic/portlayer"
 )
@@ -137,6 +138,35 @@ func TestShutdownCutsThePowerWhenItsTimeIsOver(t *testing.T) {
 	})
 }
 
+func TestShutdownCutsThePowerOfAllAtOnce(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		var pods []types.UID
+		for i := range 6 {
+			p := pod(corev1.RestartPolicyAlways, "sleep 10000")
+			p.Name, p.UID = fmt.Sprintf("web-%d", i), types.UID(fmt.Sprintf("uid-%d", i))
+			pods = append(pods, p.UID)
+			n.manager.Sync(p)
+		}
+		for _, uid := range pods {
+			n.await(time.Minute, "running", func() bool {
+				e, ok := n.pods.Get(uid)
+				return ok && e.Pod.Status.Phase == corev1.PodRunning
+			})
+			n.hv.Silence(string(uid), true)
+		}
+		hurry, cancel := context.WithCancel(t.Context())
+		cancel()
+		began := time.Now()
+		require.NoError(t, n.manager.Shutdown(hurry, false))
+		assert.Less(t, time.Since(began), 10*time.Second)
+		vms, err := n.hv.List(t.Context())
+		require.NoError(t, err)
+		for _, vm := range vms {
+			assert.Equal(t, portlayer.StateStopped, vm.State)
+		}
+	})
+}
+
 func TestShutdownStopsVMsWhosePodsWereNeverSeen(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
 		n.manager.Sync(pod(corev1.RestartPolicyAlways, "sleep 10000"))
@@ -225,5 +255,17 @@ func TestDeletionWhileNobodyLookedIsDone(t *testing.T) {
 		assert.False(t, ok)
 		n.manager.Forget(uid)
 		n.awaitGone()
+	})
+}
+
+func TestRunEndsWhenPullsHaveEnded(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.store.gate, n.store.undo = make(chan struct{}), 3*time.Second
+		n.manager.Sync(pod(corev1.RestartPolicyAlways, "sleep 10000"))
+		sleep(time.Second)
+		require.Equal(t, 1, n.store.pulling())
+		n.stop()
+		assert.Zero(t, n.store.pulling(), "a pull that was called off undoes what it has begun before Run returns")
+		n.start()
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
@@ -22,7 +23,6 @@ func (m *Manager) Shutdown(ctx context.Context, keep bool) error {
 	select {
 	case <-m.ready:
 	case <-ctx.Done():
-		return m.cutPower(ctx)
 	}
 	waiting, err := m.endWorkers(ctx)
 	for _, w := range waiting {
@@ -43,7 +43,7 @@ func (m *Manager) refuseWork() {
 
 // endWorkers tells all workers that the node ends, those of VMs of which no pod was seen too, and returns those that run.
 func (m *Manager) endWorkers(ctx context.Context) ([]*worker, error) {
-	vms, err := m.owned(ctx)
+	vms, err := m.owned(context.WithoutCancel(ctx)) // also where ctx has ended: no worker may start a VM again
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, vm := range vms {
@@ -68,14 +68,22 @@ func (m *Manager) cutPower(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), powerOffTimeout)
 	defer cancel()
 	vms, err := m.owned(ctx)
+	if err != nil {
+		return err
+	}
+	// One that does not answer must not keep the others waiting.
+	var group errgroup.Group
 	for _, vm := range vms {
 		if vm.State != portlayer.StateRunning {
 			continue
 		}
 		logging.From(ctx).WarnContext(ctx, "pod did not end in time", "podUID", vm.UID())
-		if offErr := m.cfg.Host.PowerOff(ctx, vm.UID()); offErr != nil {
-			err = errors.Join(err, fmt.Errorf("power off pod VM %s: %w", vm.UID(), offErr))
-		}
+		group.Go(func() error {
+			if err := m.cfg.Host.PowerOff(ctx, vm.UID()); err != nil {
+				return fmt.Errorf("power off pod VM %s: %w", vm.UID(), err)
+			}
+			return nil
+		})
 	}
-	return err
+	return group.Wait()
 }

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -170,15 +172,22 @@ func (c *localCluster) serve(ctx context.Context) error {
 	return err
 }
 
+// shutdown ends the pods, and has their last statuses written. Another signal ends their grace periods: what runs then
+// loses its power.
 func (c *localCluster) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
+	patient, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
 	if c.options.keepPods {
 		fmt.Fprintln(c.out, "stopping; pod VMs go on (--keep-pods)")
 	} else {
-		fmt.Fprintln(c.out, "stopping; pods end within their grace periods")
+		fmt.Fprintln(c.out, "stopping; pods end within their grace periods (Ctrl-C again cuts their power)")
 	}
-	return c.node.shutdown(ctx, c.options.keepPods)
+	done := context.AfterFunc(patient, func() { fmt.Fprintln(c.out, "cutting the power of the pods that run") })
+	err := c.node.endPods(patient, c.options.keepPods)
+	done()
+	return errors.Join(err, c.node.flush(ctx))
 }
 
 // approve signs off the node's serving certificate, as the administrator that `vic up` is.

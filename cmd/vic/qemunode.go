@@ -188,11 +188,14 @@ func (n *qemuNode) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// shutdown ends all pods, unless they are kept, and writes their last statuses.
-func (n *qemuNode) shutdown(ctx context.Context, keep bool) error {
+// endPods ends all pods, unless they are kept; when ctx ends first their power is cut.
+func (n *qemuNode) endPods(ctx context.Context, keep bool) error {
 	n.provider.SetNotReady("NodeShutdown", "vic is stopping")
-	return errors.Join(n.manager.Shutdown(ctx, keep), n.provider.Flush(ctx))
+	return n.manager.Shutdown(ctx, keep)
 }
+
+// flush writes the statuses that are known now.
+func (n *qemuNode) flush(ctx context.Context) error { return n.provider.Flush(ctx) }
 
 // close lets go of everything that open opened; it is safe on a node that is half open.
 func (n *qemuNode) close() {

@@ -34,7 +34,8 @@ func newUpCommand() *cobra.Command {
 		Long: `Runs a control plane and a node on this machine, in the foreground, until SIGINT or SIGTERM.
 
 Everything is kept under one directory (--dir), so several run side by side. At the end pods end within their grace
-periods and nothing is left running; their objects stay, and they run again at the next vic up.`,
+periods, or lose their power at a second signal, and nothing is left running; their objects stay, and they run again at
+the next vic up.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.validate(); err != nil {
