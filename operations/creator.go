@@ -33,8 +33,8 @@ type Admitter interface {
 
 // DiskSources gives the disks of images that are here.
 type DiskSources interface {
-	// Local returns the image that c starts from where it needs not be pulled.
-	Local(c *corev1.Container) (persona.Image, bool)
+	// Local returns the image that a container of pod starts from where it needs neither be pulled nor asked for.
+	Local(pod *corev1.Pod, c *corev1.Container) (persona.Image, bool)
 	Source(img persona.Image) portlayer.DiskSource
 }
 
@@ -110,7 +110,7 @@ func (c *PodCreator) commit(ctx context.Context, h *portlayer.Handle, pod *corev
 		if m.Role == wire.RoleEphemeral {
 			continue // its image joins a VM that runs
 		}
-		if img, ok := c.cfg.Disks.Local(m.Container); ok {
+		if img, ok := c.cfg.Disks.Local(pod, m.Container); ok {
 			h.AddImage(diskSerial(img), c.cfg.Disks.Source(img))
 		}
 	}

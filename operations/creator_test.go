@@ -50,7 +50,7 @@ func TestCreatorDraftsWhatThePodNeedsAndCommits(t *testing.T) {
 	c := newCreator(t, "")
 	c.admits()
 	img := image("example.com/app:1")
-	c.disks.EXPECT().Local(mock.Anything).Return(img, true)
+	c.disks.EXPECT().Local(mock.Anything, mock.Anything).Return(img, true)
 	c.disks.EXPECT().Source(img).Return(portlayer.DiskSource{Digest: img.DiskDigest})
 	h := &portlayer.Handle{}
 	c.host.EXPECT().New(mock.Anything, portlayer.Identity{
@@ -75,7 +75,7 @@ func TestCreatorLeavesAVMThatIsThere(t *testing.T) {
 			c.host.EXPECT().New(mock.Anything, mock.Anything).Return(nil, portlayer.ErrExists)
 		},
 		"when the commit finds it": func(c creator) {
-			c.disks.EXPECT().Local(mock.Anything).Return(persona.Image{}, false)
+			c.disks.EXPECT().Local(mock.Anything, mock.Anything).Return(persona.Image{}, false)
 			c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil)
 			c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(portlayer.PodVM{}, portlayer.ErrExists)
 			c.host.EXPECT().Discard(mock.Anything)
@@ -111,7 +111,7 @@ func TestCreatorUndoes(t *testing.T) {
 		}, portlayer.ErrUnsupported},
 		"draft and VM when the commit fails": {"", func(c creator) {
 			c.admits()
-			c.disks.EXPECT().Local(mock.Anything).Return(persona.Image{}, false)
+			c.disks.EXPECT().Local(mock.Anything, mock.Anything).Return(persona.Image{}, false)
 			c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil)
 			commit := c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(portlayer.PodVM{}, errBroken).Call
 			remove := c.host.EXPECT().Remove(mock.Anything, uid).Return(nil).NotBefore(commit)
@@ -131,7 +131,7 @@ func TestCreatorUndoesAlsoWhenItIsCancelled(t *testing.T) {
 	c := newCreator(t, "")
 	c.admits()
 	ctx, cancel := context.WithCancel(t.Context())
-	c.disks.EXPECT().Local(mock.Anything).Return(persona.Image{}, false)
+	c.disks.EXPECT().Local(mock.Anything, mock.Anything).Return(persona.Image{}, false)
 	c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil)
 	c.host.EXPECT().Commit(mock.Anything, mock.Anything).RunAndReturn(
 		func(ctx context.Context, _ *portlayer.Handle) (portlayer.PodVM, error) {
@@ -149,7 +149,7 @@ func TestCreatorUndoesAlsoWhenItIsCancelled(t *testing.T) {
 func TestCreatorReplaysAStaleHandle(t *testing.T) {
 	c := newCreator(t, "")
 	c.admits()
-	c.disks.EXPECT().Local(mock.Anything).Return(persona.Image{}, false)
+	c.disks.EXPECT().Local(mock.Anything, mock.Anything).Return(persona.Image{}, false)
 	c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil).Twice()
 	c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(portlayer.PodVM{}, portlayer.ErrStaleHandle).Once()
 	c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(portlayer.PodVM{}, nil).Once()

@@ -22,8 +22,11 @@ const (
 	eventPulled        = "Pulled"
 	eventInspectFailed = "InspectFailed"
 	eventNeverPull     = "ErrImageNeverPull"
-	eventVMEnded       = "PodVMEnded"       // ours: the VM stopped or vanished while the pod ran
-	eventUnreachable   = "GuestUnreachable" // ours: the VM runs and its guest does not answer
+	eventPullProgress  = "PullProgress" // ours: a pull that takes long goes on
+	// eventPullSecretFailed tells of an imagePullSecret that could not be read.
+	eventPullSecretFailed = "FailedToRetrieveImagePullSecret"
+	eventVMEnded          = "PodVMEnded"       // ours: the VM stopped or vanished while the pod ran
+	eventUnreachable      = "GuestUnreachable" // ours: the VM runs and its guest does not answer
 )
 
 // maxEventBytes is what an event's message may have (events.k8s.io/v1, note).

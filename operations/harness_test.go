@@ -277,6 +277,7 @@ type store struct {
 	undo    time.Duration // what a pull takes to end that is called off
 	now     int           // pulls that go on
 	pulled  int
+	auth    [][]persona.Credentials // of all pulls
 }
 
 func newStore() *store { return &store{local: map[string]persona.Image{}} }
@@ -296,10 +297,15 @@ func (s *store) Lookup(ref string) (persona.Image, error) {
 	if img, ok := s.local[ref]; ok {
 		return img, nil
 	}
+	for _, img := range s.local {
+		if img.Digest == ref {
+			return img, nil
+		}
+	}
 	return persona.Image{}, fmt.Errorf("look up: %w", persona.ErrNotFound)
 }
 
-func (s *store) Pull(ctx context.Context, ref string, _ persona.PullOptions) (persona.Image, error) {
+func (s *store) Pull(ctx context.Context, ref string, opts persona.PullOptions) (persona.Image, error) {
 	s.mu.Lock()
 	gate, undo := s.gate, s.undo
 	if s.gated != "" && s.gated != ref {
@@ -323,6 +329,7 @@ func (s *store) Pull(ctx context.Context, ref string, _ persona.PullOptions) (pe
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pulled++
+	s.auth = append(s.auth, opts.Auth)
 	if s.failing != nil {
 		return persona.Image{}, s.failing
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 
 	"github.com/virtual-kubelet/vic/persona"
@@ -26,15 +28,35 @@ type ImageStore interface {
 //
 // An image that was imported has a name but perhaps no registry. So under policy Always the registry is asked, and when
 // it does not answer soon, or answers with anything but the image, what was imported is used.
+//
+// An image that credentials have brought is for those who have shown some: under any policy a pod starts from it only if
+// one of its secrets has worked for it before, or works now.
 type Images struct {
 	store  ImageStore
 	pulls  *pulls
+	auth   pullAuth
+	holds  *imageHolds
 	events events
 }
 
-// NewImages returns an Images that pulls at most parallel images at one time.
-func NewImages(store ImageStore, parallel int, recorder record.EventRecorder) *Images {
-	return &Images{store: store, pulls: newPulls(store, parallel), events: events{recorder}}
+// ImagesConfig is what Images works with.
+type ImagesConfig struct {
+	Store   ImageStore
+	Secrets SecretSource
+	// Node has credentials for everyone; nil is none.
+	Node NodeCredentials
+	// Parallel bounds the images that are pulled at one time.
+	Parallel int
+	Events   record.EventRecorder
+}
+
+// NewImages returns an Images.
+func NewImages(cfg ImagesConfig) *Images {
+	ev := events{cfg.Events}
+	return &Images{
+		store: cfg.Store, pulls: newPulls(cfg.Store, cfg.Parallel), holds: newImageHolds(), events: ev,
+		auth: pullAuth{secrets: cfg.Secrets, node: cfg.Node, events: ev},
+	}
 }
 
 // Wait returns when no pull goes on: one that was called off undoes what it has begun. Nobody may call Ensure any more.
@@ -45,19 +67,27 @@ func (i *Images) Source(img persona.Image) portlayer.DiskSource {
 	return portlayer.DiskSource(i.store.Source(img))
 }
 
-// Local returns the image that c starts from where it needs not be pulled.
-func (i *Images) Local(c *corev1.Container) (persona.Image, bool) {
+// Local returns the image that c starts from where it needs neither be pulled nor asked for, and holds it for pod.
+func (i *Images) Local(pod *corev1.Pod, c *corev1.Container) (persona.Image, bool) {
 	if pullPolicy(c) == corev1.PullAlways {
 		return persona.Image{}, false
 	}
-	img, err := i.store.Lookup(c.Image)
-	return img, err == nil
+	img, err := i.hold(pod, c.Image)
+	return img, err == nil && img.MayUse(c.Image, nil)
 }
 
-// Ensure returns the image of c, and pulls it first where the policy says so. One try; errors are *ImageError, or ctx's.
+// Release lets the collector have the images that a pod was given.
+func (i *Images) Release(uid types.UID) { i.holds.release(uid) }
+
+// hold looks an image up, and keeps it for pod where it is here.
+func (i *Images) hold(pod *corev1.Pod, ref string) (persona.Image, error) {
+	return i.holds.take(pod.UID, func() (persona.Image, error) { return i.store.Lookup(ref) })
+}
+
+// Ensure returns the image of c, held for pod, and pulls it first where the policy says so. One try; errors are
+// *ImageError, or ctx's.
 func (i *Images) Ensure(ctx context.Context, pod *corev1.Pod, c *corev1.Container) (persona.Image, error) {
-	local, err := i.store.Lookup(c.Image)
-	present := err == nil
+	local, err := i.hold(pod, c.Image)
 	switch {
 	case errors.Is(err, persona.ErrInvalidName):
 		i.events.ofContainer(pod, c.Name, warning(eventInspectFailed, "Failed to apply default image tag %q: %v", c.Image, err))
@@ -66,33 +96,78 @@ func (i *Images) Ensure(ctx context.Context, pod *corev1.Pod, c *corev1.Containe
 		i.events.ofContainer(pod, c.Name, warning(eventInspectFailed, "Failed to inspect image %q: %v", c.Image, err))
 		return persona.Image{}, i.failed(pod, c, reasonImageInspectError, err)
 	}
-	switch policy := pullPolicy(c); {
-	case present && policy != corev1.PullAlways:
+	w := wanted{pod: pod, container: c}
+	if err == nil {
+		w.local = &local
+	}
+	policy := pullPolicy(c)
+	if w.local != nil && policy != corev1.PullAlways && i.mayUse(ctx, &w) {
 		i.events.ofContainer(pod, c.Name, normal(eventPulled, "Container image %q already present on machine", c.Image))
 		return local, nil
-	case policy == corev1.PullNever:
-		err := fmt.Errorf("Container image %q is not present with pull policy of Never", c.Image)
-		i.events.ofContainer(pod, c.Name, warning(eventNeverPull, "%v", err))
-		return persona.Image{}, i.failed(pod, c, reasonErrImageNeverPull, err)
 	}
-	return i.pull(ctx, pod, c, fallback(local, present, c.Image))
+	if policy == corev1.PullNever {
+		return persona.Image{}, i.never(&w)
+	}
+	return i.pull(ctx, &w)
 }
 
-// pull asks the registry; imported is what stands in for it, nil for nothing.
-func (i *Images) pull(ctx context.Context, pod *corev1.Pod, c *corev1.Container, imported *persona.Image) (persona.Image, error) {
+// wanted is an image that a container is to have.
+type wanted struct {
+	pod       *corev1.Pod
+	container *corev1.Container
+	local     *persona.Image // nil: it is not here
+	// secrets are the pod's credentials for it, once read.
+	secrets []persona.Credentials
+	read    bool
+}
+
+// secretsOf reads the credentials of w's pod, once a try.
+func (i *Images) secretsOf(ctx context.Context, w *wanted) []persona.Credentials {
+	if !w.read {
+		w.secrets, w.read = i.auth.secretsFor(ctx, w.pod, w.container.Image), true
+	}
+	return w.secrets
+}
+
+// mayUse tells whether the pod may have the image that is here without asking its registry.
+func (i *Images) mayUse(ctx context.Context, w *wanted) bool {
+	return w.local.MayUse(w.container.Image, nil) || w.local.MayUse(w.container.Image, holdersOf(i.secretsOf(ctx, w)))
+}
+
+// never is the end of policy Never without an image that may be used.
+func (i *Images) never(w *wanted) error {
+	err := fmt.Errorf("Container image %q is not present with pull policy of Never", w.container.Image)
+	if w.local != nil {
+		err = fmt.Errorf("Container image %q is present with pull policy of Never but does not have the proper credentials to access",
+			w.container.Image)
+	}
+	i.events.ofContainer(w.pod, w.container.Name, warning(eventNeverPull, "%v", err))
+	return i.failed(w.pod, w.container, reasonErrImageNeverPull, err)
+}
+
+// pull asks the registry. An image that was imported stands in for it.
+func (i *Images) pull(ctx context.Context, w *wanted) (persona.Image, error) {
+	pod, c := w.pod, w.container
+	imported := fallback(w)
 	i.events.ofContainer(pod, c.Name, normal(eventPulling, "Pulling image %q", c.Image))
 	began := time.Now()
-	var patience time.Duration
+	request := pullRequest{ref: c.Image, auth: append(slices.Clone(i.secretsOf(ctx, w)), i.auth.nodesFor(ctx, c.Image)...)}
+	request.progress = func(p persona.Progress) { i.events.ofContainer(pod, c.Name, progressOf(c.Image, p)) }
 	if imported != nil {
-		patience = importedTry
+		request.patience = importedTry
 	}
-	done, err := i.pulls.do(ctx, c.Image, patience)
+	done, err := i.pulls.do(ctx, request)
+	if err == nil {
+		// It may have been collected since, or given another name.
+		var img persona.Image
+		if img, err = i.hold(pod, done.image.Digest); err == nil {
+			i.events.ofContainer(pod, c.Name, normal(eventPulled,
+				"Successfully pulled image %q in %v (%v including waiting). Image size: %d bytes.",
+				c.Image, done.took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond), img.SizeBytes))
+			return img, nil
+		}
+	}
 	switch {
-	case err == nil:
-		i.events.ofContainer(pod, c.Name, normal(eventPulled,
-			"Successfully pulled image %q in %v (%v including waiting). Image size: %d bytes.",
-			c.Image, done.took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond), done.image.SizeBytes))
-		return done.image, nil
 	case ctx.Err() != nil:
 		return persona.Image{}, ctx.Err()
 	case imported != nil:
@@ -102,6 +177,11 @@ func (i *Images) pull(ctx context.Context, pod *corev1.Pod, c *corev1.Container,
 	}
 	i.events.ofContainer(pod, c.Name, warning(eventFailed, "Failed to pull image %q: %v", c.Image, err))
 	return persona.Image{}, i.failed(pod, c, reasonErrImagePull, err)
+}
+
+// progressOf tells how far a long pull is.
+func progressOf(image string, p persona.Progress) notice {
+	return normal(eventPullProgress, "Pulling image %q: %d of %d MiB, layer %d of %d", image, p.Bytes>>20, p.TotalBytes>>20, p.Layer, p.Layers)
 }
 
 func (i *Images) failed(pod *corev1.Pod, c *corev1.Container, reason string, err error) error {
@@ -121,18 +201,18 @@ func pullPolicy(c *corev1.Container) corev1.PullPolicy {
 	return corev1.PullIfNotPresent
 }
 
-// fallback returns local where it was imported: no registry has provided an image of that repository.
-func fallback(local persona.Image, present bool, name string) *persona.Image {
-	if !present {
+// fallback returns the image that is here where it was imported: no registry has provided an image of that repository.
+func fallback(w *wanted) *persona.Image {
+	if w.local == nil {
 		return nil
 	}
-	repo := repository(name)
-	for _, pulled := range local.RepoDigests {
+	repo := repository(w.container.Image)
+	for _, pulled := range w.local.RepoDigests {
 		if repository(pulled) == repo {
 			return nil
 		}
 	}
-	return &local
+	return w.local
 }
 
 // repository is the full name without tag and digest.

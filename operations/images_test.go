@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/record"
 
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/persona"
@@ -22,6 +24,21 @@ func imported(ref string) persona.Image {
 	img := image(ref)
 	img.RepoDigests = nil
 	return img
+}
+
+// newImages returns an Images without credentials.
+func newImages(s operations.ImageStore, parallel int, ev record.EventRecorder) *operations.Images {
+	return operations.NewImages(operations.ImagesConfig{Store: s, Secrets: secrets{}, Parallel: parallel, Events: ev})
+}
+
+// secrets are by name, in whatever namespace.
+type secrets map[string]*corev1.Secret
+
+func (s secrets) Secret(_ context.Context, _, name string) (*corev1.Secret, error) {
+	if one, ok := s[name]; ok {
+		return one, nil
+	}
+	return nil, apierrors.NewNotFound(corev1.Resource("secrets"), name)
 }
 
 func TestEnsureFollowsThePullPolicy(t *testing.T) {
@@ -72,7 +89,7 @@ func TestEnsureFollowsThePullPolicy(t *testing.T) {
 			}
 			p := pod(corev1.RestartPolicyAlways, "")
 			p.Spec.Containers[0].ImagePullPolicy = tt.policy
-			img, err := operations.NewImages(s, 2, ev).Ensure(t.Context(), p, &p.Spec.Containers[0])
+			img, err := newImages(s, 2, ev).Ensure(t.Context(), p, &p.Spec.Containers[0])
 			assert.Equal(t, tt.pulls, s.pulls())
 			assert.NotZero(t, ev.count(tt.event), ev)
 			if tt.reason == "" {
@@ -92,7 +109,7 @@ func TestEnsureRefusesABadName(t *testing.T) {
 	require.NoError(t, err)
 	p := pod(corev1.RestartPolicyAlways, "")
 	p.Spec.Containers[0].Image = "Not A Name"
-	_, err = operations.NewImages(store, 1, &recorder{}).Ensure(t.Context(), p, &p.Spec.Containers[0])
+	_, err = newImages(store, 1, &recorder{}).Ensure(t.Context(), p, &p.Spec.Containers[0])
 	failure, ok := errors.AsType[*operations.ImageError](err)
 	require.True(t, ok)
 	assert.Equal(t, "InvalidImageName", failure.Reason)
@@ -106,7 +123,7 @@ func TestImportedImageDoesNotWaitForADeadRegistry(t *testing.T) {
 		p := pod(corev1.RestartPolicyAlways, "")
 		p.Spec.Containers[0].ImagePullPolicy = corev1.PullAlways
 		began := time.Now()
-		_, err := operations.NewImages(s, 1, &recorder{}).Ensure(t.Context(), p, &p.Spec.Containers[0])
+		_, err := newImages(s, 1, &recorder{}).Ensure(t.Context(), p, &p.Spec.Containers[0])
 		require.NoError(t, err)
 		assert.Equal(t, 5*time.Second, time.Since(began))
 	})
@@ -115,7 +132,7 @@ func TestImportedImageDoesNotWaitForADeadRegistry(t *testing.T) {
 func TestPullsAreSharedAndBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &countingStore{store: newStore()}
-		images := operations.NewImages(s, 2, &recorder{})
+		images := newImages(s, 2, &recorder{})
 		var wg sync.WaitGroup
 		for i := range 12 {
 			p := pod(corev1.RestartPolicyAlways, "")
@@ -154,7 +171,7 @@ func TestPullEndsWithTheLastWhoWantsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore()
 		s.gate = make(chan struct{})
-		images := operations.NewImages(s, 1, &recorder{})
+		images := newImages(s, 1, &recorder{})
 		p := pod(corev1.RestartPolicyAlways, "")
 		first, cancelFirst := context.WithCancel(t.Context())
 		second, cancelSecond := context.WithCancel(t.Context())

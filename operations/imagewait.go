@@ -8,14 +8,16 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtual-kubelet/vic/operations/status"
 	"github.com/virtual-kubelet/vic/persona"
 )
 
-// ImageEnsurer returns the image of a container, in one try.
+// ImageEnsurer returns the image of a container, in one try, and holds it until the pod is released.
 type ImageEnsurer interface {
 	Ensure(ctx context.Context, pod *corev1.Pod, c *corev1.Container) (persona.Image, error)
+	Release(uid types.UID)
 }
 
 // imageWait gets the image of one container of one pod, however often that has to be tried.

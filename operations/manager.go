@@ -27,8 +27,12 @@ type Volumes interface {
 
 // Config is what a Manager works with.
 type Config struct {
-	Host    portlayer.PodHost
-	Images  ImageStore
+	Host   portlayer.PodHost
+	Images ImageStore
+	// Secrets are what pods pull with; NodeCredentials are everyone's, nil for none.
+	Secrets         SecretSource
+	NodeCredentials NodeCredentials
+
 	Env     EnvSource
 	Volumes Volumes
 	Cache   *cache.Pods
@@ -84,7 +88,9 @@ func New(cfg Config) *Manager {
 	if cfg.ParallelPulls == 0 {
 		cfg.ParallelPulls = parallelPulls
 	}
-	images := NewImages(cfg.Images, cfg.ParallelPulls, cfg.Events)
+	images := NewImages(ImagesConfig{
+		Store: cfg.Images, Secrets: cfg.Secrets, Node: cfg.NodeCredentials, Parallel: cfg.ParallelPulls, Events: cfg.Events,
+	})
 	return &Manager{
 		cfg: cfg, units: newUnits(cfg, images), images: images, ready: make(chan struct{}),
 		workers:    map[types.UID]*worker{},

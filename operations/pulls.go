@@ -2,9 +2,11 @@ package operations
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/virtual-kubelet/vic/persona"
@@ -18,7 +20,26 @@ type puller interface {
 	Pull(ctx context.Context, ref string, opts persona.PullOptions) (persona.Image, error)
 }
 
-// pulls shares pulls of one image between all that want it, and bounds how many run.
+// pullRequest is an image that somebody wants.
+type pullRequest struct {
+	ref  string
+	auth []persona.Credentials
+	// patience bounds the wait for the registry's answer, not for the image; 0 is no bound.
+	patience time.Duration
+	// progress is told now and then how far a long pull is.
+	progress func(persona.Progress)
+}
+
+// key is the same for requests that one pull can serve: who pulls with other credentials has to show them.
+func (r pullRequest) key() string {
+	sum := sha256.New()
+	for _, c := range r.auth {
+		_, _ = fmt.Fprintf(sum, "%q %q %q %q %q\n", c.Holder, c.Username, c.Password, c.IdentityToken, c.RegistryToken) // a hash never fails
+	}
+	return r.ref + " " + string(sum.Sum(nil))
+}
+
+// pulls shares pulls of one image between all that want it with the same credentials, and bounds how many run.
 type pulls struct {
 	store puller
 	slots chan struct{}
@@ -37,6 +58,8 @@ type pull struct {
 	once    sync.Once
 	reached chan struct{} // closed when the registry has answered
 
+	progress atomic.Pointer[persona.Progress] // nil: nothing came yet
+
 	done  chan struct{} // closed at the end; what is below is set before
 	image persona.Image
 	took  time.Duration
@@ -47,13 +70,14 @@ func newPulls(store puller, parallel int) *pulls {
 	return &pulls{store: store, slots: make(chan struct{}, parallel), running: map[string]*pull{}}
 }
 
-// do pulls ref, or joins who does. patience bounds the wait for the registry's answer, not for the image; 0 is no bound.
-func (p *pulls) do(ctx context.Context, ref string, patience time.Duration) (*pull, error) {
-	one := p.join(ctx, ref)
-	defer p.leave(ref, one)
+// do pulls what is wanted, or joins who does.
+func (p *pulls) do(ctx context.Context, r pullRequest) (*pull, error) {
+	key := r.key()
+	one := p.join(ctx, key, r)
+	defer p.leave(key, one)
 	var tired <-chan time.Time
-	if patience > 0 {
-		t := time.NewTimer(patience)
+	if r.patience > 0 {
+		t := time.NewTimer(r.patience)
 		defer t.Stop()
 		tired = t.C
 	}
@@ -61,50 +85,65 @@ func (p *pulls) do(ctx context.Context, ref string, patience time.Duration) (*pu
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-tired:
-		return nil, fmt.Errorf("%w: %v", errNoAnswer, patience)
+		return nil, fmt.Errorf("%w: %v", errNoAnswer, r.patience)
 	case <-one.reached:
 	case <-one.done:
 	}
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-one.done:
-		return one, one.err
+	return one.wait(ctx, r.progress)
+}
+
+// wait returns when the pull has ended, and tells meanwhile how far it is, at longer and longer intervals.
+func (o *pull) wait(ctx context.Context, tell func(persona.Progress)) (*pull, error) {
+	interval := backoff{first: progressFirst, max: progressMax}
+	t := time.NewTimer(interval.next())
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-o.done:
+			return o, o.err
+		case <-t.C:
+			if p := o.progress.Load(); p != nil && tell != nil {
+				tell(*p)
+			}
+			t.Reset(interval.next())
+		}
 	}
 }
 
-func (p *pulls) join(ctx context.Context, ref string) *pull {
+func (p *pulls) join(ctx context.Context, key string, r pullRequest) *pull {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	one, ok := p.running[ref]
+	one, ok := p.running[key]
 	if !ok {
 		// The pull outlives the pod that asked first while another waits.
 		shared, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		one = &pull{cancel: cancel, reached: make(chan struct{}), done: make(chan struct{})}
-		p.running[ref] = one
+		p.running[key] = one
 		// Ends with the pull, which leave cancels when nobody waits; wait waits for it.
-		p.going.Go(func() { p.run(shared, ref, one) })
+		p.going.Go(func() { p.run(shared, key, r, one) })
 	}
 	one.waiters++
 	return one
 }
 
-func (p *pulls) leave(ref string, one *pull) {
+func (p *pulls) leave(key string, one *pull) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if one.waiters--; one.waiters > 0 {
 		return
 	}
 	one.cancel()
-	if p.running[ref] == one {
-		delete(p.running, ref)
+	if p.running[key] == one {
+		delete(p.running, key)
 	}
 }
 
 // wait returns when no pull goes on. Nobody may ask for one any more.
 func (p *pulls) wait() { p.going.Wait() }
 
-func (p *pulls) run(ctx context.Context, ref string, one *pull) {
+func (p *pulls) run(ctx context.Context, key string, r pullRequest, one *pull) {
 	defer close(one.done)
 	select {
 	case p.slots <- struct{}{}:
@@ -114,13 +153,17 @@ func (p *pulls) run(ctx context.Context, ref string, one *pull) {
 		return
 	}
 	began := time.Now()
-	one.image, one.err = p.store.Pull(ctx, ref, persona.PullOptions{
-		Progress: func(persona.Progress) { one.once.Do(func() { close(one.reached) }) },
+	one.image, one.err = p.store.Pull(ctx, r.ref, persona.PullOptions{
+		Auth: r.auth,
+		Progress: func(now persona.Progress) {
+			one.progress.Store(&now)
+			one.once.Do(func() { close(one.reached) })
+		},
 	})
 	one.took = time.Since(began)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.running[ref] == one {
-		delete(p.running, ref) // the registry is asked again next time
+	if p.running[key] == one {
+		delete(p.running, key) // the registry is asked again next time
 	}
 }

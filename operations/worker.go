@@ -217,6 +217,7 @@ func (w *worker) drain() {
 	}
 	w.dropImages()
 	w.pullers.Wait()
+	w.units.images.Release(w.uid)
 }
 
 // round looks, reports, and begins the step that is next. It returns when to look again.

@@ -25,9 +25,9 @@ func (_m *DiskSources) EXPECT() *DiskSources_Expecter {
 	return &DiskSources_Expecter{mock: &_m.Mock}
 }
 
-// Local provides a mock function with given fields: c
-func (_m *DiskSources) Local(c *v1.Container) (persona.Image, bool) {
-	ret := _m.Called(c)
+// Local provides a mock function with given fields: pod, c
+func (_m *DiskSources) Local(pod *v1.Pod, c *v1.Container) (persona.Image, bool) {
+	ret := _m.Called(pod, c)
 
 	if len(ret) == 0 {
 		panic("no return value specified for Local")
@@ -35,17 +35,17 @@ func (_m *DiskSources) Local(c *v1.Container) (persona.Image, bool) {
 
 	var r0 persona.Image
 	var r1 bool
-	if rf, ok := ret.Get(0).(func(*v1.Container) (persona.Image, bool)); ok {
-		return rf(c)
+	if rf, ok := ret.Get(0).(func(*v1.Pod, *v1.Container) (persona.Image, bool)); ok {
+		return rf(pod, c)
 	}
-	if rf, ok := ret.Get(0).(func(*v1.Container) persona.Image); ok {
-		r0 = rf(c)
+	if rf, ok := ret.Get(0).(func(*v1.Pod, *v1.Container) persona.Image); ok {
+		r0 = rf(pod, c)
 	} else {
 		r0 = ret.Get(0).(persona.Image)
 	}
 
-	if rf, ok := ret.Get(1).(func(*v1.Container) bool); ok {
-		r1 = rf(c)
+	if rf, ok := ret.Get(1).(func(*v1.Pod, *v1.Container) bool); ok {
+		r1 = rf(pod, c)
 	} else {
 		r1 = ret.Get(1).(bool)
 	}
@@ -59,14 +59,15 @@ type DiskSources_Local_Call struct {
 }
 
 // Local is a helper method to define mock.On call
+//   - pod *v1.Pod
 //   - c *v1.Container
-func (_e *DiskSources_Expecter) Local(c interface{}) *DiskSources_Local_Call {
-	return &DiskSources_Local_Call{Call: _e.mock.On("Local", c)}
+func (_e *DiskSources_Expecter) Local(pod interface{}, c interface{}) *DiskSources_Local_Call {
+	return &DiskSources_Local_Call{Call: _e.mock.On("Local", pod, c)}
 }
 
-func (_c *DiskSources_Local_Call) Run(run func(c *v1.Container)) *DiskSources_Local_Call {
+func (_c *DiskSources_Local_Call) Run(run func(pod *v1.Pod, c *v1.Container)) *DiskSources_Local_Call {
 	_c.Call.Run(func(args mock.Arguments) {
-		run(args[0].(*v1.Container))
+		run(args[0].(*v1.Pod), args[1].(*v1.Container))
 	})
 	return _c
 }
@@ -76,7 +77,7 @@ func (_c *DiskSources_Local_Call) Return(_a0 persona.Image, _a1 bool) *DiskSourc
 	return _c
 }
 
-func (_c *DiskSources_Local_Call) RunAndReturn(run func(*v1.Container) (persona.Image, bool)) *DiskSources_Local_Call {
+func (_c *DiskSources_Local_Call) RunAndReturn(run func(*v1.Pod, *v1.Container) (persona.Image, bool)) *DiskSources_Local_Call {
 	_c.Call.Return(run)
 	return _c
 }

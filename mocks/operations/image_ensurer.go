@@ -9,6 +9,8 @@ import (
 
 	persona "github.com/virtual-kubelet/vic/persona"
 
+	types "k8s.io/apimachinery/pkg/types"
+
 	v1 "k8s.io/api/core/v1"
 )
 
@@ -80,6 +82,39 @@ func (_c *ImageEnsurer_Ensure_Call) Return(_a0 persona.Image, _a1 error) *ImageE
 
 func (_c *ImageEnsurer_Ensure_Call) RunAndReturn(run func(context.Context, *v1.Pod, *v1.Container) (persona.Image, error)) *ImageEnsurer_Ensure_Call {
 	_c.Call.Return(run)
+	return _c
+}
+
+// Release provides a mock function with given fields: uid
+func (_m *ImageEnsurer) Release(uid types.UID) {
+	_m.Called(uid)
+}
+
+// ImageEnsurer_Release_Call is a *mock.Call that shadows Run/Return methods with type explicit version for method 'Release'
+type ImageEnsurer_Release_Call struct {
+	*mock.Call
+}
+
+// Release is a helper method to define mock.On call
+//   - uid types.UID
+func (_e *ImageEnsurer_Expecter) Release(uid interface{}) *ImageEnsurer_Release_Call {
+	return &ImageEnsurer_Release_Call{Call: _e.mock.On("Release", uid)}
+}
+
+func (_c *ImageEnsurer_Release_Call) Run(run func(uid types.UID)) *ImageEnsurer_Release_Call {
+	_c.Call.Run(func(args mock.Arguments) {
+		run(args[0].(types.UID))
+	})
+	return _c
+}
+
+func (_c *ImageEnsurer_Release_Call) Return() *ImageEnsurer_Release_Call {
+	_c.Call.Return()
+	return _c
+}
+
+func (_c *ImageEnsurer_Release_Call) RunAndReturn(run func(types.UID)) *ImageEnsurer_Release_Call {
+	_c.Run(run)
 	return _c
 }
 

@@ -181,10 +181,9 @@ func TestCheckRefusesByFullPath(t *testing.T) {
 		"spec.securityContext.seLinuxOptions": {set: func(s *corev1.PodSpec) {
 			s.SecurityContext.SELinuxOptions = &corev1.SELinuxOptions{Level: "s0"}
 		}},
-		"spec.hostNetwork":      {set: func(s *corev1.PodSpec) { s.HostNetwork = true }},
-		"spec.hostPID":          {set: func(s *corev1.PodSpec) { s.HostPID = true }},
-		"spec.os":               {set: func(s *corev1.PodSpec) { s.OS = &corev1.PodOS{Name: corev1.Windows} }},
-		"spec.imagePullSecrets": {set: func(s *corev1.PodSpec) { s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "r"}} }},
+		"spec.hostNetwork": {set: func(s *corev1.PodSpec) { s.HostNetwork = true }},
+		"spec.hostPID":     {set: func(s *corev1.PodSpec) { s.HostPID = true }},
+		"spec.os":          {set: func(s *corev1.PodSpec) { s.OS = &corev1.PodOS{Name: corev1.Windows} }},
 	}
 	for path, tt := range tests {
 		t.Run(path, func(t *testing.T) {
