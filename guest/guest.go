@@ -10,9 +10,12 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/boot"
 	"github.com/virtual-kubelet/vic/guest/channel"
+	"github.com/virtual-kubelet/vic/guest/hook"
+	"github.com/virtual-kubelet/vic/guest/probe"
 	"github.com/virtual-kubelet/vic/guest/process"
 	"github.com/virtual-kubelet/vic/guest/server"
 	"github.com/virtual-kubelet/vic/guest/supervisor"
+	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
 )
 
@@ -72,7 +75,7 @@ func newMachine(version string) (*machine, error) {
 		return nil, err
 	}
 	m := &machine{bootID: id, version: version, reaper: reaper}
-	m.supervisor = supervisor.New(id, m)
+	m.supervisor = supervisor.New(supervisor.Config{BootID: id, Runtime: m, Prober: actions{}, Hooks: actions{}})
 	return m, nil
 }
 
@@ -87,4 +90,15 @@ func uptime() time.Duration {
 		return 0
 	}
 	return time.Duration(seconds * float64(time.Second))
+}
+
+// actions does what probes and hooks ask for. It implements what package supervisor needs.
+type actions struct{}
+
+func (actions) Probe(ctx context.Context, p wire.Probe, t probe.Target) probe.Outcome {
+	return probe.Do(ctx, p, t)
+}
+
+func (actions) Hook(ctx context.Context, a wire.Action, t probe.Target) error {
+	return hook.Run(ctx, a, t)
 }

@@ -41,9 +41,20 @@ func (r *Runtime) Exec(ctx context.Context, name string, e wire.Exec, stdout, st
 	default:
 		return nil, ErrBusy
 	}
-	st, dir, err := r.startExec(ctx, t, e)
+	s, err := r.exec(ctx, t, e, sinks{stdout, stderr}, func() { <-r.execs })
 	if err != nil {
 		<-r.execs
+	}
+	return s, err
+}
+
+// sinks take a process's output.
+type sinks struct{ stdout, stderr io.Writer }
+
+// exec starts a process in a container, and calls ended when it has ended.
+func (r *Runtime) exec(ctx context.Context, t *task, e wire.Exec, to sinks, ended func()) (*Session, error) {
+	st, dir, err := r.startExec(ctx, t, e)
+	if err != nil {
 		return nil, err
 	}
 	s := &Session{streams: st, done: make(chan struct{}), write: discard, endInput: func() {}}
@@ -56,10 +67,10 @@ func (r *Runtime) Exec(ctx context.Context, name string, e wire.Exec, stdout, st
 	s.leave = sync.OnceFunc(func() { _ = st.process.Signal(syscall.SIGKILL) }) // it may have ended
 	var copies sync.WaitGroup
 	if st.tty != nil {
-		copies.Go(func() { stdio.Copy(stdout, st.tty, st.process.Done()) })
+		copies.Go(func() { stdio.Copy(to.stdout, st.tty, st.process.Done()) })
 	} else {
-		copies.Go(func() { stdio.Copy(stdout, st.stdout, st.process.Done()) })
-		copies.Go(func() { stdio.Copy(stderr, st.stderr, st.process.Done()) })
+		copies.Go(func() { stdio.Copy(to.stdout, st.stdout, st.process.Done()) })
+		copies.Go(func() { stdio.Copy(to.stderr, st.stderr, st.process.Done()) })
 	}
 	// Ends with the process, which ends at the latest with its container.
 	go func() {
@@ -67,7 +78,7 @@ func (r *Runtime) Exec(ctx context.Context, name string, e wire.Exec, stdout, st
 		copies.Wait()
 		st.close()
 		_ = os.RemoveAll(dir) // in memory, and a few bytes
-		<-r.execs
+		ended()
 		close(s.done)
 	}()
 	return s, nil

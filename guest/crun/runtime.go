@@ -58,8 +58,9 @@ type Config struct {
 
 // Runtime starts containers. It is safe for concurrent use.
 type Runtime struct {
-	c     Config
-	execs chan struct{} // holds a token for each process that Exec started
+	c        Config
+	execs    chan struct{} // holds a token for each process that Exec started
+	commands chan struct{} // and one for each that a probe or hook started
 
 	mu    sync.Mutex // guards tasks
 	tasks map[string]*task
@@ -67,7 +68,9 @@ type Runtime struct {
 
 // New returns a Runtime.
 func New(c Config) *Runtime {
-	return &Runtime{c: c, execs: make(chan struct{}, maxExecs), tasks: map[string]*task{}}
+	return &Runtime{
+		c: c, execs: make(chan struct{}, maxExecs), commands: make(chan struct{}, maxCommands), tasks: map[string]*task{},
+	}
 }
 
 // Start implements [supervisor.Runtime].

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -25,6 +26,7 @@ type attempt struct {
 	replaced <-chan struct{} // closed when another revision came
 	task     Task
 	started  time.Time
+	former   time.Time // when the attempt before it ended; zero where there was none
 	why      cause
 }
 
@@ -45,8 +47,15 @@ func (a *attempt) run(ctx context.Context) (end *wire.Terminated, ok bool) {
 			Message: Bounded(err.Error(), wire.MaxMessageBytes), StartedAt: now, FinishedAt: now, Attempt: a.Number,
 		}, true
 	}
-	a.running()
-	a.watch(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // of probes
+	a.publish()
+	var failed <-chan *monitor
+	if a.postStart(ctx) {
+		a.running()
+		failed = a.probe(ctx)
+	}
+	a.watch(ctx, failed)
 	return a.terminated(), true
 }
 
@@ -63,20 +72,33 @@ func (a *attempt) start(ctx context.Context) (err error) {
 		}
 		cancel()
 	}()
-	a.task, err = a.c.s.runtime.Start(ctx, a.Attempt)
+	a.task, err = a.c.s.Runtime.Start(ctx, a.Attempt)
 	a.started = time.Now()
 	return err
 }
 
-// running publishes that the process runs.
-func (a *attempt) running() {
-	a.c.update(func(st *wire.ContainerStatus) {
-		a.c.task, a.c.begun = a.task, true
-		a.c.initialized = a.c.initialized || a.c.role == wire.RoleSidecar
-		st.State, st.Reason, st.ID, st.StartedAt, st.Started, st.Ready = wire.ContainerRunning, "", a.ID, a.started, true, true
-	},
+// publish tells that the process runs. The container counts as running when its postStart hook has ended.
+func (a *attempt) publish() {
+	a.c.update(func(*wire.ContainerStatus) { a.c.task = a.task },
 		wire.Event{Reason: eventCreated, Message: "Container created"},
 		wire.Event{Reason: eventStarted, Message: "Container started"})
+}
+
+func (a *attempt) running() {
+	a.c.update(func(st *wire.ContainerStatus) {
+		a.c.begun = true
+		st.State, st.Reason, st.ID, st.StartedAt = wire.ContainerRunning, "", a.ID, a.started
+		if a.Container.StartupProbe == nil {
+			a.startedLocked(st)
+		}
+	})
+}
+
+// startedLocked records that the container has started up.
+func (a *attempt) startedLocked(st *wire.ContainerStatus) {
+	st.Started = true
+	st.Ready = a.Container.ReadinessProbe == nil && (a.c.role == wire.RoleApp || a.c.role == wire.RoleSidecar)
+	a.c.initialized = a.c.initialized || a.c.role == wire.RoleSidecar
 }
 
 func (a *attempt) terminated() *wire.Terminated {
@@ -89,29 +111,47 @@ func (a *attempt) terminated() *wire.Terminated {
 }
 
 // watch waits for the end of the process, and brings it about when there is a reason.
-func (a *attempt) watch(ctx context.Context) {
+func (a *attempt) watch(ctx context.Context, failed <-chan *monitor) {
 	replaced := a.replaced
 	if a.c.role == wire.RoleInit || a.c.role == wire.RoleEphemeral {
 		replaced = nil // they go on
 	}
-	name := a.Container.Name
 	select {
 	case <-a.task.Done():
 	case <-a.c.s.ending:
-		a.end(ctx, "Stopping container "+name, time.Time{})
+		a.end(ctx, "Stopping container "+a.Container.Name, time.Time{})
 	case <-replaced:
 		a.why = causeRevision
-		message := "Container " + name + " definition changed, will be restarted"
-		if a.c.role == wire.RoleSidecar {
-			message = "Init container " + name + " definition changed"
+		a.end(ctx, a.killing("definition changed"), time.Now().Add(a.c.s.pod.Grace))
+	case m := <-failed:
+		a.why = causeProbe
+		grace := a.c.s.pod.Grace
+		if m.spec.Grace != nil {
+			grace = *m.spec.Grace
 		}
-		a.end(ctx, message, time.Now().Add(a.c.s.pod.Grace))
+		a.end(ctx, a.killing("failed "+m.failing()), time.Now().Add(grace))
 	}
+}
+
+// killing is the kubelet's message for a container that is killed and may be started again.
+func (a *attempt) killing(why string) string {
+	if a.c.role == wire.RoleSidecar {
+		return "Init container " + a.Container.Name + " " + why
+	}
+	message := "Container " + a.Container.Name + " " + why
+	if a.why == causeRevision || cmp.Or(a.Container.RestartPolicy, a.c.s.pod.RestartPolicy) != restartNever {
+		message += ", will be restarted"
+	}
+	return message
 }
 
 // end ends the process within its own deadline and the pod's, which a zero one leaves alone.
 func (a *attempt) end(ctx context.Context, message string, own time.Time) {
+	if isClosed(a.task.Done()) {
+		return
+	}
 	a.c.event(wire.Event{Reason: eventKilling, Message: message})
+	a.preStop(ctx, own)
 	a.awaitTurn(own)
 	sig, _ := parseSignal(a.Container.StopSignal) // was checked by Run
 	if err := a.task.Signal(sig); err != nil {

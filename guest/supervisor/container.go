@@ -127,6 +127,9 @@ func (c *container) begin() *attempt {
 	c.update(func(st *wire.ContainerStatus) {
 		a.Attempt = Attempt{Container: c.spec, Number: st.RestartCount, ID: newID()}
 		a.replaced = c.replaced
+		if st.Last != nil {
+			a.former = st.Last.FinishedAt
+		}
 		c.active = true
 		st.State, st.Reason, st.Message = wire.ContainerWaiting, c.s.creatingReason(), ""
 		st.NextStart, st.Backoff, st.LogBytes = time.Time{}, c.backoff.delay, 0
@@ -174,8 +177,15 @@ func (c *container) record(a *attempt, t *wire.Terminated, events []wire.Event) 
 
 // delay is how long the restart after an attempt that ended like t waits.
 func (c *container) delay(a *attempt, t *wire.Terminated) time.Duration {
-	if a.why == causeRevision {
+	switch {
+	case a.why == causeRevision:
 		c.backoff = backoff{}
+		return 0
+	case a.why == causeProbe && a.former.IsZero():
+		return 0
+	case a.why == causeProbe && time.Since(a.former) >= c.backoff.due(a.former):
+		// What the kubelet kills it starts again in the same step, in which it sees only the end before this one.
+		c.backoff.restarted(time.Now())
 		return 0
 	}
 	delay := c.backoff.due(t.FinishedAt)

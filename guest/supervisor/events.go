@@ -16,6 +16,12 @@ const (
 	eventFailed  = "Failed"
 	eventBackOff = "BackOff"
 	eventKilling = "Killing"
+
+	eventUnhealthy       = "Unhealthy"
+	eventProbeWarning    = "ProbeWarning"
+	eventFailedPostStart = "FailedPostStartHook"
+	eventFailedPreStop   = "FailedPreStopHook"
+	eventHookFallback    = "LifecycleHTTPFallback"
 )
 
 // ring keeps the events that are not acknowledged, up to a bound.

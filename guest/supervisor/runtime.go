@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/virtual-kubelet/vic/guest/probe"
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
@@ -33,8 +34,19 @@ type Attempt struct {
 	ID        string
 }
 
-// Task is an attempt that runs, or has run.
+// Prober asks a container about its health.
+type Prober interface {
+	Probe(ctx context.Context, p wire.Probe, t probe.Target) probe.Outcome
+}
+
+// Hooks runs the hooks of a container's life.
+type Hooks interface {
+	Hook(ctx context.Context, a wire.Action, t probe.Target) error
+}
+
+// Task is an attempt that runs, or has run. Commands are run in it while it runs.
 type Task interface {
+	probe.Execer
 	// Signal sends a signal to the container's first process.
 	Signal(sig syscall.Signal) error
 	// Done is closed when the process has ended and all it wrote is in the log.

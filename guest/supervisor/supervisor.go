@@ -12,10 +12,17 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
+// Config is what a Supervisor works with.
+type Config struct {
+	BootID  string
+	Runtime Runtime
+	Prober  Prober
+	Hooks   Hooks
+}
+
 // Supervisor runs the containers of one pod. It is safe for concurrent use.
 type Supervisor struct {
-	runtime Runtime
-	bootID  string
+	Config
 
 	mu         sync.Mutex // guards all below, and the containers' fields that say so
 	pod        wire.Pod
@@ -31,9 +38,9 @@ type Supervisor struct {
 }
 
 // New returns a Supervisor without a pod.
-func New(bootID string, r Runtime) *Supervisor {
+func New(c Config) *Supervisor {
 	return &Supervisor{
-		runtime: r, bootID: bootID, phase: wire.PhaseWaiting, generation: 1,
+		Config: c, phase: wire.PhaseWaiting, generation: 1,
 		changed: make(chan struct{}), ending: make(chan struct{}),
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/virtual-kubelet/vic/guest/probe"
 	"github.com/virtual-kubelet/vic/guest/supervisor"
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
@@ -29,6 +30,10 @@ type runtime struct {
 	attempts []*task
 	fail     error
 	hang     bool
+	probes   []time.Time
+	probe    func(wire.Probe) probe.Outcome
+	hooks    []string
+	hook     func(ctx context.Context, name string) error
 }
 
 type task struct {
@@ -71,6 +76,23 @@ func (r *runtime) latest() *task {
 		return nil
 	}
 	return r.attempts[len(r.attempts)-1]
+}
+
+// Probe implements supervisor.Prober.
+func (r *runtime) Probe(_ context.Context, p wire.Probe, _ probe.Target) probe.Outcome {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.probes = append(r.probes, time.Now())
+	return r.probe(p)
+}
+
+// Hook implements supervisor.Hooks. The hook's name is its command.
+func (r *runtime) Hook(ctx context.Context, a wire.Action, _ probe.Target) error {
+	r.mu.Lock()
+	r.hooks = append(r.hooks, a.Exec[0])
+	hook := r.hook
+	r.mu.Unlock()
+	return hook(ctx, a.Exec[0])
 }
 
 // of returns the latest attempt of a container, nil where there was none.
@@ -127,6 +149,10 @@ func (t *task) sent() []syscall.Signal {
 	return slices.Clone(t.signals)
 }
 
+func (t *task) Exec(context.Context, []string, time.Duration) (int32, []byte, error) {
+	panic("probes and hooks are scripts")
+}
+
 func (t *task) Done() <-chan struct{}     { return t.done }
 func (t *task) Result() supervisor.Result { return t.result }
 func (t *task) LogBytes() int64           { return 42 }
@@ -143,10 +169,15 @@ func spec(name string) wire.Container {
 	return wire.Container{Name: name, Args: []string{"run"}, Disks: []string{"disk"}}
 }
 
+// unconfigured returns a supervisor that waits for its pod, and its runtime, whose probes and hooks do what a test says.
+func unconfigured() (*supervisor.Supervisor, *runtime) {
+	r := &runtime{}
+	return supervisor.New(supervisor.Config{BootID: boot, Runtime: r, Prober: r, Hooks: r}), r
+}
+
 func begin(t *testing.T, p wire.Pod) (*supervisor.Supervisor, *runtime) {
 	t.Helper()
-	r := &runtime{}
-	s := supervisor.New(boot, r)
+	s, r := unconfigured()
 	require.NoError(t, s.Configure(p, nil))
 	return s, r
 }
@@ -325,7 +356,7 @@ func TestStopEndsAStartThatWaitsForItsDisk(t *testing.T) {
 }
 
 func TestStopBeforeAPodIsThere(t *testing.T) {
-	s := supervisor.New(boot, &runtime{})
+	s, _ := unconfigured()
 	s.Stop(wire.Stop{})
 	require.NoError(t, s.Done(t.Context()))
 	require.ErrorIs(t, s.Configure(pod("Always", "app"), nil), supervisor.ErrConflict)
@@ -431,7 +462,7 @@ func TestSnapshotWaitsForAChange(t *testing.T) {
 }
 
 func TestEventsAreKeptUntilAcknowledged(t *testing.T) {
-	s := supervisor.New(boot, &runtime{})
+	s, _ := unconfigured()
 	for i := range wire.MaxEvents + 10 {
 		s.Event(wire.Event{Message: strconv.Itoa(i)})
 	}
@@ -463,7 +494,7 @@ func TestASnapshotIsBounded(t *testing.T) {
 			Name: fmt.Sprintf("c%d", i), Final: true, Last: &wire.Terminated{Message: long},
 		})
 	}
-	s := supervisor.New(boot, &runtime{})
+	s, _ := unconfigured()
 	for range wire.MaxEvents {
 		s.Event(wire.Event{Message: long})
 	}
@@ -496,7 +527,8 @@ func TestConfigureRefuses(t *testing.T) {
 		"too many containers":        many,
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.ErrorIs(t, supervisor.New(boot, &runtime{}).Configure(p, nil), supervisor.ErrInvalid)
+			s, _ := unconfigured()
+			require.ErrorIs(t, s.Configure(p, nil), supervisor.ErrInvalid)
 		})
 	}
 }

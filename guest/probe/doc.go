@@ -1,0 +1,9 @@
+// Package probe asks a container once about its health: by a command in it, an HTTP request, a TCP connection, or the
+// health service of gRPC. What counts as healthy, and what a failure is told as, is the kubelet's. When to ask, and what
+// follows, is for package supervisor to say.
+//
+//	outcome := probe.Do(ctx, wire.Probe{Action: wire.Action{TCP: &wire.TCPAction{Port: 80}}, Timeout: time.Second}, target)
+//
+// gRPC needs no more than one call with one string, over net/http's own HTTP/2: its library would make the guest, which
+// every pod VM holds in memory, larger by three quarters (docs/decisions/0009-grpc-probes-over-net-http.md).
+package probe
