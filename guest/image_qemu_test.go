@@ -14,7 +14,7 @@ import (
 )
 
 var applets = []string{
-	"cat", "chmod", "cut", "date", "dd", "echo", "env", "false", "grep", "head", "hostname", "id", "ip", "kill", "ls", "mkdir", "mount",
+	"cat", "chmod", "cut", "date", "dd", "echo", "env", "false", "grep", "head", "hostname", "httpd", "id", "ip", "kill", "ls", "mkdir", "mount",
 	"nc", "printf", "ps", "pwd", "rm", "seq", "sh", "sleep", "stat", "stty", "tail", "test", "touch", "tr", "true", "tty", "wc", "yes",
 }
 

@@ -206,8 +206,9 @@ func (v *vm) await(ok func(wire.Snapshot) bool) wire.Snapshot {
 	deadline := time.Now().Add(patience)
 	var s wire.Snapshot
 	for time.Now().Before(deadline) {
-		v.call("GET", fmt.Sprintf("%s?boot=%s&after=%d", wire.PathSnapshot, s.BootID, s.Generation), nil, &s)
-		if ok(s) {
+		var next wire.Snapshot // what is false is not in the JSON
+		v.call("GET", fmt.Sprintf("%s?boot=%s&after=%d", wire.PathSnapshot, s.BootID, s.Generation), nil, &next)
+		if s = next; ok(s) {
 			return s
 		}
 	}

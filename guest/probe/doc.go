@@ -5,5 +5,5 @@
 //	outcome := probe.Do(ctx, wire.Probe{Action: wire.Action{TCP: &wire.TCPAction{Port: 80}}, Timeout: time.Second}, target)
 //
 // gRPC needs no more than one call with one string, over net/http's own HTTP/2: its library would make the guest, which
-// every pod VM holds in memory, larger by three quarters (docs/decisions/0009-grpc-probes-over-net-http.md).
+// every pod VM holds in memory, larger by two thirds (docs/decisions/0009-grpc-probes-over-net-http.md).
 package probe

@@ -117,14 +117,14 @@ func TestPreStopComesBeforeTheSignalAndWithinTheGracePeriod(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, r := hooked(t, tt.takes, nil, withPreStop)
 				app := r.latest()
-				app.heeds[syscall.SIGTERM] = false
+				app.ignoreTerm()
 				began := time.Now()
 				s.Stop(wire.Stop{Grace: tt.grace})
 				<-time.After(tt.signal + time.Millisecond)
 				assert.Equal(t, []syscall.Signal{syscall.SIGTERM}, app.sent())
 				require.NoError(t, s.Done(t.Context()))
 				assert.Equal(t, max(tt.grace, tt.signal+2*time.Second), time.Since(began))
-				assert.Len(t, r.hooks, min(1, int(tt.grace)))
+				assert.Len(t, r.ran(), min(1, int(tt.grace)))
 			})
 		})
 	}

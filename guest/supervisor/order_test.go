@@ -124,7 +124,7 @@ func TestSidecarsEndWithTheLastApp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, r := initialized(t, "OnFailure")
 		side1, side2 := r.of("side1"), r.of("side2")
-		side2.heeds[syscall.SIGTERM] = false
+		side2.ignoreTerm()
 		r.of("app1").end(supervisor.Result{})
 		side1.end(supervisor.Result{})
 		assert.NotEqual(t, side1, r.of("side1"), "a sidecar is restarted whatever the policy")
@@ -156,7 +156,7 @@ func TestSidecarsShareTheGracePeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, r := initialized(t, "Always")
 		for _, name := range []string{"app1", "side1", "side2"} {
-			r.of(name).heeds[syscall.SIGTERM] = false
+			r.of(name).ignoreTerm()
 		}
 		began := time.Now()
 		s.Stop(wire.Stop{Grace: 10 * time.Second})
@@ -176,7 +176,7 @@ func TestEveryProcessHasTwoSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, r := begin(t, pod("Never", "app"))
 		run(t, s, "app")
-		r.latest().heeds[syscall.SIGTERM] = false
+		r.latest().ignoreTerm()
 		began := time.Now()
 		s.Stop(wire.Stop{})
 		require.NoError(t, s.Done(t.Context()))
@@ -187,7 +187,7 @@ func TestEveryProcessHasTwoSeconds(t *testing.T) {
 func TestAPodThatEndsByItselfCanBeHurried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, r := initialized(t, "Never")
-		r.of("side1").heeds[syscall.SIGTERM] = false
+		r.of("side1").ignoreTerm()
 		began := time.Now()
 		r.of("app1").end(supervisor.Result{})
 		r.of("app2").end(supervisor.Result{})

@@ -66,9 +66,9 @@ func TestReadinessFollowsItsProbe(t *testing.T) {
 			c.ReadinessProbe.InitialDelay = 5 * time.Second
 			c.ReadinessProbe.SuccessThreshold = 2
 		})
-		assert.Empty(t, r.probes, "there is a delay")
+		assert.Zero(t, r.asked(), "there is a delay")
 		<-time.After(6 * time.Second)
-		assert.Len(t, r.probes, 1)
+		assert.Equal(t, 1, r.asked())
 		st := status(t, s, "app")
 		assert.True(t, st.Started)
 		assert.False(t, st.Ready)
@@ -99,14 +99,14 @@ func TestAContainerThatIsNotAliveIsKilledAndRestarted(t *testing.T) {
 			c.LivenessProbe.Grace = new(5 * time.Second)
 		})
 		first := r.latest()
-		first.heeds[syscall.SIGTERM] = false
+		first.ignoreTerm()
 		<-time.After(20*time.Second + time.Millisecond)
 		assert.Equal(t, []syscall.Signal{syscall.SIGTERM}, first.sent())
 		assert.Equal(t, []string{"Container app failed liveness probe, will be restarted"}, messages(t, s, "Killing"))
-		probes := len(r.probes)
+		probes := r.asked()
 		<-time.After(5 * time.Second)
 		assert.Equal(t, []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}, first.sent(), "by the probe's own grace period")
-		assert.Len(t, r.probes, probes+1, "which no probe disturbs, but the new process has one")
+		assert.Equal(t, probes+1, r.asked(), "which no probe disturbs, but the new process has one")
 		assert.Equal(t, int32(1), r.latest().Number)
 		<-time.After(20 * time.Second)
 		assert.Equal(t, int32(2), r.latest().Number, "the kubelet looks at the end before this one: it is ten seconds ago")
@@ -118,10 +118,11 @@ func TestAContainerThatAnswersTheSignalWellHasFailedItsProbeAllTheSame(t *testin
 	for policy, restarted := range map[string]bool{"OnFailure": true, "Never": false} {
 		t.Run(policy, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, r := probed(t, policy, ill, func(c *wire.Container) { c.LivenessProbe = every(10*time.Second, 1) })
-				first := r.attempts[0]
-				first.heeds[syscall.SIGTERM] = false
-				<-time.After(time.Second)
+				s, r := probed(t, policy, well, func(c *wire.Container) { c.LivenessProbe = every(10*time.Second, 1) })
+				first := r.latest()
+				first.ignoreTerm()
+				r.answers(ill)
+				<-time.After(11 * time.Second)
 				first.end(supervisor.Result{})
 				assert.Equal(t, restarted, r.latest() != first)
 				want := "Container app failed liveness probe"
@@ -152,9 +153,9 @@ func TestAStartupProbeComesFirst(t *testing.T) {
 		st := status(t, s, "app")
 		assert.True(t, st.Started)
 		assert.True(t, st.Ready, "readiness is asked at once")
-		asked := len(r.probes)
+		asked := r.asked()
 		<-time.After(10 * time.Second)
-		assert.Len(t, r.probes, asked, "nobody asks for startup any more")
+		assert.Equal(t, asked, r.asked(), "nobody asks for startup any more")
 		stop(s)
 	})
 }
@@ -191,7 +192,7 @@ func TestAProbeThatCannotBeAskedSaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := probe.Outcome{Result: probe.Unknown, Err: errors.New("no such command")}
 		s, r := probed(t, "Always", broken, func(c *wire.Container) { c.LivenessProbe = every(10*time.Second, 1) })
-		assert.Len(t, r.probes, 3, "it is tried again at once")
+		assert.Equal(t, 3, r.asked(), "it is tried again at once")
 		<-time.After(time.Minute)
 		assert.Empty(t, r.latest().sent())
 		assert.Equal(t, "Liveness probe errored and resulted in unknown state: no such command", messages(t, s, "Unhealthy")[0])
@@ -208,7 +209,7 @@ func TestAPodThatEndsIsAskedOnlyForItsReadiness(t *testing.T) {
 			c.LivenessProbe, c.ReadinessProbe = every(time.Second, 1), every(time.Second, 1)
 		})
 		app := r.latest()
-		app.heeds[syscall.SIGTERM] = false
+		app.ignoreTerm()
 		s.Stop(wire.Stop{Grace: 10 * time.Second})
 		r.answers(ill)
 		<-time.After(5 * time.Second)

@@ -41,9 +41,9 @@ type task struct {
 	started time.Time
 	done    chan struct{}
 	result  supervisor.Result
-	heeds   map[syscall.Signal]bool
 
-	mu      sync.Mutex // guards signals
+	mu      sync.Mutex // guards what follows
+	heeds   map[syscall.Signal]bool
 	signals []syscall.Signal
 }
 
@@ -95,6 +95,21 @@ func (r *runtime) Hook(ctx context.Context, a wire.Action, _ probe.Target) error
 	return hook(ctx, a.Exec[0])
 }
 
+// asked is how often a probe was made, ran which hooks ran.
+func (r *runtime) asked() int {
+	synctest.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.probes)
+}
+
+func (r *runtime) ran() []string {
+	synctest.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.hooks)
+}
+
 // of returns the latest attempt of a container, nil where there was none.
 func (r *runtime) of(name string) *task {
 	synctest.Wait()
@@ -134,11 +149,18 @@ func (t *task) end(result supervisor.Result) {
 func (t *task) Signal(sig syscall.Signal) error {
 	t.mu.Lock()
 	t.signals = append(t.signals, sig)
+	heeds := t.heeds[sig]
 	t.mu.Unlock()
-	if t.heeds[sig] {
+	if heeds {
 		t.end(supervisor.Result{ExitCode: 128 + int32(sig), Signal: sig})
 	}
 	return nil
+}
+
+func (t *task) ignoreTerm() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.heeds[syscall.SIGTERM] = false
 }
 
 // sent are the signals that the task got so far.
@@ -313,7 +335,7 @@ func TestStop(t *testing.T) {
 		good := r.latest()
 		run(t, s, "stubborn")
 		stubborn := r.latest()
-		stubborn.heeds[syscall.SIGTERM] = false
+		stubborn.ignoreTerm()
 		run(t, s, "crashing")
 		r.latest().end(supervisor.Result{ExitCode: 1})
 		r.latest().end(supervisor.Result{ExitCode: 2})
