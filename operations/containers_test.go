@@ -113,7 +113,7 @@ func TestADebuggerJoinsAPodThatRuns(t *testing.T) {
 		barred.SecurityContext = &corev1.SecurityContext{SELinuxOptions: &corev1.SELinuxOptions{Level: "s0"}}
 		for _, c := range []corev1.Container{debug, barred} {
 			p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, corev1.EphemeralContainer{
-				EphemeralContainerCommon: corev1.EphemeralContainerCommon(c), TargetContainerName: "app",
+				EphemeralContainerCommon: corev1.EphemeralContainerCommon(c),
 			})
 		}
 		n.sync(p)

@@ -113,8 +113,7 @@ func (r *Runtime) startExec(ctx context.Context, t *task, e wire.Exec) (_ *strea
 		dir: dir, id: t.attempt.ID, tty: e.TTY, stdin: e.Stdin,
 		args: []string{"exec", "--detach", "--process", file},
 	})
-	var refused *runtimeError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*runtimeError](err); ok {
 		err = &execError{e.Args[0], refused}
 	}
 	return st, dir, err

@@ -65,7 +65,7 @@ func SetUp(ctx context.Context, cfg Config) (shutdown func(context.Context) erro
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(what))
 	log := logging.From(ctx)
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { //nolint:contextcheck // spans are sent in nobody's context
 		log.WarnContext(context.Background(), "traces were not sent", "err", err)
 	}))
 	otel.SetTracerProvider(provider)

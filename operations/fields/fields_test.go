@@ -67,7 +67,7 @@ func TestCheckAdmits(t *testing.T) {
 			}
 		},
 		"what belongs to the pod's own kernel": func(s *corev1.PodSpec) {
-			s.ShareProcessNamespace, s.HostUsers, s.SetHostnameAsFQDN = new(true), new(false), new(true)
+			s.HostUsers, s.SetHostnameAsFQDN = new(false), new(true)
 			s.ActiveDeadlineSeconds = new(int64(5))
 			s.SecurityContext = &corev1.PodSecurityContext{
 				FSGroup: new(int64(1)), FSGroupChangePolicy: new(corev1.FSGroupChangeOnRootMismatch), SupplementalGroups: []int64{2},
@@ -213,7 +213,7 @@ func TestCheckNamesAllThatIsRefused(t *testing.T) {
 func TestEphemeralContainersAreCheckedByThemselves(t *testing.T) {
 	pod := apiPod(t)
 	pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{
-		{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "fine"}, TargetContainerName: "app"},
+		{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "fine"}},
 		{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", SecurityContext: &corev1.SecurityContext{
 			WindowsOptions: &corev1.WindowsSecurityContextOptions{HostProcess: new(true)},
 		}}},
@@ -318,4 +318,16 @@ func TestDocumentIsCurrent(t *testing.T) {
 	got, err := os.ReadFile("../../docs/pod-fields.md")
 	require.NoError(t, err)
 	require.Equal(t, fields.Markdown(), string(got), "run go generate ./operations/fields")
+}
+
+func TestASharedProcessNamespaceIsRefused(t *testing.T) {
+	p := &corev1.Pod{Spec: corev1.PodSpec{
+		Containers:            []corev1.Container{{Name: "app"}},
+		ShareProcessNamespace: new(true),
+	}}
+	var named []string
+	for _, r := range fields.Check(p, portlayer.Capabilities{}) {
+		named = append(named, r.Field)
+	}
+	assert.Contains(t, named, "spec.shareProcessNamespace")
 }

@@ -58,42 +58,60 @@ func TestPhaseWithInitContainers(t *testing.T) {
 		ready       row
 	}{
 		"an init container runs": {
-			always, []wire.ContainerStatus{runs("init", true, true), idle("sidecar"), idle("c")}, corev1.PodPending,
+			always,
+			[]wire.ContainerStatus{runs("init", true, true), idle("sidecar"), idle("c")},
+			corev1.PodPending,
 			no("containers with incomplete status: [init sidecar]"), no("containers with unready status: [sidecar c]"),
 		},
 		"an init container failed and is tried again": {
-			always, []wire.ContainerStatus{crash("init"), idle("sidecar"), idle("c")}, corev1.PodPending,
+			always,
+			[]wire.ContainerStatus{crash("init"), idle("sidecar"), idle("c")},
+			corev1.PodPending,
 			no("containers with incomplete status: [init sidecar]"), no("containers with unready status: [sidecar c]"),
 		},
 		"an init container failed for good": {
-			never, []wire.ContainerStatus{terminated("init", "id1", 1), idle("sidecar"), idle("c")}, corev1.PodFailed,
+			never,
+			[]wire.ContainerStatus{terminated("init", "id1", 1), idle("sidecar"), idle("c")},
+			corev1.PodFailed,
 			no("containers with incomplete status: [init sidecar]"), no(""),
 		},
 		"a sidecar is to start": {
-			always, []wire.ContainerStatus{done, runs("sidecar", false, false), idle("c")}, corev1.PodPending,
+			always,
+			[]wire.ContainerStatus{done, runs("sidecar", false, false), idle("c")},
+			corev1.PodPending,
 			no("containers with incomplete status: [sidecar]"), no("containers with unready status: [sidecar c]"),
 		},
 		"the container is to start": {
-			always, []wire.ContainerStatus{done, runs("sidecar", true, true), idle("c")}, corev1.PodPending,
+			always,
+			[]wire.ContainerStatus{done, runs("sidecar", true, true), idle("c")},
+			corev1.PodPending,
 			yes, no("containers with unready status: [c]"),
 		},
 		"all run": {
 			always, []wire.ContainerStatus{done, runs("sidecar", true, true), runs("c", true, true)}, corev1.PodRunning, yes, yes,
 		},
 		"a readiness probe fails": {
-			always, []wire.ContainerStatus{done, runs("sidecar", true, true), runs("c", true, false)}, corev1.PodRunning,
+			always,
+			[]wire.ContainerStatus{done, runs("sidecar", true, true), runs("c", true, false)},
+			corev1.PodRunning,
 			yes, no("containers with unready status: [c]"),
 		},
 		"a sidecar restarts beside the container": {
-			always, []wire.ContainerStatus{done, crash("sidecar"), runs("c", true, true)}, corev1.PodRunning,
+			always,
+			[]wire.ContainerStatus{done, crash("sidecar"), runs("c", true, true)},
+			corev1.PodRunning,
 			yes, no("containers with unready status: [sidecar]"),
 		},
 		"the container has ended and the sidecar not yet": {
-			never, []wire.ContainerStatus{done, runs("sidecar", true, true), terminated("c", "id1", 0)}, corev1.PodRunning,
+			never,
+			[]wire.ContainerStatus{done, runs("sidecar", true, true), terminated("c", "id1", 0)},
+			corev1.PodRunning,
 			yes, no("containers with unready status: [c]"),
 		},
 		"all have ended, and how a sidecar did does not matter": {
-			never, []wire.ContainerStatus{done, terminated("sidecar", "id1", 137), terminated("c", "id1", 0)}, corev1.PodSucceeded,
+			never,
+			[]wire.ContainerStatus{done, terminated("sidecar", "id1", 137), terminated("c", "id1", 0)},
+			corev1.PodSucceeded,
 			yes, no(""),
 		},
 	}
