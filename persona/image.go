@@ -68,7 +68,8 @@ func (i Image) has(name string) bool {
 	}
 	repo, digest, byDigest := strings.Cut(name, "@")
 	return byDigest && digest == i.Digest && slices.ContainsFunc(i.Names, func(n string) bool {
-		return n[:strings.LastIndexByte(n, ':')] == repo
+		at := strings.LastIndexByte(n, ':')
+		return at >= 0 && n[:at] == repo
 	})
 }
 
