@@ -26,9 +26,9 @@ type CreatorHost interface {
 	Remove(ctx context.Context, uid string) error
 }
 
-// Admitter reserves memory.
+// Admitter reserves what a pod requests and memory for its VM.
 type Admitter interface {
-	Admit(ctx context.Context, uid string, memoryBytes int64) error
+	Admit(ctx context.Context, pod *corev1.Pod, memoryBytes int64) error
 }
 
 // DiskSources gives the disks of images that are here.
@@ -73,14 +73,14 @@ func (c *PodCreator) CheckEphemeral(pod *corev1.Pod) map[string]error {
 	return all
 }
 
-// Create makes the pod's VM. One that is there already is left as it is. Errors are *UnsupportedError, *OutOfMemoryError
+// Create makes the pod's VM. One that is there already is left as it is. Errors are *UnsupportedError, *RejectionError
 // or portlayer's; after any, there is no VM and no reserved address that was not there before.
 func (c *PodCreator) Create(ctx context.Context, pod *corev1.Pod) error {
 	if err := c.Check(pod); err != nil {
 		return err
 	}
 	size, scratchBytes := plan.Size(pod, c.cfg.Defaults)
-	if err := c.cfg.Admission.Admit(ctx, string(pod.UID), size.MemoryBytes); err != nil {
+	if err := c.cfg.Admission.Admit(ctx, pod, size.MemoryBytes); err != nil {
 		return err
 	}
 	return replay(func() error {

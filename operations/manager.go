@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -50,6 +51,9 @@ type Config struct {
 	// HostDNS returns the resolv.conf of the node.
 	HostDNS func() wire.DNS
 
+	// Metrics shows what operations does; nil is nowhere.
+	Metrics prometheus.Registerer
+
 	// OrphanGrace is how long a VM may be without a pod; 0 is half a minute.
 	OrphanGrace time.Duration
 	// ParallelPulls bounds the images that are pulled at one time; 0 is three.
@@ -88,11 +92,16 @@ func New(cfg Config) *Manager {
 	if cfg.ParallelPulls == 0 {
 		cfg.ParallelPulls = parallelPulls
 	}
+	metrics := NewMetrics(cfg.Metrics)
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(podPhases{cfg.Cache})
+	}
 	images := NewImages(ImagesConfig{
 		Store: cfg.Images, Secrets: cfg.Secrets, Node: cfg.NodeCredentials, Parallel: cfg.ParallelPulls, Events: cfg.Events,
+		Metrics: metrics,
 	})
 	return &Manager{
-		cfg: cfg, units: newUnits(cfg, images), images: images, ready: make(chan struct{}),
+		cfg: cfg, units: newUnits(cfg, images, metrics), images: images, ready: make(chan struct{}),
 		workers:    map[types.UID]*worker{},
 		tombstones: map[types.UID]time.Time{},
 		orphans:    map[types.UID]time.Time{},
@@ -100,12 +109,12 @@ func New(cfg Config) *Manager {
 	}
 }
 
-func newUnits(cfg Config, images *Images) *units {
+func newUnits(cfg Config, images *Images, metrics *Metrics) *units {
 	ev := events{cfg.Events}
 	caps := cfg.Host.Capabilities()
-	admission := NewAdmission(cfg.Host)
+	admission := NewAdmission(AdmissionConfig{Host: cfg.Host, Node: cfg.Node, Metrics: metrics})
 	return &units{
-		observer: cfg.Host, cache: cfg.Cache, events: ev, images: images, admission: admission,
+		observer: cfg.Host, cache: cfg.Cache, events: ev, images: images, admission: admission, metrics: metrics,
 		node: cfg.Node, hotAdd: caps.HotAddDisk,
 		creator: NewPodCreator(CreatorConfig{
 			Host: cfg.Host, Admission: admission, Disks: images, Capabilities: caps,
@@ -222,6 +231,9 @@ func (m *Manager) Sync(pod *corev1.Pod) {
 		return
 	}
 	delete(m.orphans, pod.UID)
+	if e, ok := m.cfg.Cache.Get(pod.UID); ok && e.Restored && !final(pod.Status.Phase) {
+		m.units.admission.Adopt(pod) // before any other pod is admitted beside it
+	}
 	m.cfg.Cache.SetPod(pod)
 	m.tellLocked(pod.UID, func(d *desired) {
 		d.pod, d.known = pod, true

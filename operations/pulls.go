@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/virtual-kubelet/vic/internal/tracing"
 	"github.com/virtual-kubelet/vic/persona"
 )
 
@@ -41,8 +42,9 @@ func (r pullRequest) key() string {
 
 // pulls shares pulls of one image between all that want it with the same credentials, and bounds how many run.
 type pulls struct {
-	store puller
-	slots chan struct{}
+	store   puller
+	slots   chan struct{}
+	metrics *Metrics
 
 	going sync.WaitGroup // of pulls, also of those that nobody waits for and that have not ended yet
 
@@ -66,8 +68,8 @@ type pull struct {
 	err   error
 }
 
-func newPulls(store puller, parallel int) *pulls {
-	return &pulls{store: store, slots: make(chan struct{}, parallel), running: map[string]*pull{}}
+func newPulls(store puller, parallel int, metrics *Metrics) *pulls {
+	return &pulls{store: store, slots: make(chan struct{}, parallel), metrics: metrics, running: map[string]*pull{}}
 }
 
 // do pulls what is wanted, or joins who does.
@@ -145,13 +147,13 @@ func (p *pulls) wait() { p.going.Wait() }
 
 func (p *pulls) run(ctx context.Context, key string, r pullRequest, one *pull) {
 	defer close(one.done)
-	select {
-	case p.slots <- struct{}{}:
-		defer func() { <-p.slots }()
-	case <-ctx.Done():
-		one.err = ctx.Err()
+	if one.err = p.slot(ctx); one.err != nil {
 		return
 	}
+	defer func() { <-p.slots }()
+	p.metrics.pulling.Inc()
+	defer p.metrics.pulling.Dec()
+	ctx, end := tracing.Start(ctx, "pull image", tracing.Image(r.ref))
 	began := time.Now()
 	one.image, one.err = p.store.Pull(ctx, r.ref, persona.PullOptions{
 		Auth: r.auth,
@@ -161,9 +163,23 @@ func (p *pulls) run(ctx context.Context, key string, r pullRequest, one *pull) {
 		},
 	})
 	one.took = time.Since(began)
+	end(one.err)
+	p.metrics.pulled(one.took, one.err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running[key] == one {
 		delete(p.running, key) // the registry is asked again next time
+	}
+}
+
+// slot waits until one more pull may run.
+func (p *pulls) slot(ctx context.Context) error {
+	p.metrics.waiting.Inc()
+	defer p.metrics.waiting.Dec()
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

@@ -31,9 +31,7 @@ func (w *worker) report(v *view) corev1.PodStatus {
 		Pod: v.pod, VM: v.vm, Waiting: w.waiting(v), Images: w.imageRefs(),
 		HostIP: w.node().HostIP, Now: time.Now(), Previous: v.previous, Terminating: v.ending(),
 	}
-	if w.rejected != nil {
-		in.PodReason, in.PodMessage = reasonOutOfMemory, fmt.Sprintf("Pod was rejected: %v", w.rejected)
-	}
+	w.rejectedStatus(&in)
 	s := status.Build(in)
 	if s.Reason == status.ReasonDeadlineExceeded && !final(v.previous.Phase) {
 		w.events.ofPod(v.pod, normal(s.Reason, "%s", s.Message))

@@ -57,6 +57,8 @@ type StarterConfig struct {
 type NodeFacts struct {
 	HostIP      string
 	Allocatable corev1.ResourceList
+	// Object is the Node as the API server has it; nil while that is not known. It is not to be changed.
+	Object *corev1.Node
 }
 
 // PodStarter brings a pod from a VM that is off to containers that run, in steps that may each be repeated. It is safe

@@ -12,6 +12,7 @@ import (
 	"github.com/virtual-kubelet/vic/cache"
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/tracing"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -33,7 +34,8 @@ type units struct {
 	files     *PodFiles
 	stopper   *PodStopper
 	deleter   *PodDeleter
-	admission MemoryReleaser
+	admission *Admission
+	metrics   *Metrics
 	node      func() NodeFacts
 	hotAdd    bool
 }
@@ -66,19 +68,22 @@ type worker struct {
 	in desired
 
 	// What is below belongs to run's goroutine. All of it may be lost.
-	results  chan result
-	acting   *acting
-	retries  retries
-	paces    map[string]pace
-	waits    map[string]*containerImage
-	pullers  sync.WaitGroup
-	seen     *corev1.Pod      // the pod of the last look
-	refused  error            // why seen can't run here
-	rejected error            // why it was not admitted
-	barred   map[string]error // why ephemeral containers can't run here
-	boot     bootMemory
-	vms      vmMemory
-	ended    bool // nothing is left to do
+	results   chan result
+	acting    *acting
+	retries   retries
+	paces     map[string]pace
+	waits     map[string]*containerImage
+	pullers   sync.WaitGroup
+	seen      *corev1.Pod      // the pod of the last look
+	refused   error            // why seen can't run here
+	rejected  error            // why it was not admitted
+	barred    map[string]error // why ephemeral containers can't run here
+	boot      bootMemory
+	vms       vmMemory
+	born      time.Time // when the pod was first heard of
+	followed  bool      // beginning was decided on
+	beginning *podStart // of a new pod; nil: it is none
+	ended     bool      // nothing is left to do
 }
 
 // bootMemory is what a worker remembers of the boot that runs.
@@ -148,7 +153,7 @@ const moment = 500 * time.Millisecond
 
 func newWorker(u *units, uid types.UID) *worker {
 	return &worker{
-		units: u, uid: uid,
+		units: u, uid: uid, born: time.Now(),
 		wakeup:  make(chan struct{}, 1),
 		stopped: make(chan struct{}),
 		results: make(chan result, 1),
@@ -186,6 +191,9 @@ func (w *worker) run(ctx context.Context) {
 	defer close(w.stopped)
 	pod := w.desired().pod
 	ctx, cancel := context.WithCancel(logging.With(ctx, "pod", pod.Namespace+"/"+pod.Name, "podUID", w.uid))
+	w.metrics.workers.Inc()
+	defer w.metrics.workers.Dec()
+	defer func() { w.beginning.end(errNotStarted) }()
 	defer w.drain()
 	defer cancel()
 	timer := time.NewTimer(0)
@@ -232,11 +240,13 @@ func (w *worker) round(ctx context.Context) time.Duration {
 	w.noteUpdate(v)
 	w.noteRefusal(v)
 	w.noteEphemeral(v)
+	w.noteStart(v)
 	w.noteBoot(v)
 	w.noteEnd(v)
 	w.noteSilence(ctx, v)
 	w.relayEvents(ctx, v)
 	v.previous = w.report(v)
+	w.noteStarted(v, v.previous)
 	if w.acting != nil {
 		if w.acting.step.build && (v.ending() || v.shutdown) {
 			w.acting.cancel()
@@ -261,18 +271,45 @@ func (w *worker) begin(ctx context.Context, s step, seen fingerprint) time.Durat
 	if p, ok := w.paces[s.name]; ok && p.seen == seen && time.Until(p.until) > 0 {
 		return time.Until(p.until)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := context.WithTimeout(w.beginning.within(ctx), s.timeout)
+	traced := !s.quiet || w.beginning.active()
 	w.acting = &acting{step: s, cancel: cancel}
 	began := time.Now()
 	// Ends with the step, which ctx bounds; drain waits for it.
 	go func() {
-		o := s.run(ctx)
+		o := w.do(ctx, s, traced)
 		w.results <- result{
 			outcome: o, step: s, seen: seen, took: time.Since(began),
 			cancelled: errors.Is(ctx.Err(), context.Canceled),
 		}
 	}()
 	return lookAgain
+}
+
+// do does s, as a span where it is traced.
+func (w *worker) do(ctx context.Context, s step, traced bool) outcome {
+	w.metrics.acting.WithLabelValues(s.name).Inc()
+	defer w.metrics.acting.WithLabelValues(s.name).Dec()
+	if !traced {
+		return s.run(ctx)
+	}
+	ctx, end := tracing.Start(ctx, "pod "+s.name, tracing.PodUID(string(w.uid)))
+	o := s.run(ctx)
+	end(o.err)
+	return o
+}
+
+// count notes how a step ended.
+func (w *worker) count(r result) {
+	switch {
+	case r.err == nil:
+		w.metrics.steps.WithLabelValues(r.step.name, "ok").Inc()
+		w.beginning.did(r.step.name, r.took)
+	case r.cancelled:
+		w.metrics.steps.WithLabelValues(r.step.name, "cancelled").Inc()
+	default:
+		w.metrics.steps.WithLabelValues(r.step.name, "error").Inc()
+	}
 }
 
 // finish takes a step's result.
@@ -282,6 +319,7 @@ func (w *worker) finish(ctx context.Context, r result) {
 	if r.then != nil {
 		r.then()
 	}
+	w.count(r)
 	log := logging.From(ctx)
 	switch {
 	case r.err == nil:

@@ -4,8 +4,12 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/tracing"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 )
@@ -24,14 +28,33 @@ func (w *worker) wantImages(ctx context.Context, v *view) {
 		if _, ok := w.waits[c.Name]; ok || v.taken(m) || !w.mayRun(v, m) {
 			continue
 		}
-		ctx, cancel := context.WithCancel(ctx)
+		ctx, cancel := context.WithCancel(w.beginning.within(ctx))
+		starting := w.beginning.active()
 		one := &containerImage{
 			ref: c.Image, cancel: cancel,
 			wait: &imageWait{images: w.units.images, events: w.events, wake: w.wake},
 		}
 		w.waits[c.Name] = one
 		// Ends when the image is here or nobody wants it any more; drain waits for it.
-		w.pullers.Go(func() { one.wait.run(ctx, v.pod, c) })
+		w.pullers.Go(func() { w.bring(ctx, one.wait, bringing{v.pod, c, starting}) })
+	}
+}
+
+// bringing is an image of a container that is being got.
+type bringing struct {
+	pod       *corev1.Pod
+	container *corev1.Container
+	starting  bool // it is part of the pod's start
+}
+
+// bring gets an image, however long that takes.
+func (w *worker) bring(ctx context.Context, wait *imageWait, b bringing) {
+	began := time.Now()
+	ctx, end := tracing.Start(ctx, "get image", tracing.Container(b.container.Name), tracing.Image(b.container.Image))
+	wait.run(ctx, b.pod, b.container)
+	end(ctx.Err())
+	if b.starting && ctx.Err() == nil {
+		w.metrics.stage(stageImage, time.Since(began))
 	}
 }
 

@@ -135,7 +135,11 @@ type Capacity struct {
 	// FreeMemoryBytes and FreeStorageBytes are what is left now, pod VMs and everything else counted.
 	FreeMemoryBytes  int64
 	FreeStorageBytes int64
-	Conditions       []Condition
+	// UsedMemoryBytes is what pod VMs hold now, UsedCPU the processor time that they have used since some moment; it
+	// never goes back while the hypervisor is open.
+	UsedMemoryBytes int64
+	UsedCPU         time.Duration
+	Conditions      []Condition
 }
 
 // Condition is something that a VCH says about its health.

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/client-go/informers"
+	corev1listers "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/record"
 
 	"github.com/virtual-kubelet/vic/provider/certs"
@@ -48,6 +49,8 @@ type Config struct {
 	ClientCA []byte
 	// Metrics is what /metrics shows.
 	Metrics prometheus.Gatherer
+	// Usage is what /metrics/resource and /stats/summary show.
+	Usage kubeletapi.Usage
 	// Settings is what /configz shows.
 	Settings any
 }
@@ -62,6 +65,7 @@ type Node struct {
 
 	pods      informers.SharedInformerFactory // of this node
 	self      informers.SharedInformerFactory // this node's object
+	selves    corev1listers.NodeLister        // over self
 	provider  *Provider
 	publisher *publisher
 	reporter  *nodeReporter
@@ -79,6 +83,7 @@ func New(cfg Config) (*Node, error) {
 		pods:  informers.NewSharedInformerFactoryWithOptions(cfg.Clients.Main, resyncInterval, selecting("spec.nodeName", cfg.Name), slim()),
 		self:  informers.NewSharedInformerFactoryWithOptions(cfg.Clients.Main, 0, selecting(metav1.ObjectNameField, cfg.Name)),
 	}
+	n.selves = n.self.Core().V1().Nodes().Lister()
 	n.provider = NewProvider(cfg.Manager, cfg.Pods, n.pods.Core().V1().Pods().Lister())
 	n.publisher = newPublisher(n.provider, cfg.Clients.Main.CoreV1())
 	n.reporter = newNodeReporter(cfg.Name, &n.cfg.Description, cfg.Host, cfg.Clients.Main.CoreV1().Nodes())
@@ -89,6 +94,15 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// Self is the node's own object as the API server has it; nil while that is not known. It is not to be changed.
+func (n *Node) Self() *corev1.Node {
+	self, err := n.selves.Get(n.cfg.Name)
+	if err != nil {
+		return nil
+	}
+	return self
 }
 
 // Close gives back the port of a Node that does not run.
@@ -197,6 +211,7 @@ func (n *Node) buildAPI() error {
 		Auth:           auth,
 		GetCertificate: n.serving.GetCertificate,
 		Metrics:        n.cfg.Metrics,
+		Usage:          n.cfg.Usage,
 		Settings:       n.cfg.Settings,
 	})
 	return nil

@@ -86,6 +86,13 @@ func (r *nodeReporter) set(h health) {
 	r.kick(false)
 }
 
+// latest is what the VCH offered when it was asked last.
+func (r *nodeReporter) latest() portlayer.Capacity {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.capacity
+}
+
 // kick reports soon; force also when nothing has changed.
 func (r *nodeReporter) kick(force bool) {
 	if force {

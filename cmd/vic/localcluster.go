@@ -121,7 +121,7 @@ func (c *localCluster) openNode(ctx context.Context) error {
 		return err
 	}
 	if err := importHello(ctx, c.node.images); err != nil {
-		c.node.close()
+		c.node.close(ctx)
 		return err
 	}
 	return nil
@@ -165,7 +165,7 @@ func (c *localCluster) serve(ctx context.Context) error {
 	})
 	group.Go(func() error { return c.announce(ctx, life) })
 	err := group.Wait()
-	c.node.close()
+	c.node.close(ctx)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

@@ -59,6 +59,8 @@ type nodeFile struct {
 	ContainerLogMaxFiles int    `json:"containerLogMaxFiles"`
 	RegistryHostsDir     string `json:"registryHostsDir"`
 
+	TracingEndpoint string `json:"tracingEndpoint"`
+
 	ImageLimits map[string]resource.Quantity `json:"imageLimits"`
 }
 
@@ -138,7 +140,7 @@ func (f *nodeFile) check() error {
 }
 
 func (f *nodeFile) flags() (nodeFlags, error) {
-	flags := nodeFlags{name: f.NodeName, cpu: f.CPU, accel: f.Accel, guestImage: f.GuestImage}
+	flags := nodeFlags{name: f.NodeName, cpu: f.CPU, accel: f.Accel, guestImage: f.GuestImage, tracing: f.TracingEndpoint}
 	flags.logs.maxFiles = f.ContainerLogMaxFiles
 	if f.Memory != "" {
 		if err := flags.memory.Set(f.Memory); err != nil {
@@ -239,7 +241,7 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	defer n.close()
+	defer n.close(ctx)
 	go func() {
 		select {
 		case <-n.ready():

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/virtual-kubelet/vic/internal/tracing"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 )
 
@@ -20,6 +21,7 @@ type nodeFlags struct {
 	memory     quantityFlag
 	accel      string
 	guestImage string
+	tracing    string
 	logs       logFlags
 }
 
@@ -29,6 +31,7 @@ func (f *nodeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().Var(&f.memory, "memory", "memory that the node offers to pods, such as 8Gi (default: the machine's)")
 	cmd.Flags().StringVar(&f.accel, "accel", string(qemu.AccelAuto), "QEMU's accelerator: auto (by booting something), kvm or tcg")
 	cmd.Flags().StringVar(&f.guestImage, "guest-image", "", "directory of vmlinuz and initrd.zst (default: guest/ beside the program)")
+	cmd.Flags().StringVar(&f.tracing, "tracing-endpoint", "", "`HOST:PORT` or URL of a collector to send OpenTelemetry traces to, by OTLP over gRPC (default: OTEL_EXPORTER_OTLP_ENDPOINT, else none)")
 	f.logs.add(cmd)
 }
 
@@ -41,6 +44,9 @@ func (f *nodeFlags) validate() error {
 	}
 	if _, err := qemu.ParseAccel(f.accel); err != nil {
 		return misused("--accel: %w", err)
+	}
+	if err := tracing.Validate(f.tracing); err != nil {
+		return misused("--tracing-endpoint: %w", err)
 	}
 	return f.logs.validate()
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,8 @@ import (
 
 	"github.com/virtual-kubelet/vic/cache"
 	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/tracing"
 	"github.com/virtual-kubelet/vic/internal/version"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/operations/environment"
@@ -30,6 +33,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
 	"github.com/virtual-kubelet/vic/provider"
 	"github.com/virtual-kubelet/vic/provider/objects"
+	"github.com/virtual-kubelet/vic/provider/usage"
 	"github.com/virtual-kubelet/vic/standalone"
 )
 
@@ -57,6 +61,8 @@ type qemuNodeConfig struct {
 // qemuNode is the whole of a node: hypervisor, engine, images, operations, provider.
 type qemuNode struct {
 	config     qemuNodeConfig
+	registry   *prometheus.Registry
+	tracing    func(context.Context) error // sends the last traces
 	hypervisor *qemu.Hypervisor
 	engine     *portlayer.Engine
 	images     *persona.Store
@@ -68,14 +74,19 @@ type qemuNode struct {
 
 // openQEMUNode builds the node from the bottom up. Close undoes it; VMs that run are adopted and stay.
 func openQEMUNode(ctx context.Context, cfg qemuNodeConfig) (*qemuNode, error) {
-	n := &qemuNode{config: cfg}
-	for _, step := range []func(context.Context) error{n.openHost, n.openImages, n.openOperations} {
+	n := &qemuNode{config: cfg, registry: newRegistry()}
+	for _, step := range []func(context.Context) error{n.openTracing, n.openHost, n.openImages, n.openOperations} {
 		if err := step(ctx); err != nil {
-			n.close()
+			n.close(ctx)
 			return nil, err
 		}
 	}
 	return n, nil
+}
+
+func (n *qemuNode) openTracing(ctx context.Context) (err error) {
+	n.tracing, err = tracing.SetUp(ctx, tracing.Config{Endpoint: n.config.Flags.tracing, NodeName: n.config.Flags.name})
+	return err
 }
 
 func (n *qemuNode) openHost(ctx context.Context) (err error) {
@@ -98,6 +109,7 @@ func (n *qemuNode) openHost(ctx context.Context) (err error) {
 		Hypervisor: n.hypervisor, Scopes: []portlayer.ScopeConfig{scope}, RunDir: n.config.State.Runs(), NodeName: n.config.Flags.name,
 		LogBytes: n.config.Flags.logs.maxSize.bytes, LogFiles: n.config.Flags.logs.maxFiles,
 		Capabilities: portlayer.Capabilities{Hypervisor: "qemu", PodNetwork: n.config.Network != nil, HotAddDisk: true},
+		Metrics:      n.registry,
 	})
 	return err
 }
@@ -105,8 +117,11 @@ func (n *qemuNode) openHost(ctx context.Context) (err error) {
 func (n *qemuNode) openImages(context.Context) (err error) {
 	images := n.config.Images
 	images.Dir = n.config.State.Images()
-	n.images, err = persona.Open(images) //nolint:contextcheck // it waits for nothing
-	return err
+	if n.images, err = persona.Open(images); err != nil { //nolint:contextcheck // it waits for nothing
+		return err
+	}
+	n.registry.MustRegister(n.images.Collector())
+	return nil
 }
 
 func (n *qemuNode) openOperations(ctx context.Context) error {
@@ -127,14 +142,24 @@ func (n *qemuNode) openOperations(ctx context.Context) error {
 		Env:      environment.New(environment.Config{Objects: n.objects, Services: n.objects, Events: n.events.Recorder()}),
 		Volumes:  volumes.New(volumes.Config{Objects: n.objects, Client: clients.Main}),
 		NodeName: n.config.Flags.name, Scope: n.scope(), ClusterDNS: n.config.DNS, HostDNS: hostDNS,
-		Node: func() operations.NodeFacts { return facts },
+		Node: func() operations.NodeFacts {
+			facts := facts
+			facts.Object = n.provider.Self() // there is a provider before there are pods
+			return facts
+		},
+		Metrics: n.registry,
 	})
 	n.provider, err = provider.New(provider.Config{ //nolint:contextcheck // it waits for nothing
 		Name: n.config.Flags.name, Clients: clients, Manager: n.manager, Containers: n.manager, Pods: pods, References: n.objects,
 		Host: n.engine, Recorder: n.events.Recorder(), ListenAddress: n.config.Listen, CertDir: n.config.State.Node(),
-		Metrics: newRegistry(), Description: n.description(),
+		Metrics: n.registry, Description: n.description(),
+		Usage: usage.New(usage.Config{NodeName: n.config.Flags.name, Host: n.engine, Pods: pods}),
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	n.registry.MustRegister(n.provider.Collector())
+	return nil
 }
 
 func (n *qemuNode) scope() string {
@@ -198,7 +223,7 @@ func (n *qemuNode) endPods(ctx context.Context, keep bool) error {
 func (n *qemuNode) flush(ctx context.Context) error { return n.provider.Flush(ctx) }
 
 // close lets go of everything that open opened; it is safe on a node that is half open.
-func (n *qemuNode) close() {
+func (n *qemuNode) close(ctx context.Context) {
 	if n.events != nil {
 		n.events.Close()
 	}
@@ -207,6 +232,11 @@ func (n *qemuNode) close() {
 	}
 	if n.hypervisor != nil {
 		n.hypervisor.Close()
+	}
+	if n.tracing != nil {
+		if err := n.tracing(ctx); err != nil {
+			logging.From(ctx).WarnContext(ctx, "traces lost", "err", err)
+		}
 	}
 }
 
@@ -228,7 +258,11 @@ func (n *qemuNode) capacity(ctx context.Context) (string, error) {
 
 func newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "vic_build_info", Help: "Always 1; the labels say what runs.",
+	}, []string{"version", "goversion"})
+	build.WithLabelValues(version.Version, runtime.Version()).Set(1)
+	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
 

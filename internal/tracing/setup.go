@@ -64,9 +64,9 @@ func SetUp(ctx context.Context, cfg Config) (shutdown func(context.Context) erro
 		return nil, errors.Join(fmt.Errorf("describe traces (OTEL_RESOURCE_ATTRIBUTES): %w", err), exporter.Shutdown(ctx))
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(what))
-	log := logging.From(ctx)
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { //nolint:contextcheck // spans are sent in nobody's context
-		log.WarnContext(context.Background(), "traces were not sent", "err", err)
+	life := context.WithoutCancel(ctx)
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		logging.From(life).WarnContext(life, "traces were not sent", "err", err)
 	}))
 	otel.SetTracerProvider(provider)
 	return func(ctx context.Context) error {

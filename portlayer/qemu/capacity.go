@@ -45,6 +45,7 @@ func (h *Hypervisor) Capacity(_ context.Context) (portlayer.Capacity, error) {
 		StorageBytes: int64(fs.Blocks) * fs.Bsize, FreeStorageBytes: int64(fs.Bavail) * fs.Bsize,
 		FreeMemoryBytes: max(0, memory.available-h.promised()),
 	}
+	c.UsedCPU, c.UsedMemoryBytes = h.used()
 	if c.CPUMilli == 0 {
 		c.CPUMilli = int64(runtime.NumCPU()) * 1000
 	}

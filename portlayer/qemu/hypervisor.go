@@ -40,6 +40,8 @@ type Hypervisor struct {
 	starting map[string]int64         // memory of VMs between admission and first instruction
 	claiming map[string]chan struct{} // by UID, closed when the takeover has succeeded or failed
 	watchers map[chan string]struct{}
+	spent    map[string]spent // by UID, at the last look
+	cpu      time.Duration    // of all VMs so far
 }
 
 var _ portlayer.Hypervisor = (*Hypervisor)(nil)

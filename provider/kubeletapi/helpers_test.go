@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -20,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	statsv1alpha1 "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/operations"
@@ -51,6 +53,18 @@ func (c *containers) Attach(ctx context.Context, of operations.Container, _ wire
 
 func (c *containers) DialPort(context.Context, string, string, uint16) (io.ReadWriteCloser, error) {
 	return c.dial()
+}
+
+// used tells of one metric and a node.
+type used struct{}
+
+func (used) Resource(context.Context) ([]*dto.MetricFamily, error) {
+	name, value, kind := "m", 1., dto.MetricType_GAUGE
+	return []*dto.MetricFamily{{Name: &name, Type: &kind, Metric: []*dto.Metric{{Gauge: &dto.Gauge{Value: &value}}}}}, nil
+}
+
+func (used) Summary(context.Context) (*statsv1alpha1.Summary, error) {
+	return &statsv1alpha1.Summary{Node: statsv1alpha1.NodeStats{NodeName: "v"}}, nil
 }
 
 // reviewer is an API server that knows one token, "known", of the user alice, and remembers what is asked of it.
@@ -138,6 +152,7 @@ func newServer(t *testing.T, c *containers, allowed ...string) (*kubeletapi.Serv
 		Pods:           func(context.Context) ([]*corev1.Pod, error) { return []*corev1.Pod{pod}, nil },
 		Auth:           newAuth(t, r),
 		Metrics:        prometheus.NewRegistry(),
+		Usage:          used{},
 		Settings:       map[string]string{"node": "v"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("no certificate") },
 	}), r

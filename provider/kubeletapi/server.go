@@ -15,8 +15,10 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/virtual-kubelet/virtual-kubelet/node/api"
 	corev1 "k8s.io/api/core/v1"
+	statsv1alpha1 "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
@@ -46,6 +48,12 @@ type Containers interface {
 	DialPort(ctx context.Context, namespace, name string, port uint16) (io.ReadWriteCloser, error)
 }
 
+// Usage tells what pods and the node use.
+type Usage interface {
+	Resource(ctx context.Context) ([]*dto.MetricFamily, error)
+	Summary(ctx context.Context) (*statsv1alpha1.Summary, error)
+}
+
 // Config is what a Server needs.
 type Config struct {
 	Containers Containers
@@ -58,6 +66,8 @@ type Config struct {
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Metrics is what /metrics shows.
 	Metrics prometheus.Gatherer
+	// Usage is what /metrics/resource and /stats/summary show; nil serves neither.
+	Usage Usage
 	// Settings is what /configz shows, as JSON; it holds no secret.
 	Settings any
 	// Healthy answers /healthz; nil is always healthy.
@@ -122,6 +132,10 @@ func (s *Server) routes() http.Handler {
 	r.HandleFunc("/pods", api.HandleRunningPods(s.cfg.Pods)).Methods(http.MethodGet)
 	r.HandleFunc("/healthz", s.healthz).Methods(http.MethodGet)
 	r.HandleFunc("/configz", s.configz).Methods(http.MethodGet)
+	if s.cfg.Usage != nil {
+		r.HandleFunc("/metrics/resource", api.HandlePodMetricsResource(s.cfg.Usage.Resource)).Methods(http.MethodGet)
+		r.HandleFunc("/stats/summary", api.HandlePodStatsSummary(s.cfg.Usage.Summary)).Methods(http.MethodGet)
+	}
 	r.Handle("/metrics", promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{})).Methods(http.MethodGet)
 	return r
 }

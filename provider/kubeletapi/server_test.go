@@ -19,11 +19,14 @@ import (
 )
 
 func TestPages(t *testing.T) {
-	s, _ := newServer(t, &containers{}, "get proxy", "get metrics")
+	s, _ := newServer(t, &containers{}, "get proxy", "get metrics", "get stats")
 	for path, want := range map[string]string{
 		"/healthz": "ok",
 		"/configz": `{"vic":{"node":"v"}}` + "\n",
 		"/metrics": "",
+
+		"/metrics/resource": "# TYPE m gauge\nm 1\n",
+		"/stats/summary":    `{"node":{"nodeName":"v","startTime":null},"pods":null}`,
 	} {
 		answer := ask(t, s, http.MethodGet, path)
 		assert.Equal(t, http.StatusOK, answer.Code, path)
