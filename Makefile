@@ -85,6 +85,22 @@ test-e2e: build ## A real API server, scheduler, node and QEMU
 	$(GO) test -tags e2e -timeout 20m -count=1 ./provider
 	$(GO) test -tags e2e -timeout 60m -count=1 -v ./test/e2e
 
+# What is fuzzed, as package:target. A find lands in the package's testdata/fuzz: commit it, and the fix with it.
+FUZZTIME ?= 30s
+FUZZ_TARGETS := \
+	./persona/flatten:FuzzLayer \
+	./persona/flatten:FuzzTree \
+	./persona:FuzzManifest \
+	./persona:FuzzConfig \
+	./persona:FuzzArchive \
+	./persona:FuzzStoreIndex \
+	./portlayer/rundir:FuzzReadLog \
+	./portlayer/guestlink:FuzzCheck
+
+.PHONY: test-fuzz
+test-fuzz: setup ## Fuzz every parser of what others wrote, FUZZTIME (30s) each
+	@hack/fuzz.sh $(FUZZTIME) $(FUZZ_TARGETS)
+
 .PHONY: bench
 bench: build ## Benchmarks
 	$(GO) test -tags e2e -run '^$$' -bench . -benchmem ./persona/... ./guest/... ./portlayer/... ./operations/... ./provider

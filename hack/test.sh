@@ -14,6 +14,7 @@ suite() {
 
 suite unit make --no-print-directory test-unit
 suite control-plane make --no-print-directory test-controlplane
+suite fuzz make --no-print-directory test-fuzz
 suite qemu make --no-print-directory test-qemu
 suite e2e make --no-print-directory test-e2e
 
