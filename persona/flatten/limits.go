@@ -26,7 +26,8 @@ const (
 
 // Limits bounds what one image may cost. A zero field means its default.
 //
-// Memory is bounded by Entries and MetadataBytes: about 700 bytes for each entry, and the metadata twice.
+// Memory is bounded by Entries and MetadataBytes. BenchmarkAMillionEntries measures it: 1.3 GiB for a million files with paths
+// of 42 bytes, at the peak and with what is not yet collected, the ext4 writer's own tree included.
 type Limits struct {
 	// Bytes bounds both the sum of the uncompressed layers and the sum of all file contents in them; the two differ for
 	// sparse files.
