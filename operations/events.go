@@ -24,9 +24,12 @@ const (
 	eventNeverPull     = "ErrImageNeverPull"
 	eventPullProgress  = "PullProgress" // ours: a pull that takes long goes on
 	// eventPullSecretFailed tells of an imagePullSecret that could not be read.
-	eventPullSecretFailed = "FailedToRetrieveImagePullSecret"
-	eventVMEnded          = "PodVMEnded"       // ours: the VM stopped or vanished while the pod ran
-	eventUnreachable      = "GuestUnreachable" // ours: the VM runs and its guest does not answer
+	eventPullSecretFailed    = "FailedToRetrieveImagePullSecret"
+	eventFreeDiskSpaceFailed = "FreeDiskSpaceFailed"
+	eventImageGCFailed       = "ImageGCFailed"
+	eventInvalidDiskCapacity = "InvalidDiskCapacity"
+	eventVMEnded             = "PodVMEnded"       // ours: the VM stopped or vanished while the pod ran
+	eventUnreachable         = "GuestUnreachable" // ours: the VM runs and its guest does not answer
 )
 
 // maxEventBytes is what an event's message may have (events.k8s.io/v1, note).
@@ -56,6 +59,10 @@ func (e events) ofContainer(pod *corev1.Pod, container string, n notice) {
 		Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
 		FieldPath: fieldPath(pod, container),
 	}
+	e.record(ref, n)
+}
+
+func (e events) record(ref *corev1.ObjectReference, n notice) {
 	message := n.message
 	if len(message) > maxEventBytes {
 		message = strings.ToValidUTF8(message[:maxEventBytes-len("…")], "") + "…"

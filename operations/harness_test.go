@@ -286,6 +286,7 @@ type store struct {
 	now     int           // pulls that go on
 	pulled  int
 	auth    [][]persona.Credentials // of all pulls
+	removed string                  // image that somebody else removes
 }
 
 func newStore() *store { return &store{local: map[string]persona.Image{}} }
@@ -364,13 +365,32 @@ func (s *store) pulling() int {
 	return s.now
 }
 
-func (*store) Source(img persona.Image) persona.Source {
+func (s *store) Source(img persona.Image) persona.Source {
 	return persona.Source{Digest: img.DiskDigest, SizeBytes: 7, Open: func() (io.ReadSeekCloser, error) {
+		if !s.has(img) {
+			return nil, fmt.Errorf("open disk: %w", persona.ErrNotFound)
+		}
 		return struct {
 			io.ReadSeeker
 			io.Closer
 		}{bytes.NewReader([]byte("content")), io.NopCloser(nil)}, nil
 	}}
+}
+
+// has tells whether the image is here. One that somebody else removes is gone for the first who wants its disk.
+func (s *store) has(img persona.Image) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.removed != "" {
+		delete(s.local, s.removed)
+		s.removed = ""
+	}
+	for _, here := range s.local {
+		if here.Digest == img.Digest {
+			return true
+		}
+	}
+	return false
 }
 
 // fakeVolumes fills every volume with one file.

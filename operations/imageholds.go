@@ -40,3 +40,28 @@ func (h *imageHolds) release(uid types.UID) {
 	defer h.mu.Unlock()
 	delete(h.held, uid)
 }
+
+// unlessHeld calls remove unless a pod was given the image, and tells whether it did.
+func (h *imageHolds) unlessHeld(digest string, remove func() error) (bool, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, images := range h.held {
+		if _, ok := images[digest]; ok {
+			return false, nil
+		}
+	}
+	return true, remove()
+}
+
+// digests are the images that some pod was given.
+func (h *imageHolds) digests() map[string]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := map[string]bool{}
+	for _, images := range h.held {
+		for digest := range images {
+			all[digest] = true
+		}
+	}
+	return all
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,6 +39,7 @@ type Images struct {
 	holds   *imageHolds
 	events  events
 	metrics *Metrics
+	full    chan struct{} // one token: a pull found the disk full
 }
 
 // ImagesConfig is what Images works with.
@@ -62,6 +64,7 @@ func NewImages(cfg ImagesConfig) *Images {
 	return &Images{
 		store: cfg.Store, pulls: newPulls(cfg.Store, cfg.Parallel, cfg.Metrics), holds: newImageHolds(), events: ev,
 		auth: pullAuth{secrets: cfg.Secrets, node: cfg.Node, events: ev}, metrics: cfg.Metrics,
+		full: make(chan struct{}, 1),
 	}
 }
 
@@ -167,6 +170,9 @@ func (i *Images) pull(ctx context.Context, w *wanted) (persona.Image, error) {
 		request.patience = importedTry
 	}
 	done, err := i.pulls.do(ctx, request)
+	if errors.Is(err, syscall.ENOSPC) {
+		i.tellFull()
+	}
 	if err == nil {
 		// It may have been collected since, or given another name.
 		var img persona.Image
@@ -189,6 +195,14 @@ func (i *Images) pull(ctx context.Context, w *wanted) (persona.Image, error) {
 	}
 	i.events.ofContainer(pod, c.Name, warning(eventFailed, "Failed to pull image %q: %v", c.Image, err))
 	return persona.Image{}, i.failed(pod, c, reasonErrImagePull, err)
+}
+
+// tellFull has images collected now, so that the next try may find room.
+func (i *Images) tellFull() {
+	select {
+	case i.full <- struct{}{}:
+	default:
+	}
 }
 
 // progressOf tells how far a long pull is.

@@ -58,6 +58,8 @@ type Config struct {
 	OrphanGrace time.Duration
 	// ParallelPulls bounds the images that are pulled at one time; 0 is three.
 	ParallelPulls int
+	// ImageGC has images collected; nil is never.
+	ImageGC *ImageGC
 }
 
 // Manager runs the pods of one node. It is safe for concurrent use.
@@ -145,6 +147,10 @@ func (m *Manager) Run(ctx context.Context) error {
 		return err
 	}
 	close(m.ready)
+	if gc := m.cfg.ImageGC; gc != nil {
+		collector := NewImageCollector(*gc, m.images, m.cfg.NodeName)
+		m.running.Go(func() { collector.Run(ctx) }) // ends with ctx
+	}
 	collect := time.NewTicker(min(collectEvery, m.cfg.OrphanGrace))
 	defer collect.Stop()
 	for {

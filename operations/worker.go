@@ -13,6 +13,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/tracing"
+	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -331,6 +332,9 @@ func (w *worker) finish(ctx context.Context, r result) {
 	case r.cancelled:
 		log.InfoContext(ctx, "pod step cancelled", "op", r.step.name, "took", r.took)
 	default:
+		if errors.Is(r.err, persona.ErrNotFound) {
+			w.missImages()
+		}
 		w.retries.failed(r.step.name, r.err)
 		w.tellFailure(r)
 		log.WarnContext(ctx, "pod step failed, will be tried again", "op", r.step.name, "took", r.took, "err", r.err)

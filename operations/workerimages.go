@@ -77,6 +77,16 @@ func (w *worker) dropImages() {
 	}
 }
 
+// missImages forgets the images that are here, since one of them has been removed by somebody else; wantImages gets them
+// again.
+func (w *worker) missImages() {
+	for name, i := range w.waits {
+		if img, _ := i.wait.state(); img != nil {
+			w.dropImage(name)
+		}
+	}
+}
+
 // image returns the image of a container, nil while it is not here.
 func (w *worker) image(container string) *persona.Image {
 	i, ok := w.waits[container]

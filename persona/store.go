@@ -180,24 +180,6 @@ func (s *Store) Remove(ctx context.Context, ref string) error {
 	return s.sweep(ctx)
 }
 
-// Prune removes all images that have no name any more, and returns them.
-func (s *Store) Prune(ctx context.Context) ([]Image, error) {
-	var pruned []Image
-	err := s.index.update(ctx, func(images []Image) ([]Image, error) {
-		return slices.DeleteFunc(images, func(img Image) bool {
-			if len(img.Names)+len(img.RepoDigests) > 0 {
-				return false
-			}
-			pruned = append(pruned, img)
-			return true
-		}), nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("prune images: %w", err)
-	}
-	return pruned, s.sweep(ctx)
-}
-
 func hasName(img Image, ref string) bool {
 	named, err := parseName(ref)
 	return err == nil && img.has(reference.FamiliarString(named))

@@ -127,7 +127,7 @@ func TestRemoveTakesAwayANameAndThenTheImage(t *testing.T) {
 	require.ErrorIs(t, s.Remove(t.Context(), "Bad Name"), persona.ErrInvalidName)
 }
 
-func TestPruneRemovesWhatHasNoName(t *testing.T) {
+func TestPruneRemovesWhatIsUnwanted(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, persona.Config{Dir: dir})
 	old, err := s.Import(t.Context(), dockerSave(t, build(t, "old"), "hello"), "")
@@ -139,11 +139,27 @@ func TestPruneRemovesWhatHasNoName(t *testing.T) {
 	require.Len(t, images, 2)
 	require.Equal(t, img, images[0], "those without a name come last")
 
-	pruned, err := s.Prune(t.Context())
+	pruned, err := s.Prune(t.Context(), func(img persona.Image) bool { return len(img.Names) == 0 })
 	require.NoError(t, err)
 	require.Len(t, pruned, 1)
 	require.Equal(t, old.ID, pruned[0].ID)
 	requireClean(t, dir, 1)
+
+	space, err := s.Space()
+	require.NoError(t, err)
+	require.Positive(t, space.CapacityBytes)
+	require.GreaterOrEqual(t, space.CapacityBytes, space.AvailableBytes)
+	require.Positive(t, s.Allocated(img))
+	require.NoError(t, s.Discard(t.Context(), img.Digest))
+	require.Zero(t, s.Allocated(img))
+	require.NoError(t, s.Discard(t.Context(), img.Digest), "it is gone already")
+	requireClean(t, dir, 0)
+}
+
+func TestSpaceIsCountedAsTheKubeletDoes(t *testing.T) {
+	s := persona.Space{CapacityBytes: 1000, AvailableBytes: 125}
+	require.Equal(t, 88, s.UsedPercent())
+	require.EqualValues(t, 75, s.Excess(80))
 }
 
 func TestOpenRemovesWhatACrashLeft(t *testing.T) {

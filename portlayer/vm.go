@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -50,8 +51,13 @@ type Disk struct {
 	SizeBytes int64 `json:"sizeBytes,omitempty"`
 }
 
-// DiskRef is a hypervisor's name for a disk it holds.
+// DiskRef is a hypervisor's name for a disk it holds. It has the hex digits of the source's digest in it.
 type DiskRef string
+
+// IsOf tells whether the disk has the content of that digest (DiskSource.Digest).
+func (r DiskRef) IsOf(digest string) bool {
+	return strings.Contains(string(r), strings.TrimPrefix(digest, "sha256:"))
+}
 
 // DiskSource is the content of a read-only disk, named by its digest. It is never a path: the hypervisor may be elsewhere.
 type DiskSource struct {

@@ -131,52 +131,6 @@ func newImageListCommand() *cobra.Command {
 	return cmd
 }
 
-func newImageRemoveCommand() *cobra.Command {
-	var flags imageFlags
-	cmd := &cobra.Command{
-		Use:   "rm NAME-or-ID...",
-		Short: "Remove names, and images that have none left",
-		Args:  cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := flags.openExistingStore()
-			if err != nil {
-				return err
-			}
-			var failed error
-			for _, ref := range args {
-				failed = errors.Join(failed, imageMisuse(store.Remove(cmd.Context(), ref)))
-			}
-			return failed
-		},
-	}
-	addDirFlag(cmd, &flags.dir)
-	return cmd
-}
-
-func newImagePruneCommand() *cobra.Command {
-	var flags imageFlags
-	cmd := &cobra.Command{
-		Use:   "prune",
-		Short: "Remove images that have no name any more",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			store, err := flags.openExistingStore()
-			if err != nil {
-				return err
-			}
-			pruned, err := store.Prune(cmd.Context())
-			for _, img := range pruned {
-				if err := printImage(cmd.OutOrStdout(), "removed", img); err != nil {
-					return err
-				}
-			}
-			return err
-		},
-	}
-	addDirFlag(cmd, &flags.dir)
-	return cmd
-}
-
 // checkName refuses a bad name before anything is made.
 func checkName(name string) error {
 	_, err := persona.NormalizeName(name)

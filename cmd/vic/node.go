@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/api/validate/content"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
@@ -57,7 +58,12 @@ type nodeFile struct {
 
 	ContainerLogMaxSize  string `json:"containerLogMaxSize"`
 	ContainerLogMaxFiles int    `json:"containerLogMaxFiles"`
-	RegistryHostsDir     string `json:"registryHostsDir"`
+
+	ImageGCHighThresholdPercent int             `json:"imageGCHighThresholdPercent"`
+	ImageGCLowThresholdPercent  int             `json:"imageGCLowThresholdPercent"`
+	ImageMinimumGCAge           metav1.Duration `json:"imageMinimumGCAge"`
+	ImageGCPeriod               metav1.Duration `json:"imageGCPeriod"`
+	RegistryHostsDir            string          `json:"registryHostsDir"`
 
 	TracingEndpoint string `json:"tracingEndpoint"`
 
@@ -96,7 +102,11 @@ func readNodeFile(path string) (*nodeFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}
-	f := &nodeFile{Dir: "/var/lib/vic", Port: kubeletPort, Accel: "auto", ClusterDomain: clusterDomain, ContainerLogMaxFiles: rundir.DefaultSegments}
+	f := &nodeFile{
+		Dir: "/var/lib/vic", Port: kubeletPort, Accel: "auto", ClusterDomain: clusterDomain, ContainerLogMaxFiles: rundir.DefaultSegments,
+		ImageGCHighThresholdPercent: imageGCHigh, ImageGCLowThresholdPercent: imageGCLow,
+		ImageMinimumGCAge: metav1.Duration{Duration: imageGCMinAge}, ImageGCPeriod: metav1.Duration{Duration: imageGCPeriod},
+	}
 	if err := yaml.UnmarshalStrict(text, f); err != nil {
 		return nil, misused("--config %s: %w", path, err)
 	}
@@ -142,6 +152,10 @@ func (f *nodeFile) check() error {
 func (f *nodeFile) flags() (nodeFlags, error) {
 	flags := nodeFlags{name: f.NodeName, cpu: f.CPU, accel: f.Accel, guestImage: f.GuestImage, tracing: f.TracingEndpoint}
 	flags.logs.maxFiles = f.ContainerLogMaxFiles
+	flags.imageGC = imageGCFlags{
+		high: f.ImageGCHighThresholdPercent, low: f.ImageGCLowThresholdPercent,
+		minAge: f.ImageMinimumGCAge.Duration, period: f.ImageGCPeriod.Duration,
+	}
 	if f.Memory != "" {
 		if err := flags.memory.Set(f.Memory); err != nil {
 			return nodeFlags{}, fmt.Errorf("memory: %w", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,6 +24,7 @@ type nodeFlags struct {
 	guestImage string
 	tracing    string
 	logs       logFlags
+	imageGC    imageGCFlags
 }
 
 func (f *nodeFlags) add(cmd *cobra.Command) {
@@ -33,6 +35,7 @@ func (f *nodeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.guestImage, "guest-image", "", "directory of vmlinuz and initrd.zst (default: guest/ beside the program)")
 	cmd.Flags().StringVar(&f.tracing, "tracing-endpoint", "", "`HOST:PORT` or URL of a collector to send OpenTelemetry traces to, by OTLP over gRPC (default: OTEL_EXPORTER_OTLP_ENDPOINT, else none)")
 	f.logs.add(cmd)
+	f.imageGC.add(cmd)
 }
 
 func (f *nodeFlags) validate() error {
@@ -48,7 +51,7 @@ func (f *nodeFlags) validate() error {
 	if err := tracing.Validate(f.tracing); err != nil {
 		return misused("--tracing-endpoint: %w", err)
 	}
-	return f.logs.validate()
+	return errors.Join(f.logs.validate(), f.imageGC.validate())
 }
 
 // files returns the files of the guest image.

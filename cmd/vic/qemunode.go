@@ -148,6 +148,7 @@ func (n *qemuNode) openOperations(ctx context.Context) error {
 			return facts
 		},
 		Metrics: n.registry,
+		ImageGC: n.config.Flags.imageGC.collection(n.images, n.engine),
 	})
 	n.provider, err = provider.New(provider.Config{ //nolint:contextcheck // it waits for nothing
 		Name: n.config.Flags.name, Clients: clients, Manager: n.manager, Containers: n.manager, Pods: pods, References: n.objects,

@@ -228,6 +228,8 @@ func collect(t *tester) {
 	_, err := t.Hypervisor.Update(t.ctx, spec, vm.Version)
 	require.NoError(t, err)
 	keep := t.image("image1", wanted).Ref
+	require.True(t, keep.IsOf(wanted.Digest), "%s of %s", keep, wanted.Digest)
+	require.False(t, keep.IsOf(unused.Digest), "%s of %s", keep, unused.Digest)
 	t.image("image2", unused)
 
 	require.NoError(t, t.Hypervisor.CollectDisks(t.ctx, func(ref portlayer.DiskRef) bool { return ref == keep }))

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/virtual-kubelet/vic/operations"
+	"github.com/virtual-kubelet/vic/persona"
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu"
+)
+
+func newImageRemoveCommand() *cobra.Command {
+	var flags imageFlags
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "rm NAME-or-ID...",
+		Short: "Remove names, and images that have none left",
+		Long: `Removes names, and images that have none left. An image that a pod VM has, running or not, is not removed without --force;
+with it the VM keeps its disk, and a pod that starts anew needs the image again.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := flags.openExistingStore()
+			if err != nil {
+				return err
+			}
+			var failed error
+			for _, ref := range args {
+				failed = errors.Join(failed, flags.remove(cmd.Context(), store, ref, force))
+			}
+			return failed
+		},
+	}
+	addDirFlag(cmd, &flags.dir)
+	cmd.Flags().BoolVar(&force, "force", false, "remove images also that pod VMs have")
+	return cmd
+}
+
+func (f *imageFlags) remove(ctx context.Context, store *persona.Store, ref string, force bool) error {
+	if !force {
+		img, err := store.Lookup(ref)
+		if err != nil {
+			return imageMisuse(err)
+		}
+		vms, err := f.podVMs()
+		if err != nil {
+			return err
+		}
+		if users := operations.ImageUsers(img, vms); len(users) > 0 && !hasAnotherName(img, ref) {
+			return fmt.Errorf("image %q is in use by %s (--force removes it all the same)", ref, describeUsers(users))
+		}
+	}
+	return imageMisuse(store.Remove(ctx, ref))
+}
+
+// podVMs are those of the state directory, where there are any.
+func (f *imageFlags) podVMs() ([]portlayer.PodVM, error) {
+	state, err := openExisting(f.dir)
+	if err != nil {
+		return nil, err
+	}
+	vms, err := qemu.List(state.VCH())
+	if err != nil {
+		return nil, fmt.Errorf("list pod VMs: %w", err)
+	}
+	all := make([]portlayer.PodVM, len(vms))
+	for i, vm := range vms {
+		all[i] = portlayer.PodVM{VM: vm}
+	}
+	return all, nil
+}
+
+// hasAnotherName tells whether the image stays when ref is taken away.
+func hasAnotherName(img persona.Image, ref string) bool {
+	full, err := persona.NormalizeName(ref)
+	if err != nil {
+		return false
+	}
+	isRef := func(name string) bool {
+		n, err := persona.NormalizeName(name)
+		return err == nil && n == full
+	}
+	return slices.ContainsFunc(img.Names, isRef) && len(img.Names) > 1
+}
+
+func describeUsers(users []portlayer.Identity) string {
+	first := "pod " + users[0].Namespace + "/" + users[0].Name
+	switch len(users) {
+	case 1:
+		return first
+	case 2:
+		return first + " and another"
+	}
+	return fmt.Sprintf("%s and %d others", first, len(users)-1)
+}
+
+func newImagePruneCommand() *cobra.Command {
+	var flags imageFlags
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove images without a tag that no pod VM has",
+		Long:  "Removes images without a tag that no pod VM has, running or not; with --all also those with a tag, imported ones among them.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := flags.openExistingStore()
+			if err != nil {
+				return err
+			}
+			vms, err := flags.podVMs()
+			if err != nil {
+				return err
+			}
+			pruned, err := store.Prune(cmd.Context(), func(img persona.Image) bool {
+				return (all || len(img.Names) == 0) && len(operations.ImageUsers(img, vms)) == 0
+			})
+			for _, img := range pruned {
+				err = errors.Join(err, printImage(cmd.OutOrStdout(), "removed", img))
+			}
+			return err
+		},
+	}
+	addDirFlag(cmd, &flags.dir)
+	cmd.Flags().BoolVar(&all, "all", false, "remove images with a tag too")
+	return cmd
+}
