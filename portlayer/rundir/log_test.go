@@ -210,6 +210,17 @@ func TestReadOptions(t *testing.T) {
 	}
 }
 
+func TestATailCountsALineWithoutEnd(t *testing.T) {
+	raw := cri(0, "stdout", "F", "one") + cri(1, "stdout", "P", "two ") + cri(2, "stdout", "F", "parts") + cri(3, "stdout", "P", "more ") + cri(4, "stdout", "P", "to come")
+	for _, segment := range []int64{1, 50, 1000} {
+		d := open(t, rundir.Config{Root: t.TempDir(), SegmentBytes: segment, Segments: 9})
+		require.NoError(t, d.AppendLog("app", 0, 0, []byte(raw)))
+		assert.Equal(t, "more to come", read(t, d, rundir.ReadOptions{Tail: 1}))
+		assert.Equal(t, "two parts\nmore to come", read(t, d, rundir.ReadOptions{Tail: 2}))
+		assert.Equal(t, "one\ntwo parts\nmore to come", read(t, d, rundir.ReadOptions{Tail: 3}))
+	}
+}
+
 func TestATailReachesOverSegments(t *testing.T) {
 	raw, text := numbered(50)
 	d := open(t, rundir.Config{Root: t.TempDir(), SegmentBytes: int64(len(raw)) * 2 / 3})

@@ -16,22 +16,25 @@ const (
 	headBytes = 64
 )
 
-// tailStart returns the offset at which the last count lines begin. Parts of one line count once.
+// tailStart returns the offset at which the last count lines begin. Parts of one line count once, and a last line that has
+// no end yet counts too.
 func tailStart(folder string, segments []segment, count int) (int64, error) {
-	if len(segments) == 0 {
-		return 0, nil
-	}
-	for _, s := range slices.Backward(segments) {
-		start, missing, err := tailOf(folder, s, count)
-		if err != nil {
+	t := &tail{left: count, last: true}
+	var start int64
+	for i, s := range slices.Backward(segments) {
+		if t.left == 0 && i+1 < len(segments) && s.end() != segments[i+1].start {
+			break // what would go on here was dropped
+		}
+		found, err := t.searchFile(filepath.Join(folder, s.name()), s.size)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return 0, err
 		}
-		if missing == 0 {
-			return start, nil
+		if found {
+			return s.start + t.lineEnd, nil
 		}
-		count = missing
+		start = s.start
 	}
-	return segments[0].start, nil
+	return start, nil
 }
 
 // behindLines returns the offset behind the last raw line that was copied whole: what comes next is new.
@@ -58,42 +61,36 @@ func behindLines(folder string, segments []segment) (start int64, err error) {
 	return start, nil // one line began the log, or has no end as far as is kept
 }
 
-// tailOf searches one segment, from its end, for the beginning of the last count lines; missing is how many lines more
-// the segments before it must have.
-func tailOf(folder string, s segment, count int) (start int64, missing int, err error) {
-	f, err := os.Open(filepath.Join(folder, s.name()))
-	if errors.Is(err, fs.ErrNotExist) {
-		return s.end(), count, nil
-	}
-	if err != nil {
-		return 0, 0, err
-	}
-	defer func() { _ = f.Close() }() // it was only read
-
-	t := &tail{file: f, lineEnd: s.size, left: count}
-	block := make([]byte, tailBlock)
-	for high := s.size; high > 0; {
-		low := max(high-tailBlock, 0)
-		b := block[:high-low]
-		if _, err := io.ReadFull(io.NewSectionReader(f, low, high-low), b); err != nil {
-			return 0, 0, err
-		}
-		if t.search(b, low) {
-			return s.start + t.lineEnd, 0, nil
-		}
-		high = low
-	}
-	if t.begins(0) {
-		return s.start + t.lineEnd, 0, nil
-	}
-	return s.start, t.left, nil
-}
-
-// tail counts lines from the end of a segment.
+// tail counts lines from the end of a log.
 type tail struct {
 	file    io.ReaderAt
 	lineEnd int64 // behind the newline of the raw line that is looked at
-	left    int   // whole lines still wanted
+	left    int   // lines still wanted
+	last    bool  // the raw line that is looked at is the log's last
+}
+
+// searchFile searches one segment, from its end, and returns whether the wanted lines begin in it, at lineEnd. Where they
+// do not, or begin with it, the segment before it has to be asked.
+func (t *tail) searchFile(path string, size int64) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	t.file, t.lineEnd = f, size
+	block := make([]byte, tailBlock)
+	for high := size; high > 0; {
+		low := max(high-tailBlock, 0)
+		b := block[:high-low]
+		if _, err := io.ReadFull(io.NewSectionReader(f, low, high-low), b); err != nil {
+			return false, err
+		}
+		if t.search(b, low) {
+			return true, nil
+		}
+		high = low
+	}
+	return t.begins(0), nil
 }
 
 // search goes backward through b, which stands at offset low, and returns whether the wanted lines begin at lineEnd.
@@ -113,9 +110,10 @@ func (t *tail) search(b []byte, low int64) bool {
 
 // begins takes the raw line between at and lineEnd, and returns whether it belongs to a line more than is wanted.
 func (t *tail) begins(at int64) bool {
-	if at >= t.lineEnd || !endsLine(t.file, at, t.lineEnd) {
+	if at >= t.lineEnd || (!t.last && !endsLine(t.file, at, t.lineEnd)) {
 		return false
 	}
+	t.last = false
 	if t.left == 0 {
 		return true
 	}

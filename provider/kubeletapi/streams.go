@@ -45,9 +45,10 @@ func (s *Server) exec(ctx context.Context, namespace, pod, container string, cmd
 func (s *Server) attach(ctx context.Context, namespace, pod, container string, io api.AttachIO) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	exit, err := s.cfg.Containers.Attach(ctx, operations.Container{Namespace: namespace, Name: pod, Container: container},
+	_, err := s.cfg.Containers.Attach(ctx, operations.Container{Namespace: namespace, Name: pod, Container: container},
 		wire.Attach{Stdin: io.Stdin() != nil}, streamsOf(ctx, io))
-	return exitError(exit, explainEnd(ctx, container, err))
+	// As with the kubelet, the container's exit code is in the pod's status, and not how attach ended.
+	return explainEnd(ctx, container, err)
 }
 
 func (s *Server) portForward(ctx context.Context, namespace, pod string, port int32, stream io.ReadWriteCloser) error {

@@ -110,6 +110,13 @@ func TestClientThatLeavesIsNoFailure(t *testing.T) {
 	require.ErrorAs(t, s.exec(ctx, "n", "p", "c", []string{"x"}, &attachIO{}), &exit)
 }
 
+func TestAttachEndsWellWhateverTheExitCode(t *testing.T) {
+	s := &Server{cfg: Config{Containers: one{exec: func(context.Context, wire.Exec, portlayer.Streams) (wire.Exit, error) {
+		return wire.Exit{Code: 3}, nil
+	}}}}
+	require.NoError(t, s.attach(t.Context(), "n", "p", "c", &attachIO{}))
+}
+
 func TestStreamsThatAreNotThereAreNil(t *testing.T) {
 	s := &Server{cfg: Config{Containers: one{exec: func(_ context.Context, e wire.Exec, s portlayer.Streams) (wire.Exit, error) {
 		assert.False(t, e.Stdin)

@@ -3,6 +3,10 @@
 //	testpod api HOST PATH   GET PATH from the API server by the name HOST and by its address in the environment, with the
 //	                        pod's service account, and print the answers
 //	testpod serve ADDR      serve HTTP on ADDR: /env prints the environment
+//	testpod bytes N         print N bytes of every kind, the same ones each time
+//	testpod count N RATE    print N numbered lines of 100 bytes, RATE a second
+//	testpod digest ADDR …   on each ADDR, read a connection to its end, answer with the length and digest of it, and close;
+//	                        print a line when all listen
 package main
 
 import (
@@ -39,8 +43,14 @@ func run(args []string) error {
 		return nil
 	case len(args) == 2 && args[0] == "serve":
 		return serve(args[1])
+	case len(args) == 2 && args[0] == "bytes":
+		return printBytes(os.Stdout, args[1])
+	case len(args) == 3 && args[0] == "count":
+		return count(os.Stdout, args[1], args[2])
+	case len(args) >= 2 && args[0] == "digest":
+		return digest(args[1:])
 	default:
-		return errors.New("usage: testpod api HOST PATH | testpod serve ADDR")
+		return errors.New("usage: testpod api HOST PATH | serve ADDR | bytes N | count N RATE | digest ADDR …")
 	}
 }
 
