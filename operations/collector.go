@@ -8,15 +8,25 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// collect gives up the VMs of this node that have had no pod for a grace time, and what is kept of VMs that are gone.
+// collect gives up the VMs of this node that have had no pod for a grace time, and what is kept of VMs that are gone. The
+// grace time goes on over restarts of this program; otherwise one that is restarted again and again would collect nothing.
 // Before the first complete list of pods nothing is an orphan.
 func (m *Manager) collect(ctx context.Context) error {
 	vms, err := m.owned(ctx)
 	if err != nil {
 		return err
 	}
+	for uid, n := range m.giveUp(ctx, vms) {
+		m.noteOrphan(ctx, uid, n)
+	}
+	return nil
+}
+
+// giveUp forgets the orphans whose grace time is over, and returns the notes of new ones.
+func (m *Manager) giveUp(ctx context.Context, vms []portlayer.PodVM) map[types.UID]note {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
@@ -26,7 +36,7 @@ func (m *Manager) collect(ctx context.Context) error {
 	if !m.listed || m.shutdown {
 		return nil
 	}
-	found := map[types.UID]bool{}
+	found, notes := map[types.UID]bool{}, map[types.UID]note{}
 	for _, vm := range vms {
 		id := vm.Spec.Identity
 		uid := types.UID(id.UID)
@@ -34,16 +44,20 @@ func (m *Manager) collect(ctx context.Context) error {
 		if m.workers[uid] != nil {
 			continue
 		}
-		since, ok := m.orphans[uid]
-		switch {
-		case !ok:
-			m.orphans[uid] = now
-		case now.Sub(since) >= m.cfg.OrphanGrace:
+		if _, ok := m.orphans[uid]; !ok {
+			n := readNote(vm.Note)
+			if n.OrphanSince.IsZero() || n.OrphanSince.After(now) {
+				n.OrphanSince = now
+				notes[uid] = n
+			}
+			m.orphans[uid] = n.OrphanSince
+		}
+		if now.Sub(m.orphans[uid]) >= m.cfg.OrphanGrace {
 			logging.From(ctx).WarnContext(ctx, "pod VM without a pod is removed", "pod", id.Namespace+"/"+id.Name, "podUID", uid)
 			m.cfg.Cache.Restore(uid, types.NamespacedName{Namespace: id.Namespace, Name: id.Name})
 			m.forgetLocked(uid)
 		}
 	}
 	maps.DeleteFunc(m.orphans, func(uid types.UID, _ time.Time) bool { return !found[uid] })
-	return nil
+	return notes
 }

@@ -118,7 +118,7 @@ func (w *worker) build(ctx context.Context, v *view) (step, time.Duration) {
 		return nothing, lookAgain
 	}
 	w.wantImages(ctx, v)
-	if wait := time.Until(w.vms.restartAt); wait > 0 {
+	if wait := time.Until(w.note.RestartAt); wait > 0 {
 		return nothing, wait
 	}
 	if v.state() == portlayer.StateRemoved {

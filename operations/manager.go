@@ -185,6 +185,9 @@ func (m *Manager) restore(ctx context.Context) error {
 					continue
 				}
 				m.cfg.Cache.Restore(types.UID(id.UID), types.NamespacedName{Namespace: id.Namespace, Name: id.Name})
+				if readNote(vm.Note).Gone {
+					m.Forget(types.UID(id.UID))
+				}
 			}
 			return nil
 		}

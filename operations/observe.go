@@ -209,11 +209,12 @@ func (w *worker) noteEnd(v *view) {
 		return
 	}
 	former := w.former(v)
-	if former == nil || former.BootID == w.vms.endedBoot || former.Phase == wire.PhaseDone || former.Phase == wire.PhaseWaiting {
+	if former == nil || former.BootID == w.note.EndedBoot || former.Phase == wire.PhaseDone || former.Phase == wire.PhaseWaiting {
 		return
 	}
-	w.vms.endedBoot, w.vms.seeds = former.BootID, nil
+	w.vms.seeds = nil
 	if former.StopReason == plan.StopReasonNodeShutdown {
+		w.note.EndedBoot = former.BootID
 		return
 	}
 	why := "it was powered off"
@@ -225,15 +226,9 @@ func (w *worker) noteEnd(v *view) {
 	}
 	w.events.ofPod(v.pod, warning(eventVMEnded, "Pod VM ended unexpectedly: %s", why))
 	if v.vm != nil && former.Time.Sub(v.vm.StartedAt) > restartReset {
-		w.vms.restarts = nil
+		w.note.Ends = 0
 	}
-	w.vms.restartAt = time.Now()
-	if w.vms.restarts == nil {
-		// As with containers, the first restart is at once.
-		w.vms.restarts = &backoff{first: restartFirst, max: restartMax}
-		return
-	}
-	w.vms.restartAt = w.vms.restartAt.Add(w.vms.restarts.next())
+	w.note.ended(former.BootID, time.Now())
 }
 
 // noteSilence tells once of each guest that became unreachable, with the end of its console: a kernel says there why.

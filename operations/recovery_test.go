@@ -269,3 +269,68 @@ func TestRunEndsWhenPullsHaveEnded(t *testing.T) {
 		n.start()
 	})
 }
+
+func TestOrphanIsCollectedThoughNoRunLastsItsGraceTime(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.manager.Sync(pod(corev1.RestartPolicyAlways, "sleep 10000"))
+		n.awaitPhase(corev1.PodRunning)
+		for range 3 {
+			n.restart()
+			sleep(15 * time.Second)
+		}
+		_, ok := n.vm()
+		assert.False(t, ok, "45 s are more than the grace time of 30 s")
+	})
+}
+
+func TestOrphanThatGotItsPodBackHasItsWholeGraceTimeAgain(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
+		n.manager.Sync(p)
+		n.awaitPhase(corev1.PodRunning)
+		n.restart()
+		sleep(25 * time.Second)
+		n.restart(p)
+		sleep(25 * time.Second)
+		n.restart()
+		sleep(25 * time.Second)
+		_, ok := n.vm()
+		assert.True(t, ok)
+	})
+}
+
+func TestPodWhoseObjectIsGoneIsTornDownAfterACrashWithoutTheAPI(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.manager.Sync(pod(corev1.RestartPolicyAlways, "sleep 10000"))
+		n.awaitPhase(corev1.PodRunning)
+		n.hv.Silence(uid, true) // so that its end takes a while
+		n.manager.Forget(uid)
+		sleep(100 * time.Millisecond)
+		n.stop()
+		_, ok := n.vm()
+		require.True(t, ok)
+		n.start()
+		n.awaitGone()
+	})
+}
+
+func TestBackOffOfAVMGoesOnOverACrash(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
+		n.manager.Sync(p)
+		var starts []time.Time
+		for i := range int32(4) {
+			n.await(2*time.Minute, "running", func() bool {
+				return n.container().State.Running != nil && n.container().RestartCount == i
+			})
+			starts = append(starts, time.Now())
+			n.hv.Kill(uid, "signal: killed")
+			sleep(time.Second)
+			n.restart(withStatus(p, n.status()))
+		}
+		assert.Less(t, starts[1].Sub(starts[0]), 5*time.Second)
+		assert.InDelta(t, 10+2, starts[2].Sub(starts[1]).Seconds(), 2)
+		assert.InDelta(t, 20+2, starts[3].Sub(starts[2]).Seconds(), 2)
+		assert.Equal(t, 4, n.events.count("Warning PodVMEnded"), n.events)
+	})
+}

@@ -67,7 +67,7 @@ func (w *worker) waitingOf(v *view, container string) status.Waiting {
 	if err := w.retries.error(stepRun + container); err != nil {
 		return waitingFor(reasonCreateContainerError, err)
 	}
-	if left := time.Until(w.vms.restartAt); left > 0 && !v.running() {
+	if left := time.Until(w.note.RestartAt); left > 0 && !v.running() {
 		return status.Waiting{Reason: reasonCrashLoopBackOff, Message: fmt.Sprintf("back-off restarting pod VM of %s/%s(%s)", v.pod.Namespace, v.pod.Name, v.pod.UID)}
 	}
 	for _, name := range []string{stepCreate, stepPowerOn, stepConfigure} {

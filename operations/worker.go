@@ -22,6 +22,7 @@ type Observer interface {
 	Get(ctx context.Context, uid string) (portlayer.PodVM, error)
 	AckEvents(ctx context.Context, uid, bootID string, seq uint64) error
 	Console(ctx context.Context, uid string) ([]byte, error)
+	SetNote(ctx context.Context, uid string, note []byte) error
 }
 
 // units are what all workers work with.
@@ -81,6 +82,8 @@ type worker struct {
 	barred    map[string]error // why ephemeral containers can't run here
 	boot      bootMemory
 	vms       vmMemory
+	note      note
+	recalled  bool      // note has what a former run of the program noted
 	born      time.Time // when the pod was first heard of
 	followed  bool      // beginning was decided on
 	beginning *podStart // of a new pod; nil: it is none
@@ -102,11 +105,8 @@ type vmMemory struct {
 	greeted   time.Time // when the VM was started whose guest has greeted
 	// configured is when a guest took its plan, whose snapshot may come later.
 	configured time.Time
-	endedBoot  string      // the boot whose unexpected end was told
 	seeds      []wire.Seed // what the next boot begins with; nil: not made yet
-	restarts   *backoff    // of the whole VM; nil: it did not end lately
-	restartAt  time.Time
-	silent     time.Time // since when, of the silence that was told last
+	silent     time.Time   // since when, of the silence that was told last
 }
 
 // acting is the step that is being done.
@@ -238,12 +238,14 @@ func (w *worker) round(ctx context.Context) time.Duration {
 		return w.retries.wait("look")
 	}
 	w.retries.succeeded("look")
+	w.recallNote(v)
 	w.noteUpdate(v)
 	w.noteRefusal(v)
 	w.noteEphemeral(v)
 	w.noteStart(v)
 	w.noteBoot(v)
 	w.noteEnd(v)
+	w.keepNote(ctx, v)
 	w.noteSilence(ctx, v)
 	w.relayEvents(ctx, v)
 	v.previous = w.report(v)

@@ -39,28 +39,48 @@ func (e *Engine) List(ctx context.Context) ([]PodVM, error) {
 	return vms, nil
 }
 
-// AckEvents tells the guest that events up to seq of that boot are dealt with; they are in no snapshot any more.
+// AckEvents tells the guest that events up to seq of that boot are dealt with; they are in no snapshot any more. The
+// guest hears of it with the next question for its state, perhaps from another process.
 func (e *Engine) AckEvents(ctx context.Context, uid, bootID string, seq uint64) error {
 	p, err := e.pod(uid, false)
 	if err != nil || p == nil {
 		return fmt.Errorf("acknowledge events of pod VM %s: %w", uid, ErrNotFound)
 	}
 	p.mu.Lock()
-	if p.acked.bootID != bootID || p.acked.seq < seq {
-		p.acked = ackedEvents{bootID, seq}
+	acked := ackedEvents{bootID, seq}
+	news := p.acked.BootID != bootID || p.acked.Seq < seq
+	if news {
+		p.acked = acked
 	}
-	link, before := p.link, p.guest
-	if before != nil {
-		p.guest = p.acked.strip(before)
+	if p.guest != nil {
+		p.guest = p.acked.strip(p.guest)
 	}
-	changed := before != nil && len(p.guest.Events) != len(before.Events)
+	link := p.link
 	p.mu.Unlock()
-	if changed {
-		p.saveGuest(ctx)
+	if news {
+		p.saveAcked(ctx)
 	}
 	if link != nil {
 		link.Ack(bootID, seq)
 	}
+	return nil
+}
+
+// SetNote keeps note, which is JSON, as PodVM.Note until Forget. ErrNotFound.
+func (e *Engine) SetNote(_ context.Context, uid string, note []byte) error {
+	p, err := e.pod(uid, false)
+	if err != nil || p == nil {
+		return fmt.Errorf("keep note of pod VM %s: %w", uid, ErrNotFound)
+	}
+	p.saving.Lock()
+	defer p.saving.Unlock()
+	note = slices.Clone(note)
+	if err := p.dir.SaveNote(note); err != nil {
+		return fmt.Errorf("keep note of pod VM %s: %w", uid, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.note = note
 	return nil
 }
 

@@ -20,7 +20,7 @@ type pod struct {
 	uid string
 	dir *rundir.Dir
 
-	saving sync.Mutex // held while the guest's snapshot is written, so that the latest one is written last
+	saving sync.Mutex // held while one of the records is written, so that the latest one is written last
 
 	mu    sync.Mutex // guards what follows
 	vm    VM
@@ -28,14 +28,15 @@ type pod struct {
 	link  *guestlink.Link
 	guest *wire.Snapshot // never changed, only replaced
 	acked ackedEvents
+	note  []byte // as guest
 	// booted is when the boot began that this process commanded and whose guest has not greeted yet.
 	booted time.Time
 }
 
 // ackedEvents says that events of a boot up to seq are dealt with.
 type ackedEvents struct {
-	bootID string
-	seq    uint64
+	BootID string `json:"bootID"`
+	Seq    uint64 `json:"seq"`
 }
 
 // observeAll takes the hypervisor's list as it is.
@@ -169,11 +170,11 @@ func (e *Engine) takeSnapshot(ctx context.Context, p *pod, s *wire.Snapshot) {
 
 // strip returns s without the events that are dealt with.
 func (a ackedEvents) strip(s *wire.Snapshot) *wire.Snapshot {
-	if a.bootID != s.BootID {
+	if a.BootID != s.BootID {
 		return s
 	}
 	c := *s
-	c.Events = slices.DeleteFunc(slices.Clone(s.Events), func(e wire.Event) bool { return e.Seq <= a.seq })
+	c.Events = slices.DeleteFunc(slices.Clone(s.Events), func(e wire.Event) bool { return e.Seq <= a.Seq })
 	return &c
 }
 
@@ -199,21 +200,28 @@ func (p *pod) expect() guestlink.Expect {
 	return guestlink.Expect{Containers: p.vm.Spec.Tasks, Addresses: addresses}
 }
 
-// load reads what a former process kept.
+// load reads what a former process kept. What can't be read keeps nothing else from being read.
 func (p *pod) load() error {
 	var vm VM
-	if err := p.dir.LoadVM(&vm); err == nil && vm.UID() == p.uid {
+	vmErr := p.dir.LoadVM(&vm)
+	if vmErr == nil && vm.UID() == p.uid {
 		vm.State, vm.PID = StateRemoved, 0
 		p.vm = vm
-	} else if err != nil && !errors.Is(err, rundir.ErrNotFound) {
-		return err
 	}
-	guest, err := p.dir.LoadSnapshot()
-	if err != nil && !errors.Is(err, rundir.ErrNotFound) {
-		return err
+	ackedErr := p.dir.LoadAcked(&p.acked)
+	note, noteErr := p.dir.LoadNote()
+	p.note = note
+	guest, guestErr := p.dir.LoadSnapshot()
+	if guestErr == nil {
+		p.guest = p.acked.strip(guest)
 	}
-	p.guest = guest
-	return nil
+	var damaged error
+	for _, err := range []error{vmErr, ackedErr, noteErr, guestErr} {
+		if !errors.Is(err, rundir.ErrNotFound) {
+			damaged = errors.Join(damaged, err)
+		}
+	}
+	return damaged
 }
 
 // save writes the VM as it was last seen; it is what Get answers when the VM is gone.
@@ -237,10 +245,21 @@ func (p *pod) saveGuest(ctx context.Context) {
 	}
 }
 
+func (p *pod) saveAcked(ctx context.Context) {
+	p.saving.Lock()
+	defer p.saving.Unlock()
+	p.mu.Lock()
+	acked := p.acked
+	p.mu.Unlock()
+	if err := p.dir.SaveAcked(acked); err != nil {
+		logging.From(ctx).WarnContext(ctx, "acknowledgement of events not kept", "err", err)
+	}
+}
+
 // view is the pod VM as callers see it.
 func (p *pod) view() PodVM {
 	p.mu.Lock()
-	v := PodVM{VM: p.vm, Guest: p.guest}
+	v := PodVM{VM: p.vm, Guest: p.guest, Note: p.note}
 	link := p.link
 	v.Booting = v.State == StateRunning && !p.booted.IsZero() && p.booted.Equal(v.StartedAt)
 	p.mu.Unlock()

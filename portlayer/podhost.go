@@ -50,8 +50,11 @@ type PodHost interface {
 	List(ctx context.Context) ([]PodVM, error)
 	// Watch sends the UID of each pod VM that may have changed, until ctx ends; then it closes the channel.
 	Watch(ctx context.Context) <-chan string
-	// AckEvents tells the guest that events up to seq of that boot are dealt with.
+	// AckEvents tells the guest that events up to seq of that boot are dealt with. They are in no snapshot from then on,
+	// also where another process of this program asks and the guest has not heard of it.
 	AckEvents(ctx context.Context, uid, bootID string, seq uint64) error
+	// SetNote keeps note, which is JSON, as PodVM.Note until Forget. ErrNotFound.
+	SetNote(ctx context.Context, uid string, note []byte) error
 
 	// Stats returns what a running pod uses now. ErrNotFound, ErrNotRunning, ErrGuestUnreachable.
 	Stats(ctx context.Context, uid string) (wire.Stats, error)
@@ -93,6 +96,8 @@ type PodVM struct {
 	Booting bool
 	// SilentSince is when the guest of a running VM stopped answering; zero while it answers.
 	SilentSince time.Time
+	// Note is what SetNote kept last; nil when there was nothing. It is not to be changed.
+	Note []byte
 	// LogsComplete tells that every log line of Guest's final attempts has been copied.
 	LogsComplete bool
 }

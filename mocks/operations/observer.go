@@ -188,6 +188,54 @@ func (_c *Observer_Get_Call) RunAndReturn(run func(context.Context, string) (por
 	return _c
 }
 
+// SetNote provides a mock function with given fields: ctx, uid, note
+func (_m *Observer) SetNote(ctx context.Context, uid string, note []byte) error {
+	ret := _m.Called(ctx, uid, note)
+
+	if len(ret) == 0 {
+		panic("no return value specified for SetNote")
+	}
+
+	var r0 error
+	if rf, ok := ret.Get(0).(func(context.Context, string, []byte) error); ok {
+		r0 = rf(ctx, uid, note)
+	} else {
+		r0 = ret.Error(0)
+	}
+
+	return r0
+}
+
+// Observer_SetNote_Call is a *mock.Call that shadows Run/Return methods with type explicit version for method 'SetNote'
+type Observer_SetNote_Call struct {
+	*mock.Call
+}
+
+// SetNote is a helper method to define mock.On call
+//   - ctx context.Context
+//   - uid string
+//   - note []byte
+func (_e *Observer_Expecter) SetNote(ctx interface{}, uid interface{}, note interface{}) *Observer_SetNote_Call {
+	return &Observer_SetNote_Call{Call: _e.mock.On("SetNote", ctx, uid, note)}
+}
+
+func (_c *Observer_SetNote_Call) Run(run func(ctx context.Context, uid string, note []byte)) *Observer_SetNote_Call {
+	_c.Call.Run(func(args mock.Arguments) {
+		run(args[0].(context.Context), args[1].(string), args[2].([]byte))
+	})
+	return _c
+}
+
+func (_c *Observer_SetNote_Call) Return(_a0 error) *Observer_SetNote_Call {
+	_c.Call.Return(_a0)
+	return _c
+}
+
+func (_c *Observer_SetNote_Call) RunAndReturn(run func(context.Context, string, []byte) error) *Observer_SetNote_Call {
+	_c.Call.Return(run)
+	return _c
+}
+
 // NewObserver creates a new instance of Observer. It also registers a testing interface on the mock and a cleanup function to assert the mocks expectations.
 // The first argument is typically a *testing.T value.
 func NewObserver(t interface {

@@ -33,6 +33,7 @@ func RunPodHost(t *testing.T, open func(t *testing.T) PodHarness) {
 		"stop ends the containers and its reason is kept":             podStop,
 		"a container that fails is started again":                     podRestarts,
 		"the next process goes on where the former one stopped":       podReopen,
+		"a note stays until the pod is forgotten":                     podNote,
 		"a VM that was killed leaves what is known for the next boot": podKilled,
 		"stats tell of what runs":                                     podStats,
 		"a start that is given up leaves a VM that can start":         podStartCancelled,
@@ -342,6 +343,21 @@ func podReopen(t *podTester) {
 	require.NoError(t, err)
 	require.NoError(t, r.Close())
 	assert.Equal(t, "before\nafter\n", string(b))
+}
+
+func podNote(t *podTester) {
+	require.ErrorIs(t, t.Host.SetNote(t.ctx, podUID, []byte(`{}`)), portlayer.ErrNotFound)
+	t.commit()
+	assert.Empty(t, t.get().Note)
+	require.NoError(t, t.Host.SetNote(t.ctx, podUID, []byte(`{"n":1}`)))
+	require.NoError(t, t.Host.SetNote(t.ctx, podUID, []byte(`{"n":2}`)))
+	t.Host = t.Reopen()
+	assert.JSONEq(t, `{"n":2}`, string(t.get().Note))
+	require.NoError(t, t.Host.Remove(t.ctx, podUID))
+	assert.JSONEq(t, `{"n":2}`, string(t.get().Note))
+	require.NoError(t, t.Host.Forget(t.ctx, podUID))
+	t.commit()
+	assert.Empty(t, t.get().Note)
 }
 
 func podKilled(t *podTester) {

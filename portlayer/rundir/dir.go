@@ -13,6 +13,8 @@ import (
 const (
 	vmFile       = "vm.json"
 	snapshotFile = "snapshot.json"
+	ackedFile    = "acked.json"
+	noteFile     = "note.json"
 	logsFolder   = "logs"
 )
 
@@ -45,6 +47,24 @@ func (d *Dir) LoadSnapshot() (*wire.Snapshot, error) {
 		return nil, err
 	}
 	return &s, nil
+}
+
+// SaveAcked replaces the record of which events are dealt with.
+func (d *Dir) SaveAcked(record any) error { return d.save(ackedFile, record) }
+
+// LoadAcked reads the record of which events are dealt with into record. ErrNotFound.
+func (d *Dir) LoadAcked(record any) error { return d.load(ackedFile, record) }
+
+// SaveNote replaces what is kept for those above the port layer.
+func (d *Dir) SaveNote(note json.RawMessage) error { return d.save(noteFile, note) }
+
+// LoadNote returns what SaveNote kept. ErrNotFound.
+func (d *Dir) LoadNote() (json.RawMessage, error) {
+	var note json.RawMessage
+	if err := d.load(noteFile, &note); err != nil {
+		return nil, err
+	}
+	return note, nil
 }
 
 // SetLive says whether the VM runs. Readers that follow a log wait for more only while it does.
