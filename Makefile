@@ -101,6 +101,10 @@ FUZZ_TARGETS := \
 test-fuzz: setup ## Fuzz every parser of what others wrote, FUZZTIME (30s) each
 	@hack/fuzz.sh $(FUZZTIME) $(FUZZ_TARGETS)
 
+.PHONY: test-long
+test-long: build ## Tests that take long (chaos, large files, long waits); PACKAGES chooses some
+	@hack/test-long.sh $(PACKAGES)
+
 .PHONY: bench
 bench: build ## Benchmarks
 	$(GO) test -tags e2e -run '^$$' -bench . -benchmem ./persona/... ./guest/... ./portlayer/... ./operations/... ./provider

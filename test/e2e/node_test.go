@@ -32,7 +32,7 @@ const joinedNode = "joined"
 func TestNodeJoinsACluster(t *testing.T) {
 	dir := t.TempDir()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
-	shared.nodeCredential(t, kubeconfig)
+	shared.nodeCredential(t, joinedNode, kubeconfig)
 	config := filepath.Join(dir, "node.yaml")
 	state := filepath.Join(dir, "state")
 	// The default port may be taken on the machine that runs the tests.
@@ -56,7 +56,7 @@ func TestNodeJoinsACluster(t *testing.T) {
 		assert.Equal(t, []corev1.Taint{{Key: "virtual-kubelet.io/provider", Value: "vic", Effect: corev1.TaintEffectNoSchedule}}, withoutLifecycle(n.Spec.Taints))
 		return nodeReady(n), node.out.String()
 	})
-	shared.approve(t, certificatesv1.KubeletServingSignerName)
+	shared.approve(t, joinedNode)
 
 	ns := shared.namespace(t)
 	p := shared.create(t, pod(ns, "tolerant", "echo on the joined node; "+sleepForever, func(p *corev1.Pod) {
@@ -99,24 +99,24 @@ func (c *cluster) startNode(t *testing.T, kubeconfig, config string) {
 	go func(cmd *exec.Cmd) { ended <- cmd.Wait(); close(ended) }(c.cmd)
 }
 
-// nodeCredential gives the joined node its rights, and writes a kubeconfig for it, signed by the cluster.
-func (c *cluster) nodeCredential(t *testing.T, path string) {
+// nodeCredential gives a node its rights, and writes a kubeconfig for it, signed by the cluster.
+func (c *cluster) nodeCredential(t *testing.T, node, path string) {
 	t.Helper()
 	rbac, err := os.ReadFile("../../examples/node-rbac.yaml")
 	require.NoError(t, err)
 	apply := c.kubectlCommand(t.Context(), "apply", "-f", "-")
-	apply.Stdin = strings.NewReader(strings.ReplaceAll(string(rbac), "vic-host-1", joinedNode))
+	apply.Stdin = strings.NewReader(strings.ReplaceAll(string(rbac), "vic-host-1", node))
 	out, err := apply.CombinedOutput()
 	require.NoError(t, err, string(out))
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-		Subject: pkix.Name{CommonName: "system:node:" + joinedNode, Organization: []string{"system:nodes"}},
+		Subject: pkix.Name{CommonName: "system:node:" + node, Organization: []string{"system:nodes"}},
 	}, key)
 	require.NoError(t, err)
 	csrs := c.client.CertificatesV1().CertificateSigningRequests()
 	csr, err := csrs.Create(t.Context(), &certificatesv1.CertificateSigningRequest{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "joined-"},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: node + "-"},
 		Spec: certificatesv1.CertificateSigningRequestSpec{
 			SignerName: certificatesv1.KubeAPIServerClientKubeletSignerName,
 			Request:    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request}),
@@ -145,8 +145,8 @@ func (c *cluster) nodeCredential(t *testing.T, path string) {
 	require.NoError(t, clientcmd.WriteToFile(config, path))
 }
 
-// approve approves the joined node's pending request to that signer.
-func (c *cluster) approve(t *testing.T, signer string) {
+// approve approves the pending request of that node for its serving certificate.
+func (c *cluster) approve(t *testing.T, node string) {
 	t.Helper()
 	c.eventually(t, "the node's serving certificate request", func(ctx context.Context) (bool, string) {
 		list, err := c.client.CertificatesV1().CertificateSigningRequests().List(ctx, metav1.ListOptions{})
@@ -154,7 +154,7 @@ func (c *cluster) approve(t *testing.T, signer string) {
 			return false, err.Error()
 		}
 		for _, csr := range list.Items {
-			if csr.Spec.SignerName == signer && csr.Spec.Username == "system:node:"+joinedNode {
+			if csr.Spec.SignerName == certificatesv1.KubeletServingSignerName && csr.Spec.Username == "system:node:"+node {
 				c.kubectl(t, "certificate", "approve", csr.Name)
 				return true, ""
 			}

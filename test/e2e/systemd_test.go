@@ -22,7 +22,7 @@ import (
 func TestPodVMsOutliveTheService(t *testing.T) {
 	dir := t.TempDir()
 	kubeconfig, config, state := filepath.Join(dir, "kubeconfig"), filepath.Join(dir, "node.yaml"), filepath.Join(dir, "state")
-	shared.nodeCredential(t, kubeconfig)
+	shared.nodeCredential(t, joinedNode, kubeconfig)
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil,
 		"nodeName: %s\ndir: %s\nport: 20251\naccel: %s\nlabels: {run-by: systemd}\n", joinedNode, state, shared.accel(t)), 0o600))
 	node := newCluster(state)
