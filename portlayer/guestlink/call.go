@@ -144,7 +144,7 @@ func statusError(resp *http.Response) error {
 	if err != nil {
 		return unreachable(err)
 	}
-	return &StatusError{Code: resp.StatusCode, Message: clean(strings.TrimSpace(string(b)), maxErrorBytes)}
+	return &StatusError{Code: resp.StatusCode, Message: oneLine(string(b))}
 }
 
 // decode reads JSON of at most limit bytes.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
@@ -134,6 +135,17 @@ func sane(t time.Time) time.Time {
 		return time.Time{}
 	}
 	return t
+}
+
+// oneLine is a guest's word in an error: users see it in their terminals, which must not obey it.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, clean(s, maxErrorBytes))
+	return strings.TrimSpace(s)
 }
 
 // clean cuts s to limit bytes of valid text.

@@ -139,10 +139,12 @@ func FuzzText(f *testing.F) {
 	f.Add("plain", 5)
 	f.Add("é", 1)
 	f.Add("\xff\xfe", 3)
+	f.Add("\x1b]0;title\x07 and more\r\n", 9)
 	f.Fuzz(func(t *testing.T, s string, limit int) {
 		limit = min(max(limit, 0), 1<<16)
 		got := clean(s, limit)
 		require.LessOrEqual(t, len(got), limit)
 		require.True(t, utf8.ValidString(got))
+		require.NotContains(t, oneLine(s), "\x1b")
 	})
 }

@@ -69,8 +69,7 @@ func newSession(conn io.ReadWriteCloser, writeTimeout time.Duration) (*session, 
 	transport := &http.Transport{
 		DialContext:            func(context.Context, string, string) (net.Conn, error) { return mux.Open() },
 		DisableCompression:     true,
-		MaxIdleConnsPerHost:    2,
-		IdleConnTimeout:        wire.KeepAlive,
+		DisableKeepAlives:      true, // a stream costs little, and an idle one is where a guest could speak unasked
 		MaxResponseHeaderBytes: maxHeaderBytes,
 	}
 	client := &http.Client{
@@ -89,7 +88,6 @@ func newSession(conn io.ReadWriteCloser, writeTimeout time.Duration) (*session, 
 // close breaks the session and everything on it; it may be called again.
 func (s *session) close() {
 	_ = s.mux.Close() // there is nothing to do about it, and the next session begins with a preamble
-	s.http.CloseIdleConnections()
 }
 
 func (s *session) heardAt() time.Time { return time.Unix(0, s.heard.Load()) }
