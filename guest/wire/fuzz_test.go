@@ -64,14 +64,15 @@ func (*answering) Close() error                 { return nil }
 const magicBytes = 32
 
 // preambleSeeds are beginnings that a preamble may stand behind: noise, and pieces of preambles.
-func preambleSeeds(t testing.TB) [][]byte {
-	t.Helper()
+func preambleSeeds(tb testing.TB) [][]byte {
+	tb.Helper()
 	host := &answering{version: wire.Version}
 	_, err := wire.Connect(host)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	whole := host.sent
 	return [][]byte{
-		{}, []byte("noise"), whole, whole[:1], whole[:magicBytes], whole[:magicBytes+1], whole[:len(whole)-1],
+		{},
+		[]byte("noise"), whole, whole[:1], whole[:magicBytes], whole[:magicBytes+1], whole[:len(whole)-1],
 		append(bytes.Clone(whole[:magicBytes+3]), whole...), bytes.Repeat(whole[:1], 100),
 	}
 }

@@ -4,7 +4,6 @@ package qemu_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,7 +11,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/virtual-kubelet/vic/internal/testinitrd"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 )
@@ -46,52 +45,20 @@ func guestImage(t *testing.T) qemu.GuestImage {
 	return image
 }
 
-// testImage is the guest image with another PID 1: the kernel unpacks a second archive over the first.
-var testImage = sync.OnceValues(func() (init []byte, err error) {
-	dir, err := os.MkdirTemp("", "testguest")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "init"), "./internal/testguest")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the test guest: %s", out)
-	}
-	return os.ReadFile(filepath.Join(dir, "init"))
+// testGuest is the program that takes the place of the guest program.
+var testGuest = sync.OnceValues(func() ([]byte, error) {
+	return testinitrd.Build(context.Background(), "./internal/testguest")
 })
 
 func withTestGuest(t *testing.T) qemu.GuestImage {
 	t.Helper()
 	image := guestImage(t)
-	init, err := testImage()
+	init, err := testGuest()
 	require.NoError(t, err)
-	initrd, err := os.ReadFile(image.Initrd)
-	require.NoError(t, err)
-	var b bytes.Buffer
-	b.Write(initrd)
-	pad(&b)
-	addToArchive(&b, "init", 0o100755, init)
-	addToArchive(&b, "TRAILER!!!", 0, nil)
-	image.Initrd = filepath.Join(t.TempDir(), "initrd")
-	require.NoError(t, os.WriteFile(image.Initrd, b.Bytes(), 0o600))
+	initrd := filepath.Join(t.TempDir(), "initrd")
+	require.NoError(t, testinitrd.Write(initrd, image.Initrd, map[string][]byte{"init": init}))
+	image.Initrd = initrd
 	return image
-}
-
-// addToArchive writes one file in the format of buffer-format.rst of the Linux documentation.
-func addToArchive(b *bytes.Buffer, name string, mode int, content []byte) {
-	fmt.Fprintf(b, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X",
-		0, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name)+1, 0)
-	b.WriteString(name + "\x00")
-	pad(b)
-	b.Write(content)
-	pad(b)
-}
-
-func pad(b *bytes.Buffer) {
-	for b.Len()%4 != 0 {
-		b.WriteByte(0)
-	}
 }
 
 // host is a VCH under test, and a process that has it open.

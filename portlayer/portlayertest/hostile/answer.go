@@ -73,7 +73,7 @@ func (g *Guest) handler(mode Mode, until <-chan struct{}) http.Handler {
 		g.send(w, wire.Hello{BootID: g.bootID(), Version: "hostile"})
 	})
 	m.HandleFunc("GET "+wire.PathSnapshot, func(w http.ResponseWriter, r *http.Request) { g.snapshot(w, r, mode, until) })
-	m.HandleFunc("GET "+wire.PathLog, func(w http.ResponseWriter, r *http.Request) { g.log(w, r, mode, until) })
+	m.HandleFunc("GET "+wire.PathLog, func(w http.ResponseWriter, _ *http.Request) { g.log(w, mode, until) })
 	m.HandleFunc("PUT "+wire.PathPod, g.configure)
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // what it says does not matter
@@ -103,10 +103,11 @@ func (g *Guest) configure(w http.ResponseWriter, r *http.Request) {
 	}
 	g.mu.Unlock()
 	g.send(w, ready)
+	g.plannedOne.Do(func() { close(g.planned) })
 }
 
 // log answers with what a log never is.
-func (g *Guest) log(w http.ResponseWriter, r *http.Request, mode Mode, until <-chan struct{}) {
+func (g *Guest) log(w http.ResponseWriter, mode Mode, until <-chan struct{}) {
 	line := time.Now().UTC().Format(time.RFC3339Nano) + " stdout F a line\n"
 	switch mode {
 	case Offsets:

@@ -1,13 +1,18 @@
 package hostile
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
+
+// nonsense is more than what is left of a frame that a mode began.
+const nonsense = 300 << 10
 
 // Guest misbehaves on one port, in one mode at a time. It is safe for concurrent use.
 type Guest struct {
@@ -16,6 +21,9 @@ type Guest struct {
 
 	did     atomic.Int64 // how much harm was done in this mode, in units of its own
 	writing sync.Mutex   // held while bytes go to the port
+
+	planned    chan struct{} // closed by the first plan
+	plannedOne sync.Once     // guards planned
 
 	mu    sync.Mutex // guards what follows
 	mode  Mode
@@ -28,7 +36,7 @@ type Guest struct {
 
 // New returns a guest that is honest until Become, on a port that Serve reads.
 func New(port io.ReadWriter, bootID string) *Guest {
-	return &Guest{port: port, base: bootID, boot: bootID, mode: Honest, until: make(chan struct{}), names: []string{"app"}}
+	return &Guest{port: port, base: bootID, boot: bootID, mode: Honest, until: make(chan struct{}), planned: make(chan struct{}), names: []string{"app"}}
 }
 
 // Become ends what the guest does and begins mode. It returns how much was done.
@@ -44,12 +52,20 @@ func (g *Guest) Become(mode Mode) int64 {
 	did := g.did.Swap(0)
 	if conn != nil {
 		_ = conn.Close() // it ends one way or the other
+		// A host notices at once what is no frame, and the end of a session on such a port not at all.
+		_, _ = g.write(bytes.Repeat([]byte{0xff}, nonsense))
 	}
 	if mode == Noise {
 		go g.noise(until) // ends with the mode
 	}
 	return did
 }
+
+// Did is how much was done in this mode so far.
+func (g *Guest) Did() int64 { return g.did.Load() }
+
+// Configured is closed when a host has given the guest a plan.
+func (g *Guest) Configured() <-chan struct{} { return g.planned }
 
 // bootID is the one that the guest claims now.
 func (g *Guest) bootID() string {
@@ -117,16 +133,16 @@ func (g *Guest) noise(until <-chan struct{}) {
 	for i := range b {
 		b[i] = byte(i * 7)
 	}
-	for {
+	for pause := time.Duration(0); ; {
 		select {
 		case <-until:
 			return
-		default:
+		case <-time.After(pause):
 		}
 		n, err := g.write(b)
 		g.did.Add(int64(n))
-		if err != nil {
-			return
+		if pause = 0; err != nil {
+			pause = 50 * time.Millisecond // no host is there
 		}
 	}
 }

@@ -23,7 +23,7 @@ const (
 	Lines      Mode = "lines"      // a log that is one line without end
 	Refusals   Mode = "refusals"   // every call is refused, with a text without end
 	Console    Mode = "console"    // the console without end; that is the VM's part
-	Panic      Mode = "panic"      // the kernel panics; that is the VM's part
+
 )
 
 // Modes are those in which a guest goes on, and so may be had one after the other.

@@ -10,6 +10,9 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
+// attemptsEach is how many attempts of a container a mode has for itself: a log that was whole is copied no more.
+const attemptsEach = 1000
+
 // snapshot answers at once, but for the first, and lets none be like the one before.
 func (g *Guest) snapshot(w http.ResponseWriter, r *http.Request, mode Mode, until <-chan struct{}) {
 	n := g.did.Add(1)
@@ -34,8 +37,8 @@ func (g *Guest) snapshot(w http.ResponseWriter, r *http.Request, mode Mode, unti
 	case Attempts:
 		for i := range s.Containers {
 			c := &s.Containers[i]
-			c.RestartCount = int32(n)
-			c.Last = &wire.Terminated{Attempt: int32(n) - 1, ExitCode: 1, Reason: "Error", LogBytes: 1 << 40}
+			c.RestartCount += int32(n)
+			c.Last = &wire.Terminated{Attempt: c.RestartCount - 1, ExitCode: 1, Reason: "Error", LogBytes: 1 << 40}
 		}
 	default:
 	}
@@ -45,12 +48,13 @@ func (g *Guest) snapshot(w http.ResponseWriter, r *http.Request, mode Mode, unti
 // running is a snapshot of a pod whose containers run.
 func (g *Guest) running(n int64) wire.Snapshot {
 	g.mu.Lock()
-	names := slices.Clone(g.names)
+	names, attempt := slices.Clone(g.names), int32(g.modes)*attemptsEach
 	g.mu.Unlock()
 	s := wire.Snapshot{BootID: g.bootID(), Generation: uint64(n), Time: time.Now(), Phase: wire.PhaseConfigured}
 	for _, name := range names {
 		s.Containers = append(s.Containers, wire.ContainerStatus{
 			Name: name, State: wire.ContainerRunning, Known: true, ID: strings.Repeat("a", 64), StartedAt: time.Now(),
+			RestartCount: attempt,
 		})
 	}
 	return s
