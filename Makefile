@@ -95,7 +95,14 @@ FUZZ_TARGETS := \
 	./persona:FuzzArchive \
 	./persona:FuzzStoreIndex \
 	./portlayer/rundir:FuzzReadLog \
-	./portlayer/guestlink:FuzzCheck
+	./portlayer/guestlink:FuzzCheck \
+	./portlayer/guestlink:FuzzSnapshot \
+	./portlayer/guestlink:FuzzPings \
+	./portlayer/guestlink:FuzzProcess \
+	./portlayer/guestlink:FuzzText \
+	./guest/wire:FuzzReadFrame \
+	./guest/wire:FuzzConnect \
+	./guest/wire:FuzzAccept
 
 .PHONY: test-fuzz
 test-fuzz: setup ## Fuzz every parser of what others wrote, FUZZTIME (30s) each

@@ -2,7 +2,8 @@
 //
 //	testpod api HOST PATH   GET PATH from the API server by the name HOST and by its address in the environment, with the
 //	                        pod's service account, and print the answers
-//	testpod serve ADDR      serve HTTP on ADDR: /env prints the environment
+//	testpod serve ADDR      serve HTTP on ADDR: /env prints the environment, /exists/PATH tells by its status whether that
+//	                        file is there
 //	testpod bytes N         print N bytes of every kind, the same ones each time
 //	testpod count N RATE    print N numbered lines of 100 bytes, RATE a second
 //	testpod digest ADDR …   on each ADDR, read a connection to its end, answer with the length and digest of it, and close;
@@ -90,6 +91,11 @@ func api(out io.Writer, name, path string) error {
 func serve(addr string) error {
 	http.HandleFunc("/env", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, strings.Join(os.Environ(), "\n")) // the client is gone when it fails
+	})
+	http.HandleFunc("/exists/", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := os.Stat(strings.TrimPrefix(r.URL.Path, "/exists")); err != nil {
+			http.Error(w, "absent", http.StatusServiceUnavailable)
+		}
 	})
 	return (&http.Server{Addr: addr, ReadHeaderTimeout: 10 * time.Second}).ListenAndServe()
 }
