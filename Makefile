@@ -105,7 +105,7 @@ FUZZ_TARGETS := \
 	./guest/wire:FuzzAccept
 
 .PHONY: test-fuzz
-test-fuzz: setup ## Fuzz every parser of what others wrote, FUZZTIME (30s) each
+test-fuzz: setup ## Fuzz every parser of what others wrote, FUZZTIME (30s) each, two at once
 	@hack/fuzz.sh $(FUZZTIME) $(FUZZ_TARGETS)
 
 .PHONY: test-long

@@ -1,13 +1,21 @@
 #!/usr/bin/env bash
-# Fuzzes each PACKAGE:TARGET for TIME, one after the other, and fails when any fails.
+# Fuzzes each PACKAGE:TARGET for TIME, JOBS (2) of them at once with one worker each, and fails when any fails.
+# A target's result is shown when it ends, and all that it said only if it failed.
 # Usage: hack/fuzz.sh TIME PACKAGE:TARGET...
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-time=$1 failed=0
+fuzz() {
+	local time=$1 target=$2 out
+	if out=$(${GO:-go} test -run '^$' -fuzz "^${target#*:}\$" -fuzztime "$time" -fuzzminimizetime 5s -parallel 1 "${target%%:*}" 2>&1); then
+		printf 'ok    %s: %s\n' "$target" "$(grep execs: <<<"$out" | tail -n 1)"
+		return 0
+	fi
+	printf 'FAIL  %s\n%s\n' "$target" "$out"
+	return 1
+}
+export -f fuzz
+
+time=$1
 shift
-for target in "$@"; do
-	echo "--- $target"
-	${GO:-go} test -run '^$' -fuzz "^${target#*:}\$" -fuzztime "$time" -fuzzminimizetime 5s "${target%%:*}" || failed=1
-done
-exit $failed
+printf '%s\0' "$@" | xargs -0 -P "${JOBS:-2}" -I{} bash -c 'fuzz "$0" "$1"' "$time" {}
