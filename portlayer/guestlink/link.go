@@ -136,7 +136,9 @@ func (l *Link) run(ctx context.Context) {
 		if err == nil {
 			known, err = l.serve(ctx, s, known, &greeted)
 			l.lost(s)
-			attempt, pause = 0, dialPause
+			if attempt, pause = 0, dialPause; s.abused.Load() {
+				pause = streamCloseTimeout // what it made us hold is let go of first
+			}
 		} else if ctx.Err() == nil {
 			l.config.Metrics.failures.Inc()
 		}

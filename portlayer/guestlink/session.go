@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,13 +22,20 @@ const (
 	maxEchoTimeout = 15 * time.Second
 	// maxHeaderBytes bounds the header of a guest's answer.
 	maxHeaderBytes = 64 << 10
+	// maxLingering bounds the streams that were closed and that the guest does not end. Each may hold its window, in a
+	// buffer of up to 1 MiB, until streamCloseTimeout; so does a session that was broken.
+	maxLingering       = 32
+	streamCloseTimeout = 10 * time.Second
 )
 
 // session is one connection to a guest, from its preamble until it breaks.
 type session struct {
 	mux   *yamux.Session
 	http  *http.Client
-	heard *atomic.Int64 // when bytes came last, in Unix nanoseconds
+	heard atomic.Int64 // when bytes came last, in Unix nanoseconds
+	inUse atomic.Int64 // streams that were not closed
+	// abused says that the guest ended the session by what no guest of ours does.
+	abused atomic.Bool
 }
 
 // connect dials, exchanges preambles and starts the session's multiplexer.
@@ -59,20 +67,22 @@ func newSession(conn io.ReadWriteCloser, writeTimeout time.Duration) (*session, 
 	cfg.LogOutput = io.Discard
 	cfg.EnableKeepAlive = false // watchLiveness pings when nothing else comes
 	cfg.ConnectionWriteTimeout = writeTimeout
-	heard := &atomic.Int64{}
-	heard.Store(time.Now().UnixNano())
-	mux, err := yamux.Client(&hearing{conn, heard, newPingGuard()}, cfg)
+	cfg.StreamCloseTimeout = streamCloseTimeout
+	s := &session{}
+	s.heard.Store(time.Now().UnixNano())
+	mux, err := yamux.Client(&hearing{conn, s, newPingGuard()}, cfg)
 	if err != nil {
 		_ = conn.Close() // the cause is reported
 		return nil, fmt.Errorf("start multiplexer: %w", err)
 	}
+	s.mux = mux
 	transport := &http.Transport{
-		DialContext:            func(context.Context, string, string) (net.Conn, error) { return mux.Open() },
+		DialContext:            func(context.Context, string, string) (net.Conn, error) { return s.open() },
 		DisableCompression:     true,
 		DisableKeepAlives:      true, // a stream costs little, and an idle one is where a guest could speak unasked
 		MaxResponseHeaderBytes: maxHeaderBytes,
 	}
-	client := &http.Client{
+	s.http = &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -82,7 +92,34 @@ func newSession(conn io.ReadWriteCloser, writeTimeout time.Duration) (*session, 
 			_ = mux.Close() // only hosts open streams
 		}
 	}()
-	return &session{mux: mux, http: client, heard: heard}, nil
+	return s, nil
+}
+
+// open opens a stream. It breaks the session of a guest that does not end the streams that were closed.
+func (s *session) open() (net.Conn, error) {
+	if int64(s.mux.NumStreams())-s.inUse.Load() > maxLingering {
+		s.abused.Store(true)
+		s.close()
+		return nil, fmt.Errorf("%w: more than %d closed streams are not ended", ErrMalformed, maxLingering)
+	}
+	s.inUse.Add(1)
+	conn, err := s.mux.Open()
+	if err != nil {
+		s.inUse.Add(-1)
+		return nil, err
+	}
+	return &stream{Conn: conn, done: sync.OnceFunc(func() { s.inUse.Add(-1) })}, nil
+}
+
+// stream tells when it is closed.
+type stream struct {
+	net.Conn
+	done func()
+}
+
+func (s *stream) Close() error {
+	s.done()
+	return s.Conn.Close()
 }
 
 // close breaks the session and everything on it; it may be called again.
@@ -95,16 +132,17 @@ func (s *session) heardAt() time.Time { return time.Unix(0, s.heard.Load()) }
 // hearing notes when something was read, and breaks the session of a guest that pings too much.
 type hearing struct {
 	io.ReadWriteCloser
-	at    *atomic.Int64
-	guard *pingGuard // used by the multiplexer's one reader
+	session *session
+	guard   *pingGuard // used by the multiplexer's one reader
 }
 
 func (h *hearing) Read(b []byte) (int, error) {
 	n, err := h.ReadWriteCloser.Read(b)
 	if n > 0 {
-		h.at.Store(time.Now().UnixNano())
+		h.session.heard.Store(time.Now().UnixNano())
 	}
 	if !h.guard.allow(b[:n]) {
+		h.session.abused.Store(true)
 		return 0, fmt.Errorf("%w: pings without end", ErrMalformed)
 	}
 	return n, err

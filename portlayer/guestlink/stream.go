@@ -74,7 +74,7 @@ func (l *Link) upgrade(ctx context.Context, path string) (*upgraded, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := s.mux.Open()
+	conn, err := s.open()
 	if err != nil {
 		return nil, unreachable(err)
 	}
