@@ -25,7 +25,7 @@ import (
 const (
 	// maxRunBytes bounds what /run answers with.
 	maxRunBytes = 1 << 20
-	// forwardLinger is how long a forwarded connection may go on answering a client that sends nothing more.
+	// forwardLinger is how long a pod may be silent towards a client that has sent all it has.
 	forwardLinger = time.Minute
 )
 
@@ -63,23 +63,20 @@ func (s *Server) portForward(ctx context.Context, namespace, pod string, port in
 }
 
 // join copies both ways until the pod has closed its side. When the client has closed its own, or is gone, which look
-// alike, the pod gets forwardLinger to answer.
+// alike, the pod may go on answering as long as it says something every forwardLinger.
 func join(client, pod io.ReadWriteCloser) error {
 	var sending sync.WaitGroup
 	var left atomic.Bool // the connection was closed because the client has ended
-	answered := make(chan struct{})
-	sending.Go(func() { // ends when the pod has answered, or forwardLinger after the client has ended
+	answered, said := make(chan struct{}), make(chan struct{}, 1)
+	sending.Go(func() { // ends when the pod has answered, or is silent after the client has ended
 		_, err := io.Copy(pod, client)
 		if half, ok := pod.(interface{ CloseWrite() error }); ok && err == nil && half.CloseWrite() == nil {
-			select {
-			case <-answered:
-			case <-time.After(forwardLinger):
-			}
+			linger(answered, said)
 		}
 		left.Store(true)
 		_ = pod.Close() // nobody waits for more
 	})
-	_, err := io.Copy(client, pod)
+	_, err := io.Copy(&notifier{Writer: client, written: said}, pod)
 	clientLeft := left.Load()
 	close(answered)
 	_ = client.Close() // nothing more is sent, and what was sent is told by err
@@ -89,6 +86,37 @@ func join(client, pod io.ReadWriteCloser) error {
 		return fmt.Errorf("forward: %w", err)
 	}
 	return nil
+}
+
+// linger waits until the pod has answered, or has said nothing for forwardLinger.
+func linger(answered, said <-chan struct{}) {
+	silence := time.NewTimer(forwardLinger)
+	defer silence.Stop()
+	for {
+		select {
+		case <-answered:
+			return
+		case <-said:
+			silence.Reset(forwardLinger)
+		case <-silence.C:
+			return
+		}
+	}
+}
+
+// notifier tells, and never waits for anyone to hear it, that something was written.
+type notifier struct {
+	io.Writer
+	written chan<- struct{}
+}
+
+func (n *notifier) Write(p []byte) (int, error) {
+	written, err := n.Writer.Write(p)
+	select {
+	case n.written <- struct{}{}:
+	default:
+	}
+	return written, err
 }
 
 // run answers with all that a command writes, as the kubelet's /run does.

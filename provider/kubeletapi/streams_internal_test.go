@@ -8,7 +8,10 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -171,6 +174,35 @@ func (c *client) Read(p []byte) (int, error)  { return c.in.Read(p) }
 func (c *client) Write(p []byte) (int, error) { return c.out.Write(p) }
 func (*client) Close() error                  { return nil }
 
+// slowPod takes all it is sent, and answers with pieces, one every so often.
+type slowPod struct {
+	pieces int
+	every  time.Duration
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (p *slowPod) Read(b []byte) (int, error) {
+	if p.pieces == 0 {
+		return 0, io.EOF
+	}
+	select {
+	case <-time.After(p.every):
+		p.pieces--
+		return copy(b, "."), nil
+	case <-p.closed:
+		return 0, net.ErrClosed
+	}
+}
+
+func (*slowPod) Write(b []byte) (int, error) { return len(b), nil }
+func (*slowPod) CloseWrite() error           { return nil }
+
+func (p *slowPod) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
 func TestPortForward(t *testing.T) {
 	t.Run("the pod answers after the client has sent all", func(t *testing.T) {
 		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -193,6 +225,21 @@ func TestPortForward(t *testing.T) {
 		s := &Server{cfg: Config{Containers: one{conn: conn}}}
 		require.NoError(t, s.portForward(t.Context(), "n", "p", 80, c))
 		assert.Equal(t, "answer to question", c.out.String())
+	})
+	t.Run("an answer may take longer than its silences", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			const pieces = 5
+			c := &client{in: strings.NewReader("question")}
+			require.NoError(t, join(c, &slowPod{pieces: pieces, every: forwardLinger - time.Second, closed: make(chan struct{})}))
+			assert.Equal(t, strings.Repeat(".", pieces), c.out.String())
+		})
+	})
+	t.Run("a pod that is silent towards who has left is left too", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			begin := time.Now()
+			require.NoError(t, join(&client{in: strings.NewReader("")}, &slowPod{pieces: 1, every: time.Hour, closed: make(chan struct{})}))
+			assert.Equal(t, forwardLinger, time.Since(begin))
+		})
 	})
 	t.Run("a port that nobody listens on is told", func(t *testing.T) {
 		s := &Server{cfg: Config{Containers: one{}}}

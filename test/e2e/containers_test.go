@@ -189,6 +189,31 @@ func TestImagesComeAtDifferentTimesAndChange(t *testing.T) {
 	assert.Zero(t, status(p, "late").RestartCount)
 }
 
+func TestContainersShareWhatAPodIs(t *testing.T) {
+	ns := shared.namespace(t)
+	p := pod(ns, "mates", "/testpod memory one; echo one > /dev/shm/text; echo one > /tmp/text; exec /testpod serve 127.0.0.1:8000",
+		beside(container("two", "echo from two; "+sleepForever)))
+	p.Spec.Hostname = "mate"
+	shared.waitReady(t, shared.create(t, p))
+	in := func(container, script string) string {
+		return shared.kubectl(t, "-n", ns, "exec", "mates", "-c", container, "--", "/bin/sh", "-c", script)
+	}
+	shared.eventually(t, "one listens", func(context.Context) (bool, string) {
+		out := in("two", "wget -q -O - http://localhost:8000/env 2>&1 || true")
+		return strings.Contains(out, "HOSTNAME=mate"), out
+	})
+	assert.Equal(t, "one\n", in("two", "/testpod memory two"), "IPC")
+	assert.Equal(t, "one\n", in("two", "cat /dev/shm/text"))
+	const same = "cat /etc/hosts /etc/hostname /etc/resolv.conf; for ns in net ipc uts; do readlink /proc/self/ns/$ns; done"
+	assert.Equal(t, in("main", same), in("two", same))
+	assert.Equal(t, "mate\n", in("two", "hostname"))
+	assert.Equal(t, "absent\n", in("two", "cat /tmp/text 2>/dev/null || echo absent"), "files are a container's own")
+	assert.NotContains(t, in("two", "ps"), "testpod", "so are processes")
+
+	assert.Equal(t, "one\nfrom two\n", shared.kubectl(t, "-n", ns, "logs", "mates", "--all-containers"))
+	assert.Equal(t, "[pod/mates/main] one\n[pod/mates/two] from two\n", shared.kubectl(t, "-n", ns, "logs", "mates", "--all-containers", "--prefix", "--tail=1"))
+}
+
 func TestContainersFailByThemselves(t *testing.T) {
 	ns := shared.namespace(t)
 	hungry := container("hungry", "x=a; while :; do x=$x$x; done")

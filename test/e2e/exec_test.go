@@ -140,4 +140,4 @@ func execMany(t *testing.T, ns string, count int) {
 	assert.Zero(t, restarts(shared.waitReady(t, p)))
 }
 
-func TestEveryOfManyShortExecsTellsItsCode(t *testing.T) { execMany(t, shared.namespace(t), 300) }
+func TestEveryOfManyShortExecsTellsItsCode(t *testing.T) { execMany(t, shared.namespace(t), 100) }

@@ -8,6 +8,8 @@
 //	testpod count N RATE    print N numbered lines of 100 bytes, RATE a second
 //	testpod digest ADDR …   on each ADDR, read a connection to its end, answer with the length and digest of it, and close;
 //	                        print a line when all listen
+//	testpod memory TEXT     put TEXT into the shared memory (shmget(2)) of the IPC namespace, where there is none yet, and
+//	                        print what is there
 package main
 
 import (
@@ -50,8 +52,10 @@ func run(args []string) error {
 		return count(os.Stdout, args[1], args[2])
 	case len(args) >= 2 && args[0] == "digest":
 		return digest(args[1:])
+	case len(args) == 2 && args[0] == "memory":
+		return sharedMemory(os.Stdout, args[1])
 	default:
-		return errors.New("usage: testpod api HOST PATH | serve ADDR | bytes N | count N RATE | digest ADDR …")
+		return errors.New("usage: testpod api HOST PATH | serve ADDR | bytes N | count N RATE | digest ADDR … | memory TEXT")
 	}
 }
 
