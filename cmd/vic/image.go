@@ -80,33 +80,6 @@ func newImageImportCommand() *cobra.Command {
 	return cmd
 }
 
-func newImagePullCommand() *cobra.Command {
-	var flags imageFlags
-	cmd := &cobra.Command{
-		Use:   "pull NAME",
-		Short: "Pull an image from a registry",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkName(args[0]); err != nil {
-				return err
-			}
-			store, err := flags.openStore()
-			if err != nil {
-				return err
-			}
-			img, err := store.Pull(cmd.Context(), args[0], persona.PullOptions{})
-			if err != nil {
-				return imageMisuse(err)
-			}
-			return printImage(cmd.OutOrStdout(), "pulled", img)
-		},
-	}
-	addDirFlag(cmd, &flags.dir)
-	flags.registry.add(cmd)
-	flags.limits.add(cmd)
-	return cmd
-}
-
 func newImageListCommand() *cobra.Command {
 	var flags imageFlags
 	var output string

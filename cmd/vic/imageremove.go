@@ -97,34 +97,3 @@ func describeUsers(users []portlayer.Identity) string {
 	}
 	return fmt.Sprintf("%s and %d others", first, len(users)-1)
 }
-
-func newImagePruneCommand() *cobra.Command {
-	var flags imageFlags
-	var all bool
-	cmd := &cobra.Command{
-		Use:   "prune",
-		Short: "Remove images without a tag that no pod VM has",
-		Long:  "Removes images without a tag that no pod VM has, running or not; with --all also those with a tag, imported ones among them.",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			store, err := flags.openExistingStore()
-			if err != nil {
-				return err
-			}
-			vms, err := flags.podVMs()
-			if err != nil {
-				return err
-			}
-			pruned, err := store.Prune(cmd.Context(), func(img persona.Image) bool {
-				return (all || len(img.Names) == 0) && len(operations.ImageUsers(img, vms)) == 0
-			})
-			for _, img := range pruned {
-				err = errors.Join(err, printImage(cmd.OutOrStdout(), "removed", img))
-			}
-			return err
-		},
-	}
-	addDirFlag(cmd, &flags.dir)
-	cmd.Flags().BoolVar(&all, "all", false, "remove images with a tag too")
-	return cmd
-}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/virtual-kubelet/vic/persona"
+	"github.com/virtual-kubelet/vic/persona/keyring"
+)
+
+// pullFlags are those of `vic image pull`.
+type pullFlags struct {
+	imageFlags
+	authFile string
+	quiet    bool
+}
+
+func newImagePullCommand() *cobra.Command {
+	var flags pullFlags
+	cmd := &cobra.Command{
+		Use:   "pull NAME",
+		Short: "Pull an image from a registry",
+		Long: `Pulls an image from its registry, for all pods of the state directory. How far it is goes to standard error: on a terminal
+in one line, elsewhere in a line now and then.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return flags.run(cmd, args[0]) },
+	}
+	addDirFlag(cmd, &flags.dir)
+	cmd.Flags().StringVar(&flags.authFile, "authfile", "", "`FILE` with credentials, as docker login writes it (default: none)")
+	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "do not show how far it is")
+	flags.registry.add(cmd)
+	flags.limits.add(cmd)
+	return cmd
+}
+
+func (f *pullFlags) run(cmd *cobra.Command, name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	auth, err := f.credentials(name)
+	if err != nil {
+		return err
+	}
+	store, err := f.openStore()
+	if err != nil {
+		return err
+	}
+	img, err := f.pull(cmd.Context(), store, name, persona.PullOptions{Auth: auth}, newPullProgress(cmd.ErrOrStderr()))
+	if err != nil {
+		return imageMisuse(err)
+	}
+	return printImage(cmd.OutOrStdout(), "pulled", img)
+}
+
+func (f *pullFlags) pull(
+	ctx context.Context, store *persona.Store, name string, opts persona.PullOptions, progress *pullProgress,
+) (persona.Image, error) {
+	if !f.quiet {
+		opts.Progress = progress.show
+		defer progress.close()
+	}
+	return store.Pull(ctx, name, opts)
+}
+
+// credentials are those of --authfile for the image; there may be none.
+func (f *pullFlags) credentials(image string) ([]persona.Credentials, error) {
+	if f.authFile == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(f.authFile)
+	if err != nil {
+		return nil, misused("--authfile: %w", err)
+	}
+	var ring keyring.Keyring
+	if err := ring.AddConfigJSON(text, ""); err != nil {
+		return nil, misused("--authfile %s: %w", f.authFile, err)
+	}
+	return ring.Lookup(image), nil
+}
