@@ -22,7 +22,7 @@ import (
 
 // TestChaosInShort is what TestChaos does for ten minutes.
 func TestChaosInShort(t *testing.T) {
-	runChaos(t, chaosPlan{pods: 6, last: 40 * time.Second, killEvery: 9 * time.Second, actEvery: 700 * time.Millisecond, settle: patience})
+	runChaos(t, chaosPlan{pods: 6, last: 25 * time.Second, killEvery: 7 * time.Second, actEvery: 700 * time.Millisecond, settle: patience})
 }
 
 // chaosPlan says how much chaos there is.
@@ -90,7 +90,7 @@ func chaosKinds() []chaosKind {
 		{"pulls", "echo begin; " + sleepForever, []func(*corev1.Pod){image(registryImage, corev1.PullAlways)}, calm, "begin\n"},
 		{"succeeds", "echo begin; sleep 3; echo end", []func(*corev1.Pod){restart(corev1.RestartPolicyNever)}, succeeded, "begin\nend\n"},
 		{"fails", "echo begin; sleep 1; echo end; exit 7", []func(*corev1.Pod){restart(corev1.RestartPolicyNever)}, failed, "begin\nend\n"},
-		{"volumes", "cat /etc/settings/colour; " + sleepForever, []func(*corev1.Pod){withSettings}, calm, "green"},
+		{"volumes", "cat /etc/settings/colour; echo; " + sleepForever, []func(*corev1.Pod){withSettings}, calm, "green\n"},
 		{"no-image", "", []func(*corev1.Pod){image("vic-e2e:absent", corev1.PullNever)}, waits, ""},
 	}
 }

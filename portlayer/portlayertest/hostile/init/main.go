@@ -18,7 +18,7 @@ import (
 const (
 	portName = "vic.guest.0"
 	// dwell is how long each mode lasts, and longDwell where there is time.
-	dwell     = 2 * time.Second
+	dwell     = time.Second
 	longDwell = 20 * time.Second
 	// hostTime is how long a host may take at most to come back.
 	hostTime = time.Minute
@@ -77,7 +77,9 @@ func misbehave(g *hostile.Guest, cpus int) {
 	if cpus == 3 {
 		each = longDwell
 	}
+	var words []string // said again at the end, since the flood of the console takes those before it along
 	for _, mode := range hostile.Modes() {
+		began := time.Now()
 		g.Become(mode)
 		did := int64(0)
 		if mode == hostile.Console {
@@ -87,9 +89,10 @@ func misbehave(g *hostile.Guest, cpus int) {
 			awaitHarm(g)
 		}
 		did += g.Become(hostile.Honest)
-		fmt.Fprintf(os.Stderr, "\nhostile: %s did %d\n", mode, did)
+		words = append(words, fmt.Sprintf("hostile: %s did %d in %s", mode, did, time.Since(began).Round(time.Millisecond)))
+		fmt.Fprintln(os.Stderr, words[len(words)-1])
 	}
-	fmt.Fprintln(os.Stderr, "hostile: done")
+	fmt.Fprintf(os.Stderr, "\n%s\nhostile: done\n", strings.Join(words, "\n"))
 }
 
 // awaitHarm gives a mode the time that the host takes to come back to the guest.
