@@ -243,8 +243,8 @@ func (w *worker) noteSilence(ctx context.Context, v *view) {
 	if err != nil {
 		logging.From(ctx).DebugContext(ctx, "console could not be read", "err", err)
 	}
-	w.events.ofPod(v.pod, warning(eventUnreachable, "Guest has been silent since %s; its console ends with: %s",
-		v.vm.SilentSince.UTC().Format(time.RFC3339), lastLine(string(console))))
+	w.events.ofPod(v.pod, warning(eventUnreachable, "Guest has been silent since %s%s",
+		v.vm.SilentSince.UTC().Format(time.RFC3339), consoleEnd(string(console))))
 }
 
 // former is the last snapshot of a VM that does not run.

@@ -2,7 +2,6 @@ package operations
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/virtual-kubelet/vic/operations/status"
 	"github.com/virtual-kubelet/vic/operations/volumes"
 	"github.com/virtual-kubelet/vic/persona"
-	"github.com/virtual-kubelet/vic/portlayer"
 )
 
 const (
@@ -107,11 +105,7 @@ func (w *worker) tellFailure(r result) {
 	pod := w.desired().pod
 	switch r.step.name {
 	case stepCreate, stepPowerOn, stepConfigure:
-		message := r.err.Error()
-		if power, ok := errors.AsType[*portlayer.PowerError](r.err); ok && power.Console != "" {
-			message += "; the console ends with: " + lastLine(power.Console)
-		}
-		w.events.ofPod(pod, warning(eventFailedCreate, "%s", message))
+		w.events.ofPod(pod, warning(eventFailedCreate, "%v%s", r.err, consoleOf(r.err)))
 	case stepStop, stepRemove:
 		w.events.ofPod(pod, warning(eventFailedKill, "%v", r.err))
 	}

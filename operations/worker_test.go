@@ -336,6 +336,22 @@ func TestSilentGuestIsReported(t *testing.T) {
 	})
 }
 
+func TestBootThatIsStuckIsToldWithItsConsole(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.hv.Slow(time.Hour)
+		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
+		n.manager.Sync(p)
+		n.await(5*time.Minute, "told", func() bool { return n.events.count("Warning FailedCreatePodSandBox") > 0 })
+		assert.Contains(t, n.events.String(), "guest unreachable")
+		assert.Contains(t, n.events.String(), "its console ends with: boot ")
+		assert.Equal(t, corev1.PodPending, n.status().Phase)
+		n.hv.Slow(0)
+		n.awaitPhase(corev1.PodRunning)
+		assert.GreaterOrEqual(t, n.count("PowerOn"), 2, "it was booted anew")
+		assert.Zero(t, n.container().RestartCount, "nothing ran before")
+	})
+}
+
 func readyReason(s corev1.PodStatus) string {
 	for _, c := range s.Conditions {
 		if c.Type == corev1.PodReady {

@@ -2,8 +2,6 @@ package operations
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -111,24 +109,4 @@ func (w *worker) images(v *view) (here []persona.Image, all bool) {
 		}
 	}
 	return here, all
-}
-
-// maxConsoleBytes is how much of a console an event shows.
-const maxConsoleBytes = 200
-
-// lastLine returns the last line that says something, in printable characters only: it comes from a VM.
-func lastLine(console string) string {
-	lines := strings.FieldsFunc(console, func(r rune) bool { return r == '\n' || r == '\r' })
-	for _, raw := range slices.Backward(lines) {
-		line := strings.TrimSpace(strings.Map(func(r rune) rune {
-			if r < ' ' || r == 0x7f || r > '~' {
-				return -1
-			}
-			return r
-		}, raw))
-		if line != "" {
-			return line[max(0, len(line)-maxConsoleBytes):]
-		}
-	}
-	return "nothing"
 }

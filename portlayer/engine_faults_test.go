@@ -195,6 +195,9 @@ func TestStartSaysWhyItFailed(t *testing.T) {
 		err := e.Start(ctx, "a")
 		require.ErrorIs(t, err, portlayer.ErrGuestUnreachable)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
+		var silent *portlayer.SilentBootError
+		require.ErrorAs(t, err, &silent)
+		require.Contains(t, silent.Console, "boot ")
 		vm, err := e.Get(t.Context(), "a")
 		require.NoError(t, err)
 		assert.True(t, vm.Booting, "nothing runs in it")

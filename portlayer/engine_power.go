@@ -16,8 +16,9 @@ const (
 	offTimeout  = 10 * time.Second
 	// cutTimeout is what pulling the plug has left when the caller's time is over.
 	cutTimeout = 30 * time.Second
-	// consoleTail is how much of a console a PowerError quotes.
-	consoleTail = 4 << 10
+	// consoleTail is how much of a console an error quotes, and consoleTimeout what reading it may take.
+	consoleTail    = 4 << 10
+	consoleTimeout = 5 * time.Second
 )
 
 // Start powers the VM on and waits until its guest has greeted and the guest's first snapshot is there.
@@ -101,7 +102,7 @@ func (e *Engine) awaitGreeting(ctx context.Context, uid string, w *watcher) erro
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return ctx.Err()
 			}
-			return fmt.Errorf("no greeting: %w: %w", ErrGuestUnreachable, ctx.Err())
+			return &SilentBootError{Cause: ctx.Err(), Console: e.consoleEnd(ctx, uid)}
 		}
 	}
 }
@@ -112,14 +113,20 @@ func (e *Engine) powerError(ctx context.Context, vm VM) error {
 	if reason == "" {
 		reason = "it was powered off"
 	}
-	console, err := e.config.Hypervisor.Console(ctx, vm.UID())
+	return &PowerError{UID: vm.UID(), Reason: reason, Console: e.consoleEnd(ctx, vm.UID())}
+}
+
+// consoleEnd is the end of a console for an error, and empty where it can't be read: the error is what matters. It outlives
+// ctx, whose end may be that error.
+func (e *Engine) consoleEnd(ctx context.Context, uid string) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), consoleTimeout)
+	defer cancel()
+	console, err := e.config.Hypervisor.Console(ctx, uid)
 	if err != nil {
-		console = nil // the reason is what matters
+		logging.From(ctx).DebugContext(ctx, "console could not be read", "podUID", uid, "err", err)
+		return ""
 	}
-	if len(console) > consoleTail {
-		console = console[len(console)-consoleTail:]
-	}
-	return &PowerError{UID: vm.UID(), Reason: reason, Console: string(console)}
+	return string(console[max(0, len(console)-consoleTail):])
 }
 
 // PowerOff lets the guest sync, and cuts the power when it does not answer or ctx ends. A stopped or missing VM is no

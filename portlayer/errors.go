@@ -40,3 +40,18 @@ type PowerError struct {
 func (e *PowerError) Error() string {
 	return fmt.Sprintf("pod VM %s ended: %s", e.UID, e.Reason)
 }
+
+// A SilentBootError says that a VM runs and its guest has not greeted in time. Console is the end of its console. It is an
+// ErrGuestUnreachable.
+type SilentBootError struct {
+	Cause   error
+	Console string
+}
+
+// Error tells the cause, not the console.
+func (e *SilentBootError) Error() string {
+	return fmt.Sprintf("no greeting: %v: %v", ErrGuestUnreachable, e.Cause)
+}
+
+// Unwrap returns what it is and what caused it.
+func (e *SilentBootError) Unwrap() []error { return []error{ErrGuestUnreachable, e.Cause} }

@@ -2,6 +2,7 @@ package memhv
 
 import (
 	"slices"
+	"time"
 
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/portlayertest/fakeguest"
@@ -12,6 +13,13 @@ func (h *Hypervisor) Fail(method string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.failures[method] = err
+}
+
+// Slow has the next boots take that long before their guests open the port.
+func (h *Hypervisor) Slow(boot time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.config.Boot = boot
 }
 
 // Calls are the names of the methods that were called so far, without those that only look.

@@ -37,11 +37,8 @@ func (h *Hypervisor) PowerOn(_ context.Context, uid string) error {
 	})
 	v.guest = guest
 	v.console = fmt.Appendf(v.console, "boot %s\n", guest.BootID())
-	// Ends when the VM stops, which closes the port.
-	go func() {
-		<-time.After(h.config.Boot)
-		_ = guest.Serve(guestEnd{p}) // it always ends with the port
-	}()
+	// It serves until the VM stops, which closes the port.
+	time.AfterFunc(h.config.Boot, func() { _ = guest.Serve(guestEnd{p}) }) // it always ends with the port
 	h.tellLocked(uid)
 	return nil
 }
