@@ -55,6 +55,9 @@ func TestMisuseNamesWhatIsWrong(t *testing.T) {
 		"a node without its files":           {[]string{"node"}, "--kubeconfig"},
 		"a name that no image has":           {[]string{"image", "pull", "Bad Name"}, `"Bad Name"`},
 		"an import with such a name":         {[]string{"image", "import", "hello.tar", "Bad Name"}, `"Bad Name"`},
+		"credentials without programs":       {[]string{"up", "--image-credential-provider-config", "/none"}, "--image-credential-provider-bin-dir"},
+		"programs without credentials":       {[]string{"up", "--image-credential-provider-bin-dir", "/none"}, "--image-credential-provider-config"},
+		"credentials that are not there":     {[]string{"up", "--image-credential-provider-bin-dir", "/", "--image-credential-provider-config", "/none"}, "/none"},
 		"an empty directory":                 {[]string{"up", "--dir", ""}, "--dir"},
 		"a mirror that is not a web address": {[]string{"up", "--registry-mirror", "docker.io=ftp://m"}, "--registry-mirror"},
 	}
@@ -123,6 +126,8 @@ func TestNodeFile(t *testing.T) {
 		"with a bad size":          {"nodeName: n\nmemory: much", "memory"},
 		"with a bad log size":      {"nodeName: n\ncontainerLogMaxSize: big", "containerLogMaxSize"},
 		"with one log file":        {"nodeName: n\ncontainerLogMaxFiles: 1", "container-log-max-files"},
+		"with half of credentials": {"nodeName: n\nimageCredentialProviderConfig: /c", "image-credential-provider-bin-dir"},
+		"with bad credentials":     {"nodeName: n\nimageCredentialProviderConfig: /none\nimageCredentialProviderBinDir: /bin", "/none"},
 		"with a bad name server":   {"nodeName: n\nclusterDNS: [dns]", "clusterDNS"},
 		"with a bad label":         {"nodeName: n\nlabels: {\"a b\": c}", "labels"},
 		"with a bad mirror":        {"nodeName: n\nregistryMirrors: {docker.io: m}", "docker.io=m"},

@@ -82,6 +82,30 @@ func TestImagePullWithAnAuthorityAndCredentials(t *testing.T) {
 	require.Regexp(t, `^pulled `, out)
 }
 
+func TestImagePullWithACredentialProvider(t *testing.T) {
+	r := startPrivateRegistry(t)
+	bin, config := t.TempDir(), filepath.Join(t.TempDir(), "config.yaml")
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `{apiVersion: kubelet.config.k8s.io/v1, kind: CredentialProviderConfig, providers: [
+{name: login, matchImages: [%q], defaultCacheDuration: 1m, apiVersion: credentialprovider.kubelet.k8s.io/v1}]}`, r.Host), 0o600))
+	login := func(script string) {
+		require.NoError(t, os.WriteFile(filepath.Join(bin, "login"), []byte("#!/bin/sh\n"+script), 0o700))
+	}
+	pull := func() (string, error) {
+		return execute(t, "image", "pull", r.push(t, "app:1", "x"), "--dir", t.TempDir(), "--registry-hosts-dir", r.hostsDir,
+			"--image-credential-provider-config", config, "--image-credential-provider-bin-dir", bin)
+	}
+	_, err := pull()
+	require.ErrorContains(t, err, `--image-credential-provider-config: `+config+`: providers[0] "login"`)
+	login("echo no login >&2; exit 1")
+	_, err = pull()
+	require.ErrorContains(t, err, "credential provider login, image "+r.Host+"/app: exit status 1: no login")
+	login(fmt.Sprintf(`echo '{"apiVersion":"credentialprovider.kubelet.k8s.io/v1","kind":"CredentialProviderResponse",`+
+		`"cacheKeyType":"Image","auth":{%q:{"username":"me","password":"secret"}}}'`, r.Host))
+	out, err := pull()
+	require.NoError(t, err)
+	require.Contains(t, out, "pulled "+r.Host+"/app:1")
+}
+
 func TestBadAuthfileIsRefusedAndNotQuoted(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.json")
 	require.NoError(t, os.WriteFile(file, []byte(`{"auths":{"r.example":{"auth":"hunter2"}}}`), 0o600))

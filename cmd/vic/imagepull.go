@@ -15,6 +15,7 @@ type pullFlags struct {
 	imageFlags
 	authFile string
 	quiet    bool
+	programs credentialFlags
 }
 
 func newImagePullCommand() *cobra.Command {
@@ -30,6 +31,7 @@ in one line, elsewhere in a line now and then.`,
 	addDirFlag(cmd, &flags.dir)
 	cmd.Flags().StringVar(&flags.authFile, "authfile", "", "`FILE` with credentials, as docker login writes it (default: none)")
 	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "do not show how far it is")
+	flags.programs.add(cmd)
 	flags.registry.add(cmd)
 	flags.limits.add(cmd)
 	return cmd
@@ -39,7 +41,7 @@ func (f *pullFlags) run(cmd *cobra.Command, name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	auth, err := f.credentials(name)
+	auth, err := f.credentials(cmd.Context(), name)
 	if err != nil {
 		return err
 	}
@@ -64,18 +66,26 @@ func (f *pullFlags) pull(
 	return store.Pull(ctx, name, opts)
 }
 
-// credentials are those of --authfile for the image; there may be none.
-func (f *pullFlags) credentials(image string) ([]persona.Credentials, error) {
-	if f.authFile == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(f.authFile)
+// credentials are those for the image of --authfile, and then of programs; there may be none.
+func (f *pullFlags) credentials(ctx context.Context, image string) ([]persona.Credentials, error) {
+	programs, err := f.programs.open()
 	if err != nil {
-		return nil, misused("--authfile: %w", err)
+		return nil, err
 	}
 	var ring keyring.Keyring
-	if err := ring.AddConfigJSON(text, ""); err != nil {
-		return nil, misused("--authfile %s: %w", f.authFile, err)
+	if f.authFile != "" {
+		text, err := os.ReadFile(f.authFile)
+		if err != nil {
+			return nil, misused("--authfile: %w", err)
+		}
+		if err := ring.AddConfigJSON(text, ""); err != nil {
+			return nil, misused("--authfile %s: %w", f.authFile, err)
+		}
 	}
-	return ring.Lookup(image), nil
+	auth := ring.Lookup(image)
+	if programs == nil {
+		return auth, nil
+	}
+	more, err := programs.Lookup(ctx, image)
+	return append(auth, more...), err
 }

@@ -65,6 +65,9 @@ type nodeFile struct {
 	ImageGCPeriod               metav1.Duration `json:"imageGCPeriod"`
 	RegistryHostsDir            string          `json:"registryHostsDir"`
 
+	ImageCredentialProviderConfig string `json:"imageCredentialProviderConfig"`
+	ImageCredentialProviderBinDir string `json:"imageCredentialProviderBinDir"`
+
 	TracingEndpoint string `json:"tracingEndpoint"`
 
 	ImageLimits map[string]resource.Quantity `json:"imageLimits"`
@@ -152,6 +155,7 @@ func (f *nodeFile) check() error {
 func (f *nodeFile) flags() (nodeFlags, error) {
 	flags := nodeFlags{name: f.NodeName, cpu: f.CPU, accel: f.Accel, guestImage: f.GuestImage, tracing: f.TracingEndpoint}
 	flags.logs.maxFiles = f.ContainerLogMaxFiles
+	flags.credentials = credentialFlags{f.ImageCredentialProviderConfig, f.ImageCredentialProviderBinDir}
 	flags.imageGC = imageGCFlags{
 		high: f.ImageGCHighThresholdPercent, low: f.ImageGCLowThresholdPercent,
 		minAge: f.ImageMinimumGCAge.Duration, period: f.ImageGCPeriod.Duration,

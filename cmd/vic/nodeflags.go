@@ -25,6 +25,8 @@ type nodeFlags struct {
 	tracing    string
 	logs       logFlags
 	imageGC    imageGCFlags
+
+	credentials credentialFlags
 }
 
 func (f *nodeFlags) add(cmd *cobra.Command) {
@@ -36,6 +38,7 @@ func (f *nodeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.tracing, "tracing-endpoint", "", "`HOST:PORT` or URL of a collector to send OpenTelemetry traces to, by OTLP over gRPC (default: OTEL_EXPORTER_OTLP_ENDPOINT, else none)")
 	f.logs.add(cmd)
 	f.imageGC.add(cmd)
+	f.credentials.add(cmd)
 }
 
 func (f *nodeFlags) validate() error {
@@ -51,7 +54,7 @@ func (f *nodeFlags) validate() error {
 	if err := tracing.Validate(f.tracing); err != nil {
 		return misused("--tracing-endpoint: %w", err)
 	}
-	return errors.Join(f.logs.validate(), f.imageGC.validate())
+	return errors.Join(f.logs.validate(), f.imageGC.validate(), f.credentials.validate())
 }
 
 // files returns the files of the guest image.

@@ -136,9 +136,13 @@ func (n *qemuNode) openOperations(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	credentials, err := n.config.Flags.credentials.open()
+	if err != nil {
+		return err
+	}
 	facts := operations.NodeFacts{HostIP: n.config.Address.String(), Allocatable: allocatable}
 	n.manager = operations.New(operations.Config{
-		Host: n.engine, Images: n.images, Secrets: n.objects, Cache: pods, Events: n.events.Recorder(),
+		Host: n.engine, Images: n.images, Secrets: n.objects, NodeCredentials: credentials, Cache: pods, Events: n.events.Recorder(),
 		Env:      environment.New(environment.Config{Objects: n.objects, Services: n.objects, Events: n.events.Recorder()}),
 		Volumes:  volumes.New(volumes.Config{Objects: n.objects, Client: clients.Main}),
 		NodeName: n.config.Flags.name, Scope: n.scope(), ClusterDNS: n.config.DNS, HostDNS: hostDNS,
