@@ -205,7 +205,7 @@ func (m *machine) makeRuntime(pod wire.Pod) (*crun.Runtime, error) {
 		Reaper: m.reaper, Images: &disk.Images{Finder: finder, Dir: filepath.Join(runDir, "images")},
 		Volumes: m.steps.volumes, Logs: m.steps.logs, Run: run, Layers: filepath.Join(scratchDir, "layers"),
 		CgroupRoot: boot.CgroupRoot, Cgroup: podCgroup, Hostname: pod.Hostname, FSGroup: pod.FSGroup, Binds: append(binds, shm),
-	}), nil
+	})
 }
 
 // openVolumes makes the pod's volumes, each once.

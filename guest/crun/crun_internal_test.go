@@ -4,11 +4,13 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/virtual-kubelet/vic/guest/oci"
 	"github.com/virtual-kubelet/vic/guest/volume"
@@ -35,6 +37,27 @@ func TestExplainTakesWhatCrunLoggedLast(t *testing.T) {
 			require.ErrorIs(t, err, cause)
 		})
 	}
+}
+
+func TestASealedProgramRunsAndCannotBeChanged(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	require.NoError(t, err)
+	sealed, err := seal(sh)
+	require.NoError(t, err)
+	defer sealed.Close()
+	out, err := exec.Command(sealed.Name(), "-c", "readlink /proc/$$/exe").CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Equal(t, "/memfd:crun (deleted)\n", string(out))
+
+	set, err := unix.FcntlInt(sealed.Fd(), unix.F_GET_SEALS, 0)
+	require.NoError(t, err)
+	require.Equal(t, seals, set, "crun compares all of them")
+	f, err := os.OpenFile(sealed.Name(), os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = f.Write([]byte("x"))
+	require.ErrorIs(t, err, unix.EPERM)
+	require.Error(t, f.Truncate(0))
 }
 
 func TestFailedExitIsAsAShellHasIt(t *testing.T) {
@@ -128,7 +151,9 @@ func TestBinds(t *testing.T) {
 	dir := t.TempDir()
 	volumes := volume.New(volume.Config{Scratch: dir, Memory: dir, MountMemory: func(string, int64) error { return nil }})
 	require.NoError(t, volumes.Add(wire.Volume{Name: "data", Kind: wire.VolumeScratch}))
-	r := New(Config{Volumes: volumes, Binds: []oci.Bind{{Source: "/h", Target: "/etc/hosts"}, {Source: "/r", Target: "/etc/resolv.conf"}}})
+	r := &Runtime{c: Config{
+		Volumes: volumes, Binds: []oci.Bind{{Source: "/h", Target: "/etc/hosts"}, {Source: "/r", Target: "/etc/resolv.conf"}},
+	}}
 	b := &bundle{message: filepath.Join(dir, "message")}
 
 	binds, err := r.binds(wire.Container{

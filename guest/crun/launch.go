@@ -44,7 +44,7 @@ type streams struct {
 func (r *Runtime) crun(ctx context.Context, dir string, args ...string) error {
 	log := filepath.Join(dir, "crun.log")
 	_ = os.Remove(log) // of the call before
-	out, err := r.c.Reaper.Run(ctx, process.Spec{Args: command(log, args), Env: environment})
+	out, err := r.c.Reaper.Run(ctx, process.Spec{Args: r.command(log, args), Env: environment})
 	if err == nil {
 		return nil
 	}
@@ -53,9 +53,9 @@ func (r *Runtime) crun(ctx context.Context, dir string, args ...string) error {
 
 var environment = []string{"PATH=/bin"}
 
-func command(log string, args []string) []string {
+func (r *Runtime) command(log string, args []string) []string {
 	return append([]string{
-		program, "--root", "/run/crun", "--cgroup-manager", "cgroupfs", "--log", log, "--log-format", "json",
+		r.program.Name(), "--root", "/run/crun", "--cgroup-manager", "cgroupfs", "--log", log, "--log-format", "json",
 	}, args...)
 }
 
@@ -105,7 +105,7 @@ func (r *Runtime) runLaunch(ctx context.Context, l launch, s *streams, theirs []
 	if console != nil {
 		args = append(args, "--console-socket", console.Addr().String())
 	}
-	p, err := r.c.Reaper.Start(process.Spec{Args: command(log, append(args, l.id)), Env: environment, Files: theirs})
+	p, err := r.c.Reaper.Start(process.Spec{Args: r.command(log, append(args, l.id)), Env: environment, Files: theirs})
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,7 @@ type Config struct {
 // Runtime starts containers. It is safe for concurrent use.
 type Runtime struct {
 	c        Config
+	program  *os.File      // crun; its name runs it
 	execs    chan struct{} // holds a token for each process that Exec started
 	commands chan struct{} // and one for each that a probe or hook started
 
@@ -67,10 +68,14 @@ type Runtime struct {
 }
 
 // New returns a Runtime.
-func New(c Config) *Runtime {
-	return &Runtime{
-		c: c, execs: make(chan struct{}, maxExecs), commands: make(chan struct{}, maxCommands), tasks: map[string]*task{},
+func New(c Config) (*Runtime, error) {
+	sealed, err := seal(program)
+	if err != nil {
+		return nil, err
 	}
+	return &Runtime{
+		c: c, program: sealed, execs: make(chan struct{}, maxExecs), commands: make(chan struct{}, maxCommands), tasks: map[string]*task{},
+	}, nil
 }
 
 // Start implements [supervisor.Runtime].

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,12 +127,16 @@ func execMany(t *testing.T, ns string, count int) {
 	names := slices.Sorted(maps.Keys(protocols))
 	begin := time.Now()
 	var running sync.WaitGroup
+	var ran atomic.Int64
 	for worker := range parallel {
 		running.Go(func() {
 			for i := worker; i < count; i += parallel {
 				code, err := shared.exitCode(t.Context(), names[i%len(names)], p, "sh", "-c", fmt.Sprintf("exit %d", i%256))
 				assert.NoError(t, err, "exec %d", i) //nolint:testifylint // not the test's goroutine
 				assert.Equal(t, i%256, code, "exec %d", i)
+				if done := ran.Add(1); done%1000 == 0 {
+					t.Logf("%d execs in %s", done, time.Since(begin).Round(time.Second))
+				}
 			}
 		})
 	}

@@ -40,6 +40,7 @@ func TestWithoutRoot(t *testing.T) {
 		Message: "without root each pod has a private network in QEMU's user mode: it reaches out, and nobody reaches it",
 	}, condition(node, corev1.NodeNetworkUnavailable))
 
+	typed := c.create(t, pod("default", "typed", "exec sh", interactive(true, false)))
 	p := c.waitReady(t, c.create(t, pod("default", "rootless", "echo hello; exec /testpod serve :8000")))
 	vm, ok := c.vm(t, p)
 	require.True(t, ok)
@@ -47,9 +48,18 @@ func TestWithoutRoot(t *testing.T) {
 	require.NoError(t, unix.Stat("/proc/"+strconv.Itoa(vm.PID), &process))
 	assert.EqualValues(t, nobody, process.Uid, "QEMU is the user's")
 
-	assert.Contains(t, c.kubectl(t, "logs", "rootless"), "hello\n")
+	assert.Equal(t, "hello", next(t, c.follow(t, p)))
 	assert.Equal(t, "from exec\n", c.kubectl(t, "exec", "rootless", "--", "echo", "from exec"))
 	assert.Contains(t, c.forwarded(t, p, 8000, "/env"), "HOSTNAME=rootless")
+
+	c.kubectl(t, "cp", imageArchive, "default/rootless:/tmp/there")
+	back := filepath.Join(t.TempDir(), "back")
+	c.kubectl(t, "cp", "--retries=0", "default/rootless:/tmp/there", back)
+	assert.Equal(t, digestOf(t, imageArchive), digestOf(t, back))
+	attached := c.session(t, "WebSocket", c.waitReady(t, typed), &corev1.PodAttachOptions{Container: "main", Stdin: true, Stdout: true, TTY: true})
+	attached.enter(t, "echo $((6*7))\nexit\n")
+	attached.expect(t, c, "42\r\n")
+	require.NoError(t, attached.end(t))
 
 	// The gateway of the private network stands for this machine, so that egress needs no other one.
 	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "egress") }))
@@ -65,6 +75,7 @@ func TestWithoutRoot(t *testing.T) {
 	})
 
 	c.delete(t, p)
+	c.delete(t, typed)
 	c.stop(t)
 	assert.Empty(t, c.vms(t))
 }
