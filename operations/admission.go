@@ -15,6 +15,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/virtual-kubelet/vic/internal/tracing"
+	"github.com/virtual-kubelet/vic/operations/status"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -72,6 +73,11 @@ func (a *Admission) Admit(ctx context.Context, pod *corev1.Pod, memoryBytes int6
 	requests := requestsOf(pod)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if _, before := a.admitted[pod.UID]; !before {
+		if err := underPressure(pod, node.Pressures); err != nil {
+			return err
+		}
+	}
 	if err := a.fitsLocked(pod.UID, requests, node.Allocatable); err != nil {
 		return err
 	}
@@ -156,6 +162,25 @@ func mayRun(pod *corev1.Pod, node NodeFacts) error {
 	}
 	return nil
 }
+
+// underPressure keeps new pods from a node that is short of something, as a kubelet does (kubelet/eviction, Admit): a
+// critical pod may come all the same, and where memory alone is short one that requests what it needs or tolerates it.
+func underPressure(pod *corev1.Pod, pressures []corev1.NodeConditionType) error {
+	if len(pressures) == 0 || pod.Spec.Priority != nil && *pod.Spec.Priority >= systemCriticalPriority {
+		return nil
+	}
+	if len(pressures) == 1 && pressures[0] == corev1.NodeMemoryPressure {
+		taint := &corev1.Taint{Key: corev1.TaintNodeMemoryPressure, Effect: corev1.TaintEffectNoSchedule}
+		if status.QOSClass(pod) != corev1.PodQOSBestEffort ||
+			schedulinghelper.TolerationsTolerateTaint(klog.Background(), pod.Spec.Tolerations, taint, true) {
+			return nil
+		}
+	}
+	return &RejectionError{Reason: "Evicted", Message: fmt.Sprintf("The node had condition: %v. ", pressures)}
+}
+
+// systemCriticalPriority is that of the class system-cluster-critical, above all that users may give.
+const systemCriticalPriority = 2_000_000_000
 
 // onePod is what a pod takes of a node's room for pods.
 var onePod = *resource.NewQuantity(1, resource.DecimalSI)

@@ -1,6 +1,7 @@
 package operations_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -87,4 +88,43 @@ func TestAdmissionLooksAtTheNode(t *testing.T) {
 	assert.Equal(t, "TaintToleration", rejected.Reason)
 	require.ErrorAs(t, a.Admit(t.Context(), elsewhere, 1), &rejected)
 	assert.Equal(t, "NodeAffinity", rejected.Reason)
+}
+
+func TestAdmissionUnderPressure(t *testing.T) {
+	memory := []corev1.NodeConditionType{corev1.NodeMemoryPressure}
+	disk := []corev1.NodeConditionType{corev1.NodeDiskPressure}
+	both := slices.Concat(memory, disk)
+	bestEffort, burstable, critical, tolerant := asking("a", ""), asking("a", "1"), asking("a", ""), asking("a", "")
+	critical.Spec.Priority = new(int32(2_000_000_000))
+	tolerant.Spec.Tolerations = []corev1.Toleration{{Key: corev1.TaintNodeMemoryPressure, Operator: corev1.TolerationOpExists}}
+	tests := map[string]struct {
+		pod       *corev1.Pod
+		pressures []corev1.NodeConditionType
+		want      string // the message
+	}{
+		"a node that is short of nothing takes all":       {bestEffort, nil, ""},
+		"no pod comes to a full disk":                     {burstable, disk, "The node had condition: [DiskPressure]. "},
+		"a critical pod comes":                            {critical, both, ""},
+		"short memory keeps away who does not request it": {bestEffort, memory, "The node had condition: [MemoryPressure]. "},
+		"who requests something comes to short memory":    {burstable, memory, ""},
+		"so does who tolerates it":                        {tolerant, memory, ""},
+		"that is no help where more is short":             {tolerant, both, "The node had condition: [MemoryPressure DiskPressure]. "},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := newAdmission(t, 1000, operations.NodeFacts{Pressures: tt.pressures}).Admit(t.Context(), tt.pod, 1)
+			if tt.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			rejected := &operations.RejectionError{}
+			require.ErrorAs(t, err, &rejected)
+			assert.Equal(t, operations.RejectionError{Reason: "Evicted", Message: tt.want}, *rejected)
+		})
+	}
+	t.Run("a pod that is here already stays", func(t *testing.T) {
+		a := newAdmission(t, 1000, operations.NodeFacts{Pressures: both})
+		a.Adopt(bestEffort)
+		require.NoError(t, a.Admit(t.Context(), bestEffort, 1))
+	})
 }

@@ -57,6 +57,8 @@ type StarterConfig struct {
 type NodeFacts struct {
 	HostIP      string
 	Allocatable corev1.ResourceList
+	// Pressures are those conditions of the node that keep new pods away.
+	Pressures []corev1.NodeConditionType
 	// Object is the Node as the API server has it; nil while that is not known. It is not to be changed.
 	Object *corev1.Node
 }

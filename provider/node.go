@@ -49,6 +49,10 @@ type Config struct {
 	ClientCA []byte
 	// Metrics is what /metrics shows.
 	Metrics prometheus.Gatherer
+	// Images may be nil.
+	Images Images
+	// PressureTransition is for how long a pressure is told after it was seen last.
+	PressureTransition time.Duration
 	// Usage is what /metrics/resource and /stats/summary show.
 	Usage kubeletapi.Usage
 	// Settings is what /configz shows.
@@ -86,7 +90,10 @@ func New(cfg Config) (*Node, error) {
 	n.selves = n.self.Core().V1().Nodes().Lister()
 	n.provider = NewProvider(cfg.Manager, cfg.Pods, n.pods.Core().V1().Pods().Lister())
 	n.publisher = newPublisher(n.provider, cfg.Clients.Main.CoreV1())
-	n.reporter = newNodeReporter(cfg.Name, &n.cfg.Description, cfg.Host, cfg.Clients.Main.CoreV1().Nodes())
+	n.reporter = newNodeReporter(reporterConfig{
+		name: cfg.Name, desc: &n.cfg.Description, host: cfg.Host, api: cfg.Clients.Main.CoreV1().Nodes(),
+		recorder: cfg.Recorder, images: cfg.Images, transition: cfg.PressureTransition,
+	})
 	if err := errors.Join(n.buildPodLoop(), n.buildCerts(), n.buildAPI()); err != nil {
 		return nil, err
 	}
@@ -104,6 +111,9 @@ func (n *Node) Self() *corev1.Node {
 	}
 	return self
 }
+
+// Pressures are those conditions of the node that keep pods away.
+func (n *Node) Pressures() []corev1.NodeConditionType { return n.reporter.pressures() }
 
 // Close gives back the port of a Node that does not run.
 func (n *Node) Close() error {

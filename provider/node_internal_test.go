@@ -118,7 +118,9 @@ func TestTransitionTimesChangeOnlyOnChange(t *testing.T) {
 }
 
 func newReporter(client *fake.Clientset, host Host, taints ...corev1.Taint) *nodeReporter {
-	return newNodeReporter("v", &Description{InternalIP: "10.0.0.1", Taints: taints}, host, client.CoreV1().Nodes())
+	return newNodeReporter(reporterConfig{
+		name: "v", desc: &Description{InternalIP: "10.0.0.1", Taints: taints, BootID: "b2"}, host: host, api: client.CoreV1().Nodes(),
+	})
 }
 
 func TestRegister(t *testing.T) {

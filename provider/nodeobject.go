@@ -34,7 +34,7 @@ type Description struct {
 	Labels, Annotations map[string]string
 	// Taints are all taints of ours; those of others stay.
 	Taints []corev1.Taint
-	// Reserved is subtracted from the capacity: what the VMs need beside their pods.
+	// Reserved is subtracted from the capacity: what the machine needs beside pods.
 	Reserved corev1.ResourceList
 
 	// KubeletVersion begins with the Kubernetes version that is implemented, such as v1.36.3-vic-0.1.0.
@@ -43,8 +43,9 @@ type Description struct {
 	KernelVersion, OSImage string
 	// RuntimeVersion is vic://<version>.
 	RuntimeVersion string
-	// MachineID tells machines apart.
-	MachineID string
+	// MachineID tells installations apart (machine-id(5)), SystemUUID machines (SMBIOS), BootID their boots. Where a
+	// machine has none they are empty.
+	MachineID, SystemUUID, BootID string
 }
 
 // health is what the node says of itself; the VCH's conditions come beside it.
@@ -72,7 +73,7 @@ func nodeObject(name string, d *Description, port int32, o observation) *corev1.
 		Spec:       corev1.NodeSpec{Taints: d.Taints, ProviderID: d.ProviderID},
 		Status: corev1.NodeStatus{
 			Capacity:    capacity,
-			Allocatable: allocatable(capacity, d.Reserved),
+			Allocatable: Allocatable(capacity, d.Reserved),
 			Conditions:  conditionsOf(o.capacity, o.health, metav1.NewTime(o.at)),
 			Addresses: []corev1.NodeAddress{
 				{Type: corev1.NodeInternalIP, Address: d.InternalIP},
@@ -81,7 +82,8 @@ func nodeObject(name string, d *Description, port int32, o observation) *corev1.
 			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: port}},
 			NodeInfo: corev1.NodeSystemInfo{
 				MachineID:               d.MachineID,
-				SystemUUID:              d.MachineID,
+				SystemUUID:              d.SystemUUID,
+				BootID:                  d.BootID,
 				KernelVersion:           d.KernelVersion,
 				OSImage:                 d.OSImage,
 				ContainerRuntimeVersion: d.RuntimeVersion,
@@ -125,7 +127,8 @@ func CapacityOf(c portlayer.Capacity) corev1.ResourceList {
 	}
 }
 
-func allocatable(capacity, reserved corev1.ResourceList) corev1.ResourceList {
+// Allocatable is what of a capacity is for pods.
+func Allocatable(capacity, reserved corev1.ResourceList) corev1.ResourceList {
 	left := capacity.DeepCopy()
 	for name, quantity := range left {
 		quantity.Sub(reserved[name])

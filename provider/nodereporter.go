@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -11,12 +10,10 @@ import (
 	"github.com/virtual-kubelet/virtual-kubelet/node"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
-	"k8s.io/client-go/util/retry"
+	"k8s.io/client-go/tools/record"
 
-	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -34,13 +31,24 @@ type Host interface {
 
 var _ node.NodeProvider = (*nodeReporter)(nil)
 
-// nodeReporter keeps the Node object true.
-type nodeReporter struct {
+// reporterConfig is what a nodeReporter works with.
+type reporterConfig struct {
 	name string
-	port int32
 	desc *Description
 	host Host
 	api  corev1client.NodeInterface
+	// recorder, images and transition may be zero: no events, no images, pressures that end at once.
+	recorder   record.EventRecorder
+	images     Images
+	transition time.Duration
+}
+
+// nodeReporter keeps the Node object true.
+type nodeReporter struct {
+	reporterConfig
+	port int32
+
+	asking chan struct{} // one token, of whoever asks the VCH
 
 	kicked     chan struct{} // report now
 	registered chan struct{} // closed once push is set
@@ -50,18 +58,20 @@ type nodeReporter struct {
 	push     func(*corev1.Node)
 	health   health
 	capacity portlayer.Capacity
+	hold     pressureHold
 	last     *corev1.Node
+	told     nodeEvents
 }
 
-func newNodeReporter(name string, desc *Description, host Host, api corev1client.NodeInterface) *nodeReporter {
+func newNodeReporter(cfg reporterConfig) *nodeReporter {
 	return &nodeReporter{
-		name:       name,
-		desc:       desc,
-		host:       host,
-		api:        api,
-		kicked:     make(chan struct{}, 1),
-		registered: make(chan struct{}),
-		health:     health{reason: "NodeStarting", message: "the node is starting"},
+		reporterConfig: cfg,
+		asking:         make(chan struct{}, 1),
+		kicked:         make(chan struct{}, 1),
+		registered:     make(chan struct{}),
+		health:         health{reason: "NodeStarting", message: "the node is starting"},
+		hold:           pressureHold{keep: cfg.transition},
+		told:           nodeEvents{recorder: cfg.recorder, node: cfg.name},
 	}
 }
 
@@ -93,6 +103,19 @@ func (r *nodeReporter) latest() portlayer.Capacity {
 	return r.capacity
 }
 
+// pressures are those that the node tells of.
+func (r *nodeReporter) pressures() []corev1.NodeConditionType {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []corev1.NodeConditionType
+	for _, kind := range pressureKinds {
+		if slices.ContainsFunc(r.capacity.Conditions, func(c portlayer.Condition) bool { return c.True && c.Type == string(kind) }) {
+			all = append(all, kind)
+		}
+	}
+	return all
+}
+
 // kick reports soon; force also when nothing has changed.
 func (r *nodeReporter) kick(force bool) {
 	if force {
@@ -116,7 +139,8 @@ func (r *nodeReporter) run(ctx context.Context) {
 	case <-r.registered:
 	}
 	for {
-		if n, changed := r.observe(ctx); changed {
+		if n, changed := r.observe(ctx); changed && ctx.Err() == nil {
+			r.tell(n)
 			r.hand(ctx, n)
 		}
 		select {
@@ -144,27 +168,63 @@ func (r *nodeReporter) hand(ctx context.Context, n *corev1.Node) {
 	}
 }
 
+// tell makes events of what is news in n.
+func (r *nodeReporter) tell(n *corev1.Node) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told.tell(n)
+}
+
 // observe asks the VCH and returns the node as it should be, and whether that is news.
 func (r *nodeReporter) observe(ctx context.Context) (n *corev1.Node, changed bool) {
-	ctx, cancel := context.WithTimeout(ctx, capacityTimeout)
-	defer cancel()
-	capacity, err := r.host.Capacity(ctx)
+	capacity, err := r.ask(ctx)
+	images, now := imagesOf(ctx, r.images), time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := r.health
 	switch {
 	case err == nil:
+		capacity.Conditions = r.hold.apply(capacity.Conditions, now)
 		r.capacity = capacity
 	case h.ready:
 		h = health{reason: "VCHUnreachable", message: err.Error()}
 	}
-	n = nodeObject(r.name, r.desc, r.port, observation{r.capacity, h, time.Now()})
+	n = nodeObject(r.name, r.desc, r.port, observation{r.capacity, h, now})
+	n.Status.Images = images
 	if r.last != nil {
 		keepTransitions(n.Status.Conditions, r.last.Status.Conditions)
 	}
 	changed = r.last == nil || !sameReport(r.last, n)
 	r.last = n
 	return n.DeepCopy(), changed
+}
+
+// ask asks the VCH what it offers. One that hangs, as a disk can, is not asked again before it has answered.
+func (r *nodeReporter) ask(ctx context.Context) (portlayer.Capacity, error) {
+	ctx, cancel := context.WithTimeout(ctx, capacityTimeout)
+	select {
+	case r.asking <- struct{}{}:
+	case <-ctx.Done():
+		cancel()
+		return portlayer.Capacity{}, fmt.Errorf("the VCH does not answer: %w", ctx.Err())
+	}
+	type answer struct {
+		capacity portlayer.Capacity
+		err      error
+	}
+	answered := make(chan answer, 1)
+	go func() { // ends with the VCH's answer
+		defer cancel()
+		defer func() { <-r.asking }()
+		c, err := r.host.Capacity(ctx)
+		answered <- answer{c, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.capacity, a.err
+	case <-ctx.Done():
+		return portlayer.Capacity{}, fmt.Errorf("the VCH does not answer: %w", ctx.Err())
+	}
 }
 
 // sameReport compares without heartbeats.
@@ -177,67 +237,4 @@ func sameReport(a, b *corev1.Node) bool {
 	}
 	return equality.Semantic.DeepEqual(a.Status, b.Status) && equality.Semantic.DeepEqual(a.Labels, b.Labels) &&
 		equality.Semantic.DeepEqual(a.Annotations, b.Annotations)
-}
-
-// register makes the Node object, or takes over one that is there: Virtual Kubelet brings its status and labels up to
-// date, and never its taints.
-func (r *nodeReporter) register(ctx context.Context) (*corev1.Node, error) {
-	n, _ := r.observe(ctx)
-	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		there, err := r.api.Get(ctx, r.name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return r.create(ctx, n)
-		}
-		if err != nil {
-			return err //nolint:wrapcheck // RetryOnConflict looks at it
-		}
-		r.adopt(there)
-		taints := mergeTaints(there.Spec.Taints, r.desc.Taints)
-		if equality.Semantic.DeepEqual(taints, there.Spec.Taints) {
-			return nil
-		}
-		there.Spec.Taints = taints
-		_, err = r.api.Update(ctx, there, metav1.UpdateOptions{})
-		return err //nolint:wrapcheck // as above
-	})
-	if err != nil {
-		return nil, fmt.Errorf("register node %s: %w", r.name, err)
-	}
-	n, _ = r.observe(ctx)
-	return n, nil
-}
-
-// adopt remembers since when the conditions of a former run hold.
-func (r *nodeReporter) adopt(there *corev1.Node) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last = there
-}
-
-func (r *nodeReporter) create(ctx context.Context, n *corev1.Node) error {
-	if _, err := r.api.Create(ctx, n, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-		return err //nolint:wrapcheck // the callers wrap
-	}
-	return nil
-}
-
-// recreate brings back a node that someone has deleted; any other failure of a status is returned as it was.
-func (r *nodeReporter) recreate(ctx context.Context, cause error) error {
-	if !apierrors.IsNotFound(cause) {
-		return cause
-	}
-	n, _ := r.observe(ctx)
-	if err := r.create(ctx, n); err != nil {
-		return errors.Join(cause, fmt.Errorf("create deleted node %s: %w", r.name, err))
-	}
-	logging.From(ctx).WarnContext(ctx, "deleted node created again", "op", "node")
-	return nil
-}
-
-// mergeTaints puts ours in the place of what a former run of ours set, and leaves the rest.
-func mergeTaints(there, ours []corev1.Taint) []corev1.Taint {
-	merged := slices.DeleteFunc(slices.Clone(there), func(t corev1.Taint) bool {
-		return t.Key == TaintKey || slices.ContainsFunc(ours, func(o corev1.Taint) bool { return o.MatchTaint(&t) })
-	})
-	return append(merged, ours...)
 }

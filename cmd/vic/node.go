@@ -45,6 +45,8 @@ type nodeFile struct {
 	GuestImage         string            `json:"guestImage"`
 	CPU                int64             `json:"cpu"`
 	Memory             string            `json:"memory"`
+	EphemeralStorage   string            `json:"ephemeralStorage"`
+	Pods               int64             `json:"pods"`
 	Accel              string            `json:"accel"`
 	Subnet             string            `json:"subnet"`
 	Taint              *bool             `json:"taint"`
@@ -55,6 +57,9 @@ type nodeFile struct {
 	RegistryMirrors    map[string]string `json:"registryMirrors"`
 	// AllowContainer runs the node where its pod VMs end with a container.
 	AllowContainer bool `json:"allowContainer"`
+
+	Reserved                         map[string]resource.Quantity `json:"reserved"`
+	EvictionPressureTransitionPeriod metav1.Duration              `json:"evictionPressureTransitionPeriod"`
 
 	ContainerLogMaxSize  string `json:"containerLogMaxSize"`
 	ContainerLogMaxFiles int    `json:"containerLogMaxFiles"`
@@ -108,6 +113,8 @@ func readNodeFile(path string) (*nodeFile, error) {
 	f := &nodeFile{
 		Dir: "/var/lib/vic", Port: kubeletPort, Accel: "auto", ClusterDomain: clusterDomain, ContainerLogMaxFiles: rundir.DefaultSegments,
 		ImageGCHighThresholdPercent: imageGCHigh, ImageGCLowThresholdPercent: imageGCLow,
+		EvictionPressureTransitionPeriod: metav1.Duration{Duration: provider.DefaultPressureTransition},
+
 		ImageMinimumGCAge: metav1.Duration{Duration: imageGCMinAge}, ImageGCPeriod: metav1.Duration{Duration: imageGCPeriod},
 	}
 	if err := yaml.UnmarshalStrict(text, f); err != nil {
@@ -153,17 +160,16 @@ func (f *nodeFile) check() error {
 }
 
 func (f *nodeFile) flags() (nodeFlags, error) {
-	flags := nodeFlags{name: f.NodeName, cpu: f.CPU, accel: f.Accel, guestImage: f.GuestImage, tracing: f.TracingEndpoint}
+	flags := nodeFlags{name: f.NodeName, accel: f.Accel, guestImage: f.GuestImage, tracing: f.TracingEndpoint}
 	flags.logs.maxFiles = f.ContainerLogMaxFiles
 	flags.credentials = credentialFlags{f.ImageCredentialProviderConfig, f.ImageCredentialProviderBinDir}
 	flags.imageGC = imageGCFlags{
 		high: f.ImageGCHighThresholdPercent, low: f.ImageGCLowThresholdPercent,
 		minAge: f.ImageMinimumGCAge.Duration, period: f.ImageGCPeriod.Duration,
 	}
-	if f.Memory != "" {
-		if err := flags.memory.Set(f.Memory); err != nil {
-			return nodeFlags{}, fmt.Errorf("memory: %w", err)
-		}
+	var err error
+	if flags.capacity, err = f.capacity(); err != nil {
+		return nodeFlags{}, err
 	}
 	if f.ContainerLogMaxSize != "" {
 		if err := flags.logs.maxSize.Set(f.ContainerLogMaxSize); err != nil {

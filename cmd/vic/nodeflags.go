@@ -18,8 +18,7 @@ import (
 // nodeFlags are those of a QEMU node.
 type nodeFlags struct {
 	name       string
-	cpu        int64
-	memory     quantityFlag
+	capacity   capacityFlags
 	accel      string
 	guestImage string
 	tracing    string
@@ -31,8 +30,7 @@ type nodeFlags struct {
 
 func (f *nodeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.name, "node-name", defaultNodeName, "name of the node")
-	cmd.Flags().Int64Var(&f.cpu, "cpu", 0, "processors that the node offers to pods; 0 is the machine's")
-	cmd.Flags().Var(&f.memory, "memory", "memory that the node offers to pods, such as 8Gi (default: the machine's)")
+	f.capacity.add(cmd)
 	cmd.Flags().StringVar(&f.accel, "accel", string(qemu.AccelAuto), "QEMU's accelerator: auto (by booting something), kvm or tcg")
 	cmd.Flags().StringVar(&f.guestImage, "guest-image", "", "directory of vmlinuz and initrd.zst (default: guest/ beside the program)")
 	cmd.Flags().StringVar(&f.tracing, "tracing-endpoint", "", "`HOST:PORT` or URL of a collector to send OpenTelemetry traces to, by OTLP over gRPC (default: OTEL_EXPORTER_OTLP_ENDPOINT, else none)")
@@ -45,16 +43,13 @@ func (f *nodeFlags) validate() error {
 	if errs := validation.IsDNS1123Subdomain(f.name); len(errs) > 0 {
 		return misused("--node-name %q: %s", f.name, strings.Join(errs, "; "))
 	}
-	if f.cpu < 0 {
-		return misused("--cpu %d is below zero", f.cpu)
-	}
 	if _, err := qemu.ParseAccel(f.accel); err != nil {
 		return misused("--accel: %w", err)
 	}
 	if err := tracing.Validate(f.tracing); err != nil {
 		return misused("--tracing-endpoint: %w", err)
 	}
-	return errors.Join(f.logs.validate(), f.imageGC.validate(), f.credentials.validate())
+	return errors.Join(f.capacity.validate(), f.logs.validate(), f.imageGC.validate(), f.credentials.validate())
 }
 
 // files returns the files of the guest image.

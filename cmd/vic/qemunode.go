@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"github.com/virtual-kubelet/vic/cache"
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/machine"
 	"github.com/virtual-kubelet/vic/internal/tracing"
 	"github.com/virtual-kubelet/vic/internal/version"
 	"github.com/virtual-kubelet/vic/operations"
@@ -94,9 +96,10 @@ func (n *qemuNode) openHost(ctx context.Context) (err error) {
 	if err != nil {
 		return misused("--accel: %w", err)
 	}
+	offered := n.config.Flags.capacity
 	n.hypervisor, err = qemu.Open(ctx, qemu.Config{
 		Dir: n.config.State.VCH(), GuestImage: n.config.GuestImage, Accel: accel, Network: n.config.Network,
-		CPUMilli: n.config.Flags.cpu * 1000, MemoryBytes: n.config.Flags.memory.bytes,
+		CPUMilli: offered.cpu * 1000, MemoryBytes: offered.memory.bytes, StorageBytes: offered.storage.bytes, Pods: offered.pods,
 	})
 	if err != nil {
 		return err
@@ -148,7 +151,7 @@ func (n *qemuNode) openOperations(ctx context.Context) error {
 		NodeName: n.config.Flags.name, Scope: n.scope(), ClusterDNS: n.config.DNS, HostDNS: hostDNS,
 		Node: func() operations.NodeFacts {
 			facts := facts
-			facts.Object = n.provider.Self() // there is a provider before there are pods
+			facts.Object, facts.Pressures = n.provider.Self(), n.provider.Pressures() // there is a provider before there are pods
 			return facts
 		},
 		Metrics: n.registry,
@@ -157,7 +160,7 @@ func (n *qemuNode) openOperations(ctx context.Context) error {
 	n.provider, err = provider.New(provider.Config{ //nolint:contextcheck // it waits for nothing
 		Name: n.config.Flags.name, Clients: clients, Manager: n.manager, Containers: n.manager, Pods: pods, References: n.objects,
 		Host: n.engine, Recorder: n.events.Recorder(), ListenAddress: n.config.Listen, CertDir: n.config.State.Node(),
-		Metrics: n.registry, Description: n.description(),
+		Metrics: n.registry, Description: n.description(), Images: n.images, PressureTransition: n.config.Flags.capacity.transition,
 		Usage: usage.New(usage.Config{NodeName: n.config.Flags.name, Host: n.engine, Pods: pods}),
 	})
 	if err != nil {
@@ -175,10 +178,13 @@ func (n *qemuNode) scope() string {
 }
 
 func (n *qemuNode) description() provider.Description {
+	self := machine.Read("/")
 	return provider.Description{
 		InternalIP: n.config.Address.String(), InstanceType: "vic-qemu", Labels: n.labels(), Taints: n.config.Taints,
-		KubeletVersion: kubernetesVersion + "-vic-" + version.Version, OSImage: "vic pod VMs on QEMU",
-		RuntimeVersion: "vic://" + version.Version, KernelVersion: n.config.Flags.kernelRelease(), MachineID: machineID(),
+		Reserved:       corev1.ResourceList(n.config.Flags.capacity.reserved),
+		KubeletVersion: kubernetesVersion + "-vic-" + version.Version, OSImage: cmp.Or(self.OS, "Linux") + ", pod VMs on QEMU",
+		RuntimeVersion: "vic://" + version.Version, KernelVersion: n.config.Flags.kernelRelease(),
+		MachineID: self.MachineID, SystemUUID: self.SystemUUID, BootID: self.BootID,
 	}
 }
 
@@ -199,7 +205,11 @@ func (n *qemuNode) allocatable(ctx context.Context) (corev1.ResourceList, error)
 	if err != nil {
 		return nil, err
 	}
-	return provider.CapacityOf(c), nil
+	capacity, flags := provider.CapacityOf(c), &n.config.Flags.capacity
+	if err := flags.checkReserved(capacity); err != nil {
+		return nil, err
+	}
+	return provider.Allocatable(capacity, corev1.ResourceList(flags.reserved)), nil
 }
 
 // run is the node until ctx ends. Pod VMs go on.
@@ -352,13 +362,4 @@ func sourceAddress(u *url.URL) (netip.Addr, error) {
 	defer conn.Close()
 	from, err := netip.ParseAddrPort(conn.LocalAddr().String())
 	return from.Addr().Unmap(), err
-}
-
-// machineID tells machines apart (machine-id(5)); empty where there is none.
-func machineID() string {
-	id, err := os.ReadFile("/etc/machine-id")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(id))
 }

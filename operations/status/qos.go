@@ -4,9 +4,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// qosClass is the API server's word, else what follows from the containers: guaranteed where each has limits on both
+// QOSClass is how sure a pod is of what it asks for: the API server's word, else what follows from the containers: guaranteed where each has limits on both
 // processor and memory and requests no other than these, best effort where none asks for anything.
-func qosClass(pod *corev1.Pod) corev1.PodQOSClass {
+func QOSClass(pod *corev1.Pod) corev1.PodQOSClass {
 	if pod.Status.QOSClass != "" {
 		return pod.Status.QOSClass
 	}

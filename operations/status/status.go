@@ -61,7 +61,7 @@ func Build(in Inputs) corev1.PodStatus {
 	}
 	s := in.Pod.Status.DeepCopy()
 	s.ObservedGeneration = in.Pod.Generation
-	s.QOSClass = qosClass(in.Pod)
+	s.QOSClass = QOSClass(in.Pod)
 	s.StartTime = b.startTime()
 	s.HostIP, s.HostIPs = in.HostIP, nil
 	if in.HostIP != "" {

@@ -9,20 +9,11 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
 const (
-	// Pressure is told below these parts of the whole, as the kubelet's default eviction thresholds have them.
-	memoryPressureBytes = 100 * mib
-	diskPressurePercent = 10
-
 	admitKey = "admit"
-
-	conditionMemory = "MemoryPressure"
-	conditionDisk   = "DiskPressure"
 
 	conditionNetwork  = "NetworkUnavailable"
 	reasonUserNetwork = "UserModeNetwork"
@@ -30,49 +21,36 @@ const (
 	UserNetworkMeans = "without root each pod has a private network in QEMU's user mode: it reaches out, and nobody reaches it"
 )
 
-// Capacity returns what the VCH offers.
+// Capacity returns what the VCH offers, and how the machine is.
 func (h *Hypervisor) Capacity(_ context.Context) (portlayer.Capacity, error) {
-	memory, err := machineMemory()
+	machine, err := h.measure()
 	if err != nil {
 		return portlayer.Capacity{}, fmt.Errorf("capacity of the VCH: %w", err)
 	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(string(h.layout), &fs); err != nil {
-		return portlayer.Capacity{}, fmt.Errorf("capacity of the VCH: %w", err)
-	}
+	unready, full := h.health()
+	machine.full = full
 	c := portlayer.Capacity{
-		CPUMilli: h.config.CPUMilli, MemoryBytes: h.config.MemoryBytes, Pods: h.config.Pods,
-		StorageBytes: int64(fs.Blocks) * fs.Bsize, FreeStorageBytes: int64(fs.Bavail) * fs.Bsize,
-		FreeMemoryBytes: max(0, memory.available-h.promised()),
+		CPUMilli: h.config.CPUMilli, MemoryBytes: h.config.MemoryBytes, Pods: h.config.Pods, StorageBytes: h.config.StorageBytes,
+		Conditions: append(machine.pressures(), unready...),
 	}
 	c.UsedCPU, c.UsedMemoryBytes = h.used()
 	if c.CPUMilli == 0 {
 		c.CPUMilli = int64(runtime.NumCPU()) * 1000
 	}
 	if c.MemoryBytes == 0 {
-		c.MemoryBytes = memory.total
+		c.MemoryBytes = machine.memory.total
 	}
-	c.FreeMemoryBytes = min(c.FreeMemoryBytes, c.MemoryBytes)
-	c.Conditions = []portlayer.Condition{
-		pressure(conditionMemory, "memory", memory.available, memoryPressureBytes),
-		pressure(conditionDisk, "storage", c.FreeStorageBytes, c.StorageBytes/100*diskPressurePercent),
+	if c.StorageBytes == 0 {
+		c.StorageBytes = machine.storage.total
 	}
+	c.FreeMemoryBytes = min(max(0, machine.memory.free-h.promised()), c.MemoryBytes)
+	c.FreeStorageBytes = min(machine.storage.free, c.StorageBytes)
 	if h.config.Network == nil {
 		c.Conditions = append(c.Conditions, portlayer.Condition{
 			Type: conditionNetwork, Reason: reasonUserNetwork, Message: UserNetworkMeans,
 		})
 	}
 	return c, nil
-}
-
-func pressure(kind, what string, free, least int64) portlayer.Condition {
-	if free >= least {
-		return portlayer.Condition{Type: kind, Reason: "Sufficient", Message: "the VCH has enough " + what}
-	}
-	return portlayer.Condition{
-		Type: kind, True: true, Reason: "Insufficient",
-		Message: fmt.Sprintf("the VCH has %d MiB of %s left and should have %d MiB", free/mib, what, least/mib),
-	}
 }
 
 // admit reserves memory for a VM that is about to start, until the caller calls what it returns. ErrOutOfMemory.

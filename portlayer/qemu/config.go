@@ -58,9 +58,11 @@ type Config struct {
 	// Network is what NICs join. Without one each VM has a private network in user mode: it reaches out, and nobody
 	// reaches it.
 	Network *network.Network
-	// CPUMilli and MemoryBytes are what the VCH offers; 0 is the whole machine.
-	CPUMilli    int64
-	MemoryBytes int64
+	// CPUMilli and MemoryBytes are what the VCH offers; 0 is the whole machine. StorageBytes is for scratch disks; 0 is
+	// the whole disk that Dir is on. More than there is may be offered: disks are sparse.
+	CPUMilli     int64
+	MemoryBytes  int64
+	StorageBytes int64
 	// Pods is how many pod VMs the VCH offers room for; 0 is 110, the kubelet's default.
 	Pods int64
 }

@@ -14,6 +14,7 @@ const (
 	disksFolder = "disks"
 	bootFolder  = "boot"
 	probeFile   = "accel.json"
+	healthFile  = "health"
 
 	recordFile  = "vm.json"
 	lockFile    = "lock"
@@ -43,6 +44,7 @@ func (l layout) disks() string          { return filepath.Join(string(l), disksF
 func (l layout) disk(ref string) string { return filepath.Join(string(l), disksFolder, ref) }
 func (l layout) boot() string           { return filepath.Join(string(l), bootFolder) }
 func (l layout) probe() string          { return filepath.Join(string(l), probeFile) }
+func (l layout) health() string         { return filepath.Join(string(l), healthFile) }
 
 // prepare makes the directories.
 func (l layout) prepare() error {

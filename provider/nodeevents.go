@@ -1,0 +1,71 @@
+package provider
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/record"
+)
+
+// conditionReasons are the reasons of events for a condition that became True and that became False, the kubelet's
+// (kubelet/nodestatus).
+var conditionReasons = map[corev1.NodeConditionType][2]string{
+	corev1.NodeReady:          {"NodeReady", "NodeNotReady"},
+	corev1.NodeMemoryPressure: {"NodeHasInsufficientMemory", "NodeHasSufficientMemory"},
+	corev1.NodeDiskPressure:   {"NodeHasDiskPressure", "NodeHasNoDiskPressure"},
+	corev1.NodePIDPressure:    {"NodeHasInsufficientPID", "NodeHasSufficientPID"},
+}
+
+// nodeEvents makes events of what changes in a Node object, as a kubelet does. It is not safe for concurrent use.
+type nodeEvents struct {
+	recorder record.EventRecorder // nil for none
+	node     string
+
+	told     map[corev1.NodeConditionType]corev1.ConditionStatus
+	rebooted string // boot that is to be told of
+}
+
+// starting tells that this program has started.
+func (e *nodeEvents) starting() { e.event(corev1.EventTypeNormal, "Starting", "vic is starting.") }
+
+// adopt takes what a former run has told for told, and sees whether the machine was started anew meanwhile.
+func (e *nodeEvents) adopt(there *corev1.Node, bootID string) {
+	e.told = map[corev1.NodeConditionType]corev1.ConditionStatus{}
+	for _, c := range there.Status.Conditions {
+		e.told[c.Type] = c.Status
+	}
+	if before := there.Status.NodeInfo.BootID; before != "" && bootID != "" && before != bootID {
+		e.rebooted = bootID
+	}
+}
+
+// tell makes an event of every condition that is not as it was told last.
+func (e *nodeEvents) tell(n *corev1.Node) {
+	if e.rebooted != "" {
+		e.event(corev1.EventTypeWarning, "Rebooted", fmt.Sprintf("Node %s has been rebooted, boot id: %s", e.node, e.rebooted))
+		e.rebooted = ""
+	}
+	if e.told == nil {
+		e.told = map[corev1.NodeConditionType]corev1.ConditionStatus{}
+	}
+	for _, c := range n.Status.Conditions {
+		reasons, ok := conditionReasons[c.Type]
+		if !ok || e.told[c.Type] == c.Status {
+			continue
+		}
+		e.told[c.Type] = c.Status
+		reason := reasons[1]
+		if c.Status == corev1.ConditionTrue {
+			reason = reasons[0]
+		}
+		e.event(corev1.EventTypeNormal, reason, fmt.Sprintf("Node %s status is now: %s", e.node, reason))
+	}
+}
+
+// event records one beside the node, which has its name for a UID there, as the kubelet writes it.
+func (e *nodeEvents) event(kind, reason, message string) {
+	if e.recorder != nil {
+		e.recorder.Event(&corev1.ObjectReference{Kind: "Node", Name: e.node, UID: types.UID(e.node)}, kind, reason, message)
+	}
+}
