@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +17,7 @@ import (
 	"github.com/hashicorp/yamux"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -37,9 +41,15 @@ type room struct {
 
 func newRoom(t *testing.T) *room {
 	t.Helper()
+	return roomIn(t, t.TempDir())
+}
+
+// roomIn is a room that keeps what it has in root.
+func roomIn(t *testing.T, root string) *room {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
-	store, err := rundir.Open(rundir.Config{Root: t.TempDir()})
+	store, err := rundir.Open(rundir.Config{Root: root})
 	require.NoError(t, err)
 	logs, err := store.Dir(uid)
 	require.NoError(t, err)
@@ -139,6 +149,36 @@ func TestALogIsCopiedAndFreed(t *testing.T) {
 	require.Equal(t, text, r.log())
 	require.Equal(t, s.Containers[0].Current.LogBytes, r.logs.LogEnd("app", 0))
 	require.Equal(t, s.Containers[0].Current.LogBytes, r.hv.Guest(uid).LogFreed("app"))
+}
+
+func TestALogGoesOnWhenTheDiskHasRoomAgain(t *testing.T) {
+	require.Zero(t, os.Geteuid(), "mounting a small file system needs root")
+	root := t.TempDir()
+	require.NoError(t, unix.Mount("none", root, "tmpfs", 0, "size=1m"))
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(root, unix.MNT_DETACH)) })
+	filler := filepath.Join(root, "filler")
+	require.NoError(t, os.WriteFile(filler, make([]byte, 1010<<10), 0o600)) // 99 %
+	r := roomIn(t, root)
+	r.logs.SetLive(true)
+	l := r.link()
+	var text strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&text, "line %d\n", i)
+	}
+	r.run(l, "sleep 1", false)
+	require.NoError(t, r.hv.Guest(uid).Log("app", "stdout", text.String()))
+	r.await(done)
+	require.Eventually(t, func() bool {
+		var disk unix.Statfs_t
+		return unix.Statfs(root, &disk) == nil && disk.Bfree == 0
+	}, 30*time.Second, time.Millisecond)
+	require.False(t, r.logs.LogFinished("app", 0))
+	begin := r.log()
+	require.NotEmpty(t, begin, "what there was room for is kept")
+	require.True(t, strings.HasPrefix(text.String(), begin), "and is whole: %q", begin[max(0, len(begin)-200):])
+	require.NoError(t, unix.Mount("none", root, "tmpfs", unix.MS_REMOUNT, "size=4m"))
+	require.Eventually(t, func() bool { return r.logs.LogFinished("app", 0) }, 30*time.Second, time.Millisecond)
+	require.Equal(t, text.String(), r.log(), "nothing is lost or repeated")
 }
 
 func TestWhatTheGuestDroppedIsMarked(t *testing.T) {

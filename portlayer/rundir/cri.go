@@ -2,6 +2,7 @@ package rundir
 
 import (
 	"bytes"
+	"regexp"
 	"time"
 )
 
@@ -13,6 +14,9 @@ type line struct {
 	whole   bool // tag F; a part (tag P) is continued by the next line of its stream
 	content []byte
 }
+
+// tornHead is a line that broke off before its content.
+var tornHead = regexp.MustCompile(`^[0-9]{1,4}(-[0-9T:.-]*Z?( (std)?[a-z]{0,3}( [FP]? ?)?)?)?$`)
 
 // parseLine splits a line without its newline. What does not have the form is content alone.
 func parseLine(b []byte) line {

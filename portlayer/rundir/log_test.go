@@ -268,6 +268,15 @@ func TestALineThatIsNotFinished(t *testing.T) {
 	assert.Equal(t, "whole\nto\n", read(t, d, rundir.ReadOptions{}), "nothing more will come")
 }
 
+func TestALineThatBrokeOffBeforeItsContentIsNotShown(t *testing.T) {
+	whole, torn := cri(0, "stdout", "F", "whole"), cri(1, "stdout", "F", "x")
+	for n := range strings.Index(torn, "x") {
+		d := open(t, rundir.Config{Root: t.TempDir()})
+		require.NoError(t, d.AppendLog("app", 0, 0, []byte(whole+torn[:n])))
+		assert.Equal(t, "whole\n", read(t, d, rundir.ReadOptions{}), "%q", torn[:n])
+	}
+}
+
 func TestADroppedPartOfALogLeavesALine(t *testing.T) {
 	first, second := cri(0, "stdout", "F", "first"), cri(9, "stdout", "F", "second")
 	root := t.TempDir()

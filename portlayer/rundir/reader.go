@@ -226,12 +226,12 @@ func (r *reader) end(v view) {
 	r.drained = true
 }
 
-// flush renders what there is of a line.
+// flush renders what there is of a line. Where that is less than its head there is nothing to show.
 func (r *reader) flush() {
-	if len(r.raw) > 0 {
+	if len(r.raw) > 0 && !tornHead.Match(r.raw) {
 		r.render(r.raw)
-		r.raw = nil
 	}
+	r.raw = nil
 }
 
 // mark tells of bytes that are in no segment.
