@@ -70,6 +70,7 @@ test: build ## Run every test: unit, real QEMU, and end to end; prints the time 
 .PHONY: test-unit
 test-unit: setup ## Unit tests with the race detector
 	$(GO) test -race -shuffle=on $(UNIT_PACKAGES)
+	cd tools/dashboard && $(GO) test ./...
 
 .PHONY: test-controlplane
 test-controlplane: build ## The control plane's own tests
@@ -125,6 +126,7 @@ check: lint test verify ## Lint, test, verify generated files
 lint: bin/golangci-lint ## Lint all modules
 	bin/golangci-lint run ./...
 	cd controlplane && ../bin/golangci-lint run ./...
+	cd tools/dashboard && ../../bin/golangci-lint run ./...
 
 .PHONY: fmt
 fmt: bin/golangci-lint ## Format
@@ -147,7 +149,7 @@ generate: bin/mockery ## Make mocks and generated documents
 
 .PHONY: tidy
 tidy: ## go mod tidy in every module
-	for m in . controlplane tools; do (cd $$m && $(GO) mod tidy) || exit 1; done
+	for m in . controlplane tools tools/dashboard; do (cd $$m && $(GO) mod tidy) || exit 1; done
 
 .PHONY: verify
 verify: generate tidy ## Fail when generated files or module files are not what is committed
@@ -156,8 +158,8 @@ verify: generate tidy ## Fail when generated files or module files are not what 
 
 .PHONY: vendor
 vendor: ## Make vendor/ in every module (ignored by git)
-	for m in . controlplane tools; do (cd $$m && $(GO) mod vendor) || exit 1; done
+	for m in . controlplane tools tools/dashboard; do (cd $$m && $(GO) mod vendor) || exit 1; done
 
 .PHONY: clean
 clean: ## Remove bin/ and vendor/
-	rm -rf bin vendor controlplane/vendor tools/vendor
+	rm -rf bin vendor controlplane/vendor tools/vendor tools/dashboard/vendor
