@@ -140,6 +140,7 @@ func TestAttach(t *testing.T) {
 	for protocol := range protocols {
 		kind := strings.ToLower(protocol)
 		t.Run(protocol+"/two type, and the input is over with the first who leaves", func(t *testing.T) {
+			t.Parallel()
 			p := shared.waitReady(t, shared.create(t, pod(ns, "once-"+kind, reader, interactive(false, true))))
 			one := shared.session(t, protocol, p, options)
 			one.enter(t, "first\n")
@@ -156,6 +157,7 @@ func TestAttach(t *testing.T) {
 			assert.Equal(t, "got first\ngot second\nend\n", shared.log(t, p, corev1.PodLogOptions{}))
 		})
 		t.Run(protocol+"/who leaves a terminal finds it again", func(t *testing.T) {
+			t.Parallel()
 			p := shared.waitReady(t, shared.create(t, pod(ns, "tty-"+kind, "exec sh", interactive(true, false))))
 			options := &corev1.PodAttachOptions{Container: "main", Stdin: true, Stdout: true, TTY: true}
 			s := shared.session(t, protocol, p, options)
@@ -174,6 +176,7 @@ func TestAttach(t *testing.T) {
 		})
 	}
 	t.Run("kubectl attach without input shows what is written", func(t *testing.T) {
+		t.Parallel()
 		p := shared.waitReady(t, shared.create(t, pod(ns, "output", "while :; do echo tick; sleep 1; done")))
 		cmd := shared.kubectlCommand(t.Context(), "-n", ns, "attach", p.Name)
 		out := &output{}

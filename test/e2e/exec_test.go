@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
@@ -89,32 +90,36 @@ func TestExecTellsHowItEnded(t *testing.T) {
 		"a file that is no program": {[]string{"/etc/passwd"}, 126, `exec: "/etc/passwd": permission denied`},
 		"a directory":               {[]string{"/etc"}, 126, `exec: "/etc": permission denied`},
 	}
-	for protocol := range protocols {
-		for name, tt := range tests {
-			t.Run(protocol+"/"+name, func(t *testing.T) {
-				cmd := over(shared.kubectlCommand(t.Context(), append([]string{"-n", ns, "exec", "exec", "--"}, tt.command...)...), protocol)
-				out, err := cmd.CombinedOutput()
-				if _, ended := errors.AsType[*exec.ExitError](err); !ended {
-					require.NoError(t, err)
+	t.Run("over", func(t *testing.T) { // ends when all that run beside each other have
+		for protocol := range protocols {
+			for name, tt := range tests {
+				t.Run(protocol+"/"+name, func(t *testing.T) {
+					t.Parallel()
+					cmd := over(shared.kubectlCommand(t.Context(), append([]string{"-n", ns, "exec", "exec", "--"}, tt.command...)...), protocol)
+					out, err := cmd.CombinedOutput()
+					if _, ended := errors.AsType[*exec.ExitError](err); !ended {
+						require.NoError(t, err)
+					}
+					assert.Equal(t, tt.code, cmd.ProcessState.ExitCode())
+					assert.Contains(t, string(out), tt.says)
+				})
+			}
+			t.Run(protocol+"/a container that does not run", func(t *testing.T) {
+				t.Parallel()
+				name := "waits-" + strings.ToLower(protocol)
+				waits := shared.create(t, pod(ns, name, "true", func(p *corev1.Pod) { p.Spec.Containers[0].Image = "127.0.0.1:1/absent:1" }))
+				shared.waitPod(t, waits, "waits for its image", func(p *corev1.Pod) bool {
+					return len(p.Status.ContainerStatuses) == 1 && p.Status.ContainerStatuses[0].State.Waiting.Reason != "ContainerCreating"
+				})
+				for _, verb := range [][]string{{"exec", name, "--", "true"}, {"attach", name}} {
+					out, err := over(shared.kubectlCommand(t.Context(), append([]string{"-n", ns}, verb...)...), protocol).CombinedOutput()
+					require.Error(t, err)
+					assert.Contains(t, string(out), `container not found ("main")`)
+					assert.LessOrEqual(t, strings.Count(string(out), "nternal error"), 1)
 				}
-				assert.Equal(t, tt.code, cmd.ProcessState.ExitCode())
-				assert.Contains(t, string(out), tt.says)
 			})
 		}
-		t.Run(protocol+"/a container that does not run", func(t *testing.T) {
-			name := "waits-" + strings.ToLower(protocol)
-			waits := shared.create(t, pod(ns, name, "true", func(p *corev1.Pod) { p.Spec.Containers[0].Image = "127.0.0.1:1/absent:1" }))
-			shared.waitPod(t, waits, "waits for its image", func(p *corev1.Pod) bool {
-				return len(p.Status.ContainerStatuses) == 1 && p.Status.ContainerStatuses[0].State.Waiting.Reason != "ContainerCreating"
-			})
-			for _, verb := range [][]string{{"exec", name, "--", "true"}, {"attach", name}} {
-				out, err := over(shared.kubectlCommand(t.Context(), append([]string{"-n", ns}, verb...)...), protocol).CombinedOutput()
-				require.Error(t, err)
-				assert.Contains(t, string(out), `container not found ("main")`)
-				assert.LessOrEqual(t, strings.Count(string(out), "nternal error"), 1)
-			}
-		})
-	}
+	})
 	assert.NotContains(t, shared.out.String(), "Unhandled Error")
 	assert.Equal(t, p.UID, shared.waitReady(t, p).UID)
 }
@@ -123,7 +128,10 @@ func TestExecTellsHowItEnded(t *testing.T) {
 func execMany(t *testing.T, ns string, count int) {
 	t.Helper()
 	const parallel = 8
-	p := shared.waitReady(t, shared.create(t, pod(ns, "many", sleepForever)))
+	p := shared.waitReady(t, shared.create(t, pod(ns, "many", sleepForever, func(p *corev1.Pod) {
+		p.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2")} // processors of the VM
+		p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")}
+	})))
 	names := slices.Sorted(maps.Keys(protocols))
 	begin := time.Now()
 	var running sync.WaitGroup
