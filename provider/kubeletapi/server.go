@@ -108,7 +108,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // it only repeats what Serve returns
 	defer stop()
-	if err := server.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.ServeTLS(lingering{l}, "", ""); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve kubelet API on %s: %w", l.Addr(), err)
 	}
 	return nil
