@@ -201,6 +201,29 @@ func TestBadImageShowsTheKubeletsReasons(t *testing.T) {
 	})
 }
 
+func TestPullsBackOffAsTheKubelets(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.store.fail(errors.New("no such thing"))
+		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
+		began := time.Now()
+		n.manager.Sync(p)
+		tries := []int{0, 10, 30, 70, 150, 310, 610, 910, 1210} // 10 s, doubled, at most 300 s
+		for i, at := range tries {
+			sleep(time.Duration(at)*time.Second - time.Since(began) - time.Second)
+			assert.Equal(t, i, n.store.pulls(), "before %d s", at)
+			sleep(2 * time.Second)
+			assert.Equal(t, i+1, n.store.pulls(), "after %d s", at)
+		}
+
+		// Another image begins anew.
+		p = p.DeepCopy()
+		p.Generation, p.Spec.Containers[0].Image = 2, "example.com/app:2"
+		n.manager.Sync(p)
+		sleep(12 * time.Second)
+		assert.Equal(t, len(tries)+2, n.store.pulls())
+	})
+}
+
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func TestMissingEnvironmentWaitsForIt(t *testing.T) {

@@ -48,9 +48,12 @@ func (r *Runtime) mountRoot(ctx context.Context, c wire.Container, b *bundle) er
 	}
 	upper, work := filepath.Join(b.layer, "upper"), filepath.Join(b.layer, "work")
 	for _, dir := range []string{b.rootfs, upper, work} {
-		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the mode of the container's root
+		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // what is in them is the container's
 			return err
 		}
+	}
+	if err := likeImage(lower[0], upper); err != nil { // the uppermost is named first
+		return err
 	}
 	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,index=off,metacopy=off", strings.Join(lower, ":"), upper, work)
 	if err := unix.Mount("overlay", b.rootfs, "overlay", 0, options); err != nil {

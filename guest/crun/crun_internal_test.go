@@ -60,6 +60,30 @@ func TestASealedProgramRunsAndCannotBeChanged(t *testing.T) {
 	require.Error(t, f.Truncate(0))
 }
 
+func TestRootOfTheWritableLayerIsLikeTheImages(t *testing.T) {
+	image, layer := t.TempDir(), t.TempDir()
+	at := []unix.Timespec{unix.NsecToTimespec(1_000_000_007), unix.NsecToTimespec(1_234_567_890_123_456_789)}
+	require.NoError(t, unix.Setxattr(image, "user.root", []byte("kept"), 0))
+	require.NoError(t, unix.Setxattr(image, "user.empty", nil, 0))
+	require.NoError(t, unix.Chown(image, 7, 8))
+	require.NoError(t, unix.Chmod(image, 0o3711))
+	require.NoError(t, unix.UtimesNanoAt(unix.AT_FDCWD, image, at, 0))
+	require.NoError(t, likeImage(image, layer))
+
+	var st unix.Stat_t
+	require.NoError(t, unix.Stat(layer, &st))
+	require.Equal(t, uint32(unix.S_IFDIR|0o3711), st.Mode)
+	require.Equal(t, []uint32{7, 8}, []uint32{st.Uid, st.Gid})
+	require.Equal(t, at[1], st.Mtim)
+	value, err := readAttribute(func(b []byte) (int, error) { return unix.Getxattr(layer, "user.root", b) })
+	require.NoError(t, err)
+	require.Equal(t, "kept", string(value))
+	value, err = readAttribute(func(b []byte) (int, error) { return unix.Getxattr(layer, "user.empty", b) })
+	require.NoError(t, err)
+	require.Empty(t, value)
+	require.ErrorIs(t, likeImage(filepath.Join(image, "none"), layer), os.ErrNotExist)
+}
+
 func TestFailedExitIsAsAShellHasIt(t *testing.T) {
 	tests := map[string]struct {
 		command, message, says string

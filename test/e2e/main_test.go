@@ -33,7 +33,9 @@ func run(m *testing.M) int {
 	stopRegistry := serveImage(t)
 	defer stopRegistry()
 
-	shared = newCluster(filepath.Join(dir, "shared"))
+	registries, err = makeRegistrySettings(dir)
+	require.NoError(t, err)
+	shared = newCluster(filepath.Join(dir, "shared"), registries.args()...)
 	defer shared.purge(t)
 	shared.start(t)
 	shared.importImage(t)
