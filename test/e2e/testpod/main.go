@@ -10,6 +10,7 @@
 //	                        print a line when all listen
 //	testpod memory TEXT     put TEXT into the shared memory (shmget(2)) of the IPC namespace, where there is none yet, and
 //	                        print what is there
+//	testpod tree ROOT …     print everything about each file below each ROOT, a line a file; of / only itself
 package main
 
 import (
@@ -54,8 +55,10 @@ func run(args []string) error {
 		return digest(args[1:])
 	case len(args) == 2 && args[0] == "memory":
 		return sharedMemory(os.Stdout, args[1])
+	case len(args) >= 2 && args[0] == "tree":
+		return tree(os.Stdout, args[1:])
 	default:
-		return errors.New("usage: testpod api HOST PATH | serve ADDR | bytes N | count N RATE | digest ADDR … | memory TEXT")
+		return errors.New("usage: testpod api HOST PATH | serve ADDR | bytes N | count N RATE | digest ADDR … | memory TEXT | tree ROOT …")
 	}
 }
 
