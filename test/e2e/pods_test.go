@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -366,6 +368,13 @@ func TestNodeTellsTheTruth(t *testing.T) {
 	assert.Positive(t, node.Status.Capacity.Cpu().Value())
 	assert.Positive(t, node.Status.Capacity.Memory().Value())
 	assert.NotEmpty(t, node.Status.Addresses)
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	require.NoError(t, err)
+	assert.Equal(t, strings.TrimSpace(string(boot)), node.Status.NodeInfo.BootID)
+	assert.Contains(t, node.Status.NodeInfo.OSImage, "pod VMs on QEMU")
+	assert.True(t, slices.ContainsFunc(node.Status.Images, func(i corev1.ContainerImage) bool {
+		return slices.Contains(i.Names, testImage) && i.SizeBytes > 0
+	}), "%v", node.Status.Images)
 	_, err = shared.client.CoordinationV1().Leases("kube-node-lease").Get(t.Context(), "vic-local", metav1.GetOptions{})
 	require.NoError(t, err)
 
