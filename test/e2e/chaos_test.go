@@ -237,12 +237,15 @@ func (x *chaos) fill(t *testing.T) {
 
 func (x *chaos) remove(t *testing.T, p *corev1.Pod, grace *int64) {
 	t.Helper()
-	err := x.node.client.CoreV1().Pods(x.ns).Delete(t.Context(), p.Name, metav1.DeleteOptions{
-		GracePeriodSeconds: grace, Preconditions: metav1.NewUIDPreconditions(string(p.UID)),
+	x.answered(t, p.Name+" is deleted", func() error {
+		err := x.node.client.CoreV1().Pods(x.ns).Delete(t.Context(), p.Name, metav1.DeleteOptions{
+			GracePeriodSeconds: grace, Preconditions: metav1.NewUIDPreconditions(string(p.UID)),
+		})
+		if apierrors.IsNotFound(err) {
+			return nil // it is gone already
+		}
+		return err
 	})
-	if !apierrors.IsNotFound(err) {
-		require.NoError(t, err)
-	}
 }
 
 // kill ends vic and starts it again, after it has seen that no VM changed its process since the kill before.
@@ -273,6 +276,19 @@ func (x *chaos) note(t *testing.T) {
 	}
 }
 
+// answered repeats a call that an API server on a machine full of VMs had no time for.
+func (x *chaos) answered(t *testing.T, what string, call func() error) {
+	t.Helper()
+	x.node.settles(t, x.settle, what, func() (bool, string) {
+		err := call()
+		if apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) {
+			return false, err.Error()
+		}
+		require.NoError(t, err)
+		return true, ""
+	})
+}
+
 func podCondition(p *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCondition {
 	for i := range p.Status.Conditions {
 		if p.Status.Conditions[i].Type == kind {
@@ -284,8 +300,11 @@ func podCondition(p *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCondit
 
 func (x *chaos) list(t *testing.T) []corev1.Pod {
 	t.Helper()
-	list, err := x.node.client.CoreV1().Pods(x.ns).List(t.Context(), metav1.ListOptions{})
-	require.NoError(t, err)
+	var list *corev1.PodList
+	x.answered(t, "pods are listed", func() (err error) {
+		list, err = x.node.client.CoreV1().Pods(x.ns).List(t.Context(), metav1.ListOptions{})
+		return err
+	})
 	return list.Items
 }
 
