@@ -29,6 +29,7 @@ const (
 	scratchDir    = "/scratch"
 	runDir        = "/run/vic"
 	podCgroup     = "/pod"
+	program       = "/init" // this one, in the initrd
 	shmBytes      = 64 << 20
 	minEntropy    = 32
 	maxInterfaces = 16
@@ -205,6 +206,7 @@ func (m *machine) makeRuntime(pod wire.Pod) (*crun.Runtime, error) {
 		Reaper: m.reaper, Images: &disk.Images{Finder: finder, Dir: filepath.Join(runDir, "images")},
 		Volumes: m.steps.volumes, Logs: m.steps.logs, Run: run, Layers: filepath.Join(scratchDir, "layers"),
 		CgroupRoot: boot.CgroupRoot, Cgroup: podCgroup, Hostname: pod.Hostname, FSGroup: pod.FSGroup, Binds: append(binds, shm),
+		ShareProcesses: pod.ShareProcesses, Program: program,
 	})
 }
 

@@ -9,7 +9,7 @@
 //	network     addresses           disk     image disks and the scratch disk
 //	volume      volumes             logfile  what containers write
 //	supervisor  restart policy, states, events
-//	oci, crun   one container's start; process reaps it, stdio moves its streams
+//	oci, crun   one container's start; process reaps it, stdio moves its streams; pause holds a shared process namespace
 //
 // [Run] is all of it; cmd/vic-guest calls it.
 package guest

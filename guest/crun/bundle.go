@@ -27,7 +27,11 @@ func (r *Runtime) prepare(ctx context.Context, a supervisor.Attempt) (*bundle, e
 	if err := r.mountRoot(ctx, a.Container, b); err != nil {
 		return nil, err
 	}
-	if err := r.describe(a, b); err != nil {
+	var err error
+	if b.joined, err = r.joins(ctx, a.Container); err == nil {
+		err = r.describe(a, b)
+	}
+	if err != nil {
 		return nil, errors.Join(err, b.remove())
 	}
 	return b, nil
@@ -98,7 +102,7 @@ func (r *Runtime) writeConfig(c wire.Container, b *bundle, binds []oci.Bind) err
 	}
 	spec, err := oci.Spec(oci.Config{
 		Container: c, User: b.user, Rootfs: b.rootfs, CgroupPath: r.cgroup(c.Name), Hostname: r.c.Hostname,
-		Devices: devices, Binds: binds,
+		PIDNamespace: namespace(b.joined), Devices: devices, Binds: binds,
 	})
 	if err != nil {
 		return err

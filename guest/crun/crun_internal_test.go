@@ -1,18 +1,25 @@
 package crun
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"github.com/virtual-kubelet/vic/guest/oci"
+	"github.com/virtual-kubelet/vic/guest/process"
 	"github.com/virtual-kubelet/vic/guest/volume"
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
@@ -202,4 +209,40 @@ func TestBelow(t *testing.T) {
 	require.True(t, below("/data", "/data/"))
 	require.False(t, below("/database", "/data"))
 	require.False(t, below("/", "/data"))
+}
+
+// newReaper is one for all tests: there may be one in a program.
+var newReaper = sync.OnceValues(process.NewReaper)
+
+func TestAProcessIsAdoptedOnceItsParentHasLeft(t *testing.T) {
+	reaper, err := newReaper()
+	require.NoError(t, err)
+	release := reaper.Hold()
+	defer release()
+	dir := t.TempDir()
+	pidFile, leave, end := filepath.Join(dir, "pid"), filepath.Join(dir, "leave"), filepath.Join(dir, "end")
+	require.NoError(t, errors.Join(syscall.Mkfifo(leave, 0o600), syscall.Mkfifo(end, 0o600)))
+	// The process tells its pid while its parent is still there.
+	script := `(read line < "$2"; exit 7) & echo $! > "$0.new"; mv "$0.new" "$0"; read line < "$1"`
+	parent, err := reaper.Start(process.Spec{Args: []string{"/bin/sh", "-c", script, pidFile, leave, end}, Env: os.Environ()})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { _, err := os.Stat(pidFile); return err == nil }, time.Minute, time.Millisecond)
+	r := &Runtime{c: Config{Reaper: reaper}}
+	adopted := make(chan *process.Process, 1)
+	go func() { // ends with the adoption
+		p, err := r.adopt(t.Context(), pidFile)
+		assert.NoError(t, err)
+		adopted <- p
+	}()
+	require.NoError(t, os.WriteFile(leave, []byte("go\n"), 0o600))
+	<-parent.Done()
+	p := <-adopted
+	require.NoError(t, os.WriteFile(end, []byte("go\n"), 0o600))
+	require.Equal(t, int32(7), process.ExitCode(p.Status()))
+
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	require.NoError(t, os.WriteFile(pidFile, []byte(strconv.Itoa(os.Getppid())), 0o600))
+	_, err = r.adopt(ctx, pidFile)
+	require.ErrorIs(t, err, process.ErrNoChild)
 }

@@ -21,7 +21,10 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-const maxMessage = 1024 // of crun
+const (
+	maxMessage = 1024 // of crun
+	adoptAgain = 2 * time.Millisecond
+)
 
 // launch says how crun is to start a process of a container.
 type launch struct {
@@ -125,11 +128,12 @@ func (r *Runtime) runLaunch(ctx context.Context, l launch, s *streams, theirs []
 	if code := process.ExitCode(p.Status()); code != 0 {
 		return explain(log, "", errors.Join(ctx.Err(), fmt.Errorf("crun ended with code %d", code)))
 	}
-	s.process, err = r.adopt(pidFile)
+	s.process, err = r.adopt(ctx, pidFile)
 	return err
 }
 
-func (r *Runtime) adopt(pidFile string) (*process.Process, error) {
+// adopt makes the process that crun has left ours. It may still be a child of crun's own second process, which ends soon.
+func (r *Runtime) adopt(ctx context.Context, pidFile string) (*process.Process, error) {
 	b, err := os.ReadFile(pidFile)
 	if err != nil {
 		return nil, fmt.Errorf("read pid: %w", err)
@@ -138,7 +142,19 @@ func (r *Runtime) adopt(pidFile string) (*process.Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read pid: %w", err)
 	}
-	return r.c.Reaper.Adopt(pid)
+	again := time.NewTicker(adoptAgain)
+	defer again.Stop()
+	for {
+		p, err := r.c.Reaper.Adopt(pid)
+		if err == nil {
+			return p, nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		}
+	}
 }
 
 // receiveTerminal waits for the terminal that crun sends, until crun has ended.

@@ -52,6 +52,10 @@ type Config struct {
 	Hostname           string
 	// FSGroup is a group that every process is in.
 	FSGroup *int64
+	// ShareProcesses puts all containers into one process namespace. Program is the guest's own program, which is process
+	// 1 there under the name of pause.Program.
+	ShareProcesses bool
+	Program        string
 	// Binds are files of the pod that every container has, where it has no mount of its own there.
 	Binds []oci.Bind
 }
@@ -62,6 +66,7 @@ type Runtime struct {
 	program  *os.File      // crun; its name runs it
 	execs    chan struct{} // holds a token for each process that Exec started
 	commands chan struct{} // and one for each that a probe or hook started
+	sandbox  sandbox
 
 	mu    sync.Mutex // guards tasks
 	tasks map[string]*task
@@ -130,7 +135,7 @@ func (r *Runtime) start(ctx context.Context, a supervisor.Attempt, b *bundle) (*
 		return nil, err
 	}
 	t := r.newTask(context.WithoutCancel(ctx), a, b, log, s)
-	if err := r.crun(ctx, b.dir, "start", a.ID); err != nil {
+	if err := r.letRun(ctx, b, a.ID); err != nil {
 		_ = r.crun(ctx, b.dir, "delete", "--force", a.ID) // start's error is the one that tells
 		t.abandon()
 		return nil, err
@@ -138,6 +143,15 @@ func (r *Runtime) start(ctx context.Context, a supervisor.Attempt, b *bundle) (*
 	// Ends with the container's process.
 	go t.watch(context.WithoutCancel(ctx))
 	return t, nil
+}
+
+// letRun starts what was created, unless the namespace that it was to join has ended: its process's id may have been
+// another one's meanwhile.
+func (r *Runtime) letRun(ctx context.Context, b *bundle, id string) error {
+	if b.joined != nil && ended(b.joined) {
+		return fmt.Errorf("join a process namespace: %w", ErrNotRunning)
+	}
+	return r.crun(ctx, b.dir, "start", id)
 }
 
 // create runs "crun create" with the container's streams.
@@ -161,6 +175,7 @@ type bundle struct {
 	message string // the file with the termination message
 	layer   string // the writable layer on the scratch disk
 	user    specs.User
+	joined  *process.Process // whose process namespace it is in; nil is one of its own
 }
 
 func (r *Runtime) cgroup(container string) string { return filepath.Join(r.c.Cgroup, container) }
@@ -173,12 +188,10 @@ func (r *Runtime) running(name string) (*task, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: %q", ErrNotRunning, name)
 	}
-	select {
-	case <-t.streams.process.Done():
+	if ended(t.streams.process) {
 		return nil, fmt.Errorf("%w: %q", ErrNotRunning, name)
-	default:
-		return t, nil
 	}
+	return t, nil
 }
 
 // Close waits for what is left to clean up, so that the scratch disk can be unmounted.

@@ -72,6 +72,9 @@ func (t *task) watch(ctx context.Context) {
 	if status.Signaled() {
 		t.result.Signal = status.Signal()
 	}
+	if err := t.killRest(); err != nil {
+		logging.From(ctx).WarnContext(ctx, "processes were left behind", "err", err)
+	}
 	t.output.Wait()
 	t.log.End()
 	t.result.OOMKilled = t.result.Signal == syscall.SIGKILL && t.oomKills() > 0
@@ -92,6 +95,20 @@ func (t *task) watch(ctx context.Context) {
 	close(t.cleaned)
 }
 
+// killRest ends what the container's first process has left behind, which the kernel does only in a process namespace of
+// its own.
+func (t *task) killRest() error {
+	if t.bundle.joined == nil {
+		return nil
+	}
+	return os.WriteFile(t.cgroupFile("cgroup.kill"), []byte("1"), 0)
+}
+
+// cgroupFile is a file of the container's cgroup.
+func (t *task) cgroupFile(name string) string {
+	return filepath.Join(t.runtime.c.CgroupRoot, t.runtime.cgroup(t.attempt.Container.Name), name)
+}
+
 // abandon ends a task whose process was never let run.
 func (t *task) abandon() {
 	<-t.streams.process.Done()
@@ -102,8 +119,7 @@ func (t *task) abandon() {
 
 // oomKills is how many processes the kernel ended in the container's cgroup for lack of memory.
 func (t *task) oomKills() int {
-	r := t.runtime
-	b, err := os.ReadFile(filepath.Join(r.c.CgroupRoot, r.cgroup(t.attempt.Container.Name), "memory.events"))
+	b, err := os.ReadFile(t.cgroupFile("memory.events"))
 	if err != nil {
 		return 0
 	}

@@ -79,6 +79,7 @@ func TestCheckAdmits(t *testing.T) {
 		"resources of the pod as a whole": func(s *corev1.PodSpec) {
 			s.Resources = &corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")}}
 		},
+		"a process namespace for the whole pod": func(s *corev1.PodSpec) { s.ShareProcessNamespace = new(true) },
 		"pointers to what is so anyway": func(s *corev1.PodSpec) {
 			s.ShareProcessNamespace, s.SetHostnameAsFQDN = new(false), new(false)
 			s.HostUsers, s.AutomountServiceAccountToken = new(true), new(false)
@@ -213,7 +214,7 @@ func TestCheckNamesAllThatIsRefused(t *testing.T) {
 func TestEphemeralContainersAreCheckedByThemselves(t *testing.T) {
 	pod := apiPod(t)
 	pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{
-		{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "fine"}},
+		{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "fine"}, TargetContainerName: "main"},
 		{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", SecurityContext: &corev1.SecurityContext{
 			WindowsOptions: &corev1.WindowsSecurityContextOptions{HostProcess: new(true)},
 		}}},
@@ -318,16 +319,4 @@ func TestDocumentIsCurrent(t *testing.T) {
 	got, err := os.ReadFile("../../docs/pod-fields.md")
 	require.NoError(t, err)
 	require.Equal(t, fields.Markdown(), string(got), "run go generate ./operations/fields")
-}
-
-func TestASharedProcessNamespaceIsRefused(t *testing.T) {
-	p := &corev1.Pod{Spec: corev1.PodSpec{
-		Containers:            []corev1.Container{{Name: "app"}},
-		ShareProcessNamespace: new(true),
-	}}
-	var named []string
-	for _, r := range fields.Check(p, portlayer.Capabilities{}) {
-		named = append(named, r.Field)
-	}
-	assert.Contains(t, named, "spec.shareProcessNamespace")
 }

@@ -72,14 +72,36 @@ func TestDebugAPodThatRuns(t *testing.T) {
 	assert.True(t, ready(p), "the pod goes on")
 	assert.Equal(t, "service\ngot hello\n", shared.kubectl(t, "-n", ns, "logs", "service", "-c", "debugger"))
 
-	shared.kubectl(t, debug("target", "--target=main", "--", "ps")...)
-	p = shared.waitPod(t, p, "says what it can't do", func(p *corev1.Pod) bool {
-		w := status(p, "target").State.Waiting
-		return w != nil && w.Reason == "UnsupportedField"
-	})
-	assert.Contains(t, status(p, "target").State.Waiting.Message, "spec.ephemeralContainers[1].targetContainerName")
+	shared.kubectl(t, debug("target", "--target=other", "--", "ps", "-o", "pid,args")...)
+	p = shared.waitPod(t, p, "had a debugger of a container", func(p *corev1.Pod) bool { return status(p, "target").State.Terminated != nil })
+	assert.Zero(t, status(p, "target").State.Terminated.ExitCode)
+	processes := shared.kubectl(t, "-n", ns, "logs", "service", "-c", "target")
+	assert.Regexp(t, `(?m)^ *1 .*sleep 45678`, processes, "process 1 is the target's")
 	assert.True(t, ready(p))
+	assert.Zero(t, restarts(p))
 
 	shared.kubectl(t, "-n", ns, "annotate", "pod", "service", "kubectl.kubernetes.io/default-container=other")
 	assert.Contains(t, shared.kubectl(t, "-n", ns, "exec", "service", "--", "ps"), "sleep 45678", "the default container")
+}
+
+func TestContainersShareAProcessNamespace(t *testing.T) {
+	ns := shared.namespace(t)
+	p := shared.create(t, pod(ns, "shared", sleepForever, beside(container("other", "while :; do sleep 45678; done")),
+		func(p *corev1.Pod) { p.Spec.ShareProcessNamespace = new(true) }))
+	p = shared.waitReady(t, p)
+	ps := shared.kubectl(t, "-n", ns, "exec", "shared", "-c", "main", "--", "ps", "-o", "pid,args")
+	assert.Regexp(t, `(?m)^ *1 /pause`, ps)
+	assert.Regexp(t, `(?m)^ *[0-9]+ sleep 45678`, ps)
+
+	// A container ends another one by a signal, as sidecars do that reload a server; nothing ends process 1.
+	shared.kubectl(t, "-n", ns, "exec", "shared", "-c", "main", "--", "sh", "-c",
+		`kill -KILL 1 $(ps -o pid,args | grep '^ *[0-9]* /bin/sh -c while' | grep 45678 | while read pid args; do echo $pid; done)`)
+	p = shared.waitPod(t, p, "had its other container restarted", func(p *corev1.Pod) bool { return status(p, "other").RestartCount == 1 && ready(p) })
+	end := status(p, "other").LastTerminationState.Terminated
+	assert.Equal(t, int32(137), end.ExitCode)
+	assert.Equal(t, int32(9), end.Signal)
+	assert.Zero(t, status(p, "main").RestartCount)
+	ps = shared.kubectl(t, "-n", ns, "exec", "shared", "-c", "main", "--", "ps", "-o", "args")
+	assert.Equal(t, 1, strings.Count(ps, "\nsleep 45678\n"), "what the former attempt ran is gone: %s", ps)
+	shared.delete(t, p)
 }
