@@ -62,6 +62,7 @@ func (m *machine) Configure(ctx context.Context, pod wire.Pod) (wire.Ready, erro
 	}
 	ready := wire.Ready{Addresses: addresses(pod)}
 	if m.configured() {
+		m.supervisor.SetDeadline(pod.Deadline)
 		return ready, nil
 	}
 	m.steps.first = &pod
@@ -84,8 +85,9 @@ func (m *machine) configured() bool {
 	return m.pod != nil
 }
 
-// samePod compares what a host may not change; clock and entropy are new with each call.
+// samePod compares what a host may not change; clock and entropy are new with each call, and the deadline may be.
 func samePod(a, b wire.Pod) bool {
+	a.Deadline, b.Deadline = time.Time{}, time.Time{}
 	a.Time, a.Entropy, b.Time, b.Entropy = time.Time{}, nil, time.Time{}, nil
 	return reflect.DeepEqual(a, b)
 }

@@ -57,12 +57,18 @@ func (m *machine) Hello() (wire.Hello, error) {
 	defer m.mu.Unlock()
 	return wire.Hello{
 		BootID: m.bootID, Version: m.version, Kernel: kernel, Configured: m.pod != nil,
-		MemoryBytes: memory, CPUs: runtime.NumCPU(),
+		MemoryBytes: memory, CPUs: runtime.NumCPU(), Time: time.Now(),
 	}, nil
 }
 
 // SetClock implements [server.Machine].
-func (m *machine) SetClock(t time.Time) error { return boot.SetClock(t) }
+func (m *machine) SetClock(t time.Time) error {
+	if err := boot.SetClock(t); err != nil {
+		return err
+	}
+	m.supervisor.ClockSet()
+	return nil
+}
 
 // PutFiles implements [server.Machine].
 func (m *machine) PutFiles(f wire.Files) error {

@@ -77,7 +77,7 @@ func (t *task) watch(ctx context.Context) {
 	}
 	t.output.Wait()
 	t.log.End()
-	t.result.OOMKilled = t.result.Signal == syscall.SIGKILL && t.oomKills() > 0
+	t.result.OOMKilled = t.oomKills() > 0
 	t.result.Message = t.message()
 	t.stdout.Close()
 	t.stderr.Close()

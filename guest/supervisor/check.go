@@ -45,6 +45,8 @@ func checkContainer(c wire.Container) error {
 	switch {
 	case !validName.MatchString(c.Name):
 		return fmt.Errorf("container name %q is %w", c.Name, ErrInvalid)
+	case len(c.Revision) > wire.MaxRevisionBytes:
+		return fmt.Errorf("revision of container %q with %d bytes is %w", c.Name, len(c.Revision), ErrInvalid)
 	case len(c.Args) == 0 || len(c.Disks) == 0:
 		return fmt.Errorf("container %q without arguments or disks is %w", c.Name, ErrInvalid)
 	case c.RestartPolicy != "" && !slices.Contains(restartPolicies, c.RestartPolicy):

@@ -65,7 +65,7 @@ func (c *container) update(change func(*wire.ContainerStatus), events ...wire.Ev
 func (c *container) tellLocked(events ...wire.Event) {
 	for _, e := range events {
 		e.Container = c.status.Name
-		c.s.events.add(e)
+		c.s.events.add(e, "")
 	}
 	c.s.changedLocked()
 }

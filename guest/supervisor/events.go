@@ -24,29 +24,45 @@ const (
 	eventHookFallback    = "LifecycleHTTPFallback"
 )
 
-// ring keeps the events that are not acknowledged, up to a bound.
+// ring keeps the events that are not acknowledged, up to a bound. One that comes again takes the place of the former, as
+// the newest: what repeats itself while no host listens pushes out nothing else.
 type ring struct {
 	events  []wire.Event
-	last    uint64 // sequence number
+	topics  []string // of the events, in their order
+	last    uint64   // sequence number
 	dropped uint64
 }
 
-func (r *ring) add(e wire.Event) {
+// add puts e into the ring. Events of one topic, container and reason are one event; an empty topic is the message.
+func (r *ring) add(e wire.Event, topic string) {
 	r.last++
 	e.Seq, e.Time = r.last, time.Now()
 	e.Message = Bounded(e.Message, wire.MaxMessageBytes)
+	if topic == "" {
+		topic = e.Message
+	}
+	for i, old := range r.events {
+		if r.topics[i] == topic && old.Container == e.Container && old.Reason == e.Reason && old.Warning == e.Warning {
+			r.remove(i)
+			break
+		}
+	}
 	if len(r.events) == wire.MaxEvents {
-		r.events = r.events[1:]
+		r.remove(0)
 		r.dropped++
 	}
-	r.events = append(r.events, e)
+	r.events, r.topics = append(r.events, e), append(r.topics, topic)
 }
 
-// acknowledge forgets the events up to seq, and tells whether there were any.
-func (r *ring) acknowledge(seq uint64) bool {
-	n := len(r.events)
-	r.events = slices.DeleteFunc(slices.Clone(r.events), func(e wire.Event) bool { return e.Seq <= seq })
-	return len(r.events) != n
+func (r *ring) remove(i int) {
+	r.events, r.topics = slices.Delete(r.events, i, i+1), slices.Delete(r.topics, i, i+1)
+}
+
+// acknowledge forgets the events up to seq.
+func (r *ring) acknowledge(seq uint64) {
+	for len(r.events) > 0 && r.events[0].Seq <= seq {
+		r.remove(0)
+	}
 }
 
 // Bounded returns s as valid UTF-8 of at most limit bytes.

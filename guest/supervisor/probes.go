@@ -89,7 +89,7 @@ func (a *attempt) watchLiveness(ctx context.Context, failed chan<- *monitor) {
 }
 
 // current changes the status while the attempt still runs.
-func (a *attempt) current(change func(*wire.ContainerStatus), events ...wire.Event) {
+func (a *attempt) current(change func(*wire.ContainerStatus)) {
 	a.c.s.mu.Lock()
 	defer a.c.s.mu.Unlock()
 	if a.c.task != a.task {
@@ -97,9 +97,21 @@ func (a *attempt) current(change func(*wire.ContainerStatus), events ...wire.Eve
 	}
 	former := a.c.status
 	change(&a.c.status)
-	if former != a.c.status || len(events) > 0 {
-		a.c.tellLocked(events...)
+	if former != a.c.status {
+		a.c.tellLocked()
 	}
+}
+
+// unwell tells what a probe found, while the attempt still runs. Of each kind the latest is kept.
+func (a *attempt) unwell(e wire.Event, kind string) {
+	a.c.s.mu.Lock()
+	defer a.c.s.mu.Unlock()
+	if a.c.task != a.task {
+		return
+	}
+	e.Container = a.c.status.Name
+	a.c.s.events.add(e, kind)
+	a.c.s.changedLocked()
 }
 
 // each asks once a period, and calls conclude each time that a threshold is reached, until it returns false. A pod that
@@ -174,5 +186,5 @@ func (m *monitor) tell(o probe.Outcome) {
 	default:
 		return
 	}
-	m.a.current(func(*wire.ContainerStatus) {}, e)
+	m.a.unwell(e, string(m.kind))
 }

@@ -2,6 +2,7 @@ package supervisor_test
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -57,6 +58,27 @@ func messages(t *testing.T, s *supervisor.Supervisor, reason string) []string {
 		}
 	}
 	return all
+}
+
+func TestAProbeThatFailsAgainAndAgainPushesOutNoEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		s, r := probed(t, "Always", ill, func(c *wire.Container) { c.ReadinessProbe = every(time.Second, 3) })
+		r.mu.Lock()
+		r.probe = func(wire.Probe) probe.Outcome {
+			asked++
+			return probe.Outcome{Result: probe.Failure, Output: strconv.Itoa(asked)}
+		}
+		r.mu.Unlock()
+		<-time.After(2 * wire.MaxEvents * time.Second)
+		got := snapshot(t, s)
+		assert.Zero(t, got.EventsDropped)
+		assert.Len(t, got.Events, 3, "Created, Started, and the latest failure")
+		r.mu.Lock()
+		assert.Equal(t, "Readiness probe failed: "+strconv.Itoa(asked), got.Events[2].Message)
+		r.mu.Unlock()
+		s.Stop(wire.Stop{})
+	})
 }
 
 func TestReadinessFollowsItsProbe(t *testing.T) {

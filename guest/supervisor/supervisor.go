@@ -35,6 +35,7 @@ type Supervisor struct {
 	stopReason string
 	ending     chan struct{} // closed when the pod begins to end
 	deadline   time.Time     // for what runs, once ending
+	overdue    *time.Timer   // ends the pod at its own deadline; nil where it has none
 }
 
 // New returns a Supervisor without a pod.
@@ -59,6 +60,7 @@ func (s *Supervisor) Configure(pod wire.Pod, addresses []netip.Addr) error {
 	for _, seed := range pod.Containers {
 		s.containers = append(s.containers, newContainer(s, seed))
 	}
+	s.awaitDeadlineLocked()
 	s.changedLocked()
 	return nil
 }
@@ -160,6 +162,6 @@ func (s *Supervisor) changedLocked() {
 func (s *Supervisor) Event(e wire.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.events.add(e)
+	s.events.add(e, "")
 	s.changedLocked()
 }

@@ -38,6 +38,7 @@ const (
 	MaxContainers    = 256              // in a pod
 	MaxEvents        = 256              // kept in a guest until acknowledged
 	MaxMessageBytes  = 4096             // a reason's or an event's text, a termination message
+	MaxRevisionBytes = 64               // Container.Revision
 	MaxLogLineBytes  = 16 << 10         // of a log line before it is split with tag P (as CRI runtimes do)
 	MaxLogBytes      = 64 << 20         // of unacknowledged log per container in a guest; the oldest is dropped beyond
 	SnapshotWait     = 30 * time.Second // how long GET PathSnapshot waits for a change

@@ -19,6 +19,8 @@ type Hello struct {
 	// MemoryBytes is what the kernel found.
 	MemoryBytes int64 `json:"memoryBytes"`
 	CPUs        int   `json:"cpus"`
+	// Time is the guest's clock.
+	Time time.Time `json:"time,omitzero"`
 }
 
 // Pod is what all containers of a pod share. It is applied once a boot; the same Pod again is no change, another one is

@@ -48,7 +48,7 @@ const (
 	ReasonRunContainerError = "RunContainerError" // waiting: the runtime could not start it (such as a command that does not exist)
 	ReasonCompleted         = "Completed"         // terminated with exit code 0
 	ReasonError             = "Error"             // terminated with another exit code
-	ReasonOOMKilled         = "OOMKilled"         // terminated by the kernel for lack of memory in its cgroup
+	ReasonOOMKilled         = "OOMKilled"         // terminated, and the kernel had ended a process in its cgroup for lack of memory
 	ReasonStartError        = "StartError"        // terminated before its process ran (exit code 128)
 )
 

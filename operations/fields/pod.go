@@ -22,7 +22,8 @@ func podRows() []row {
 		yes("ephemeralContainers[].targetContainerName", "the container waits until its target runs"),
 		yes("restartPolicy", "the guest restarts containers by itself, with the kubelet's back-off"),
 		yes("terminationGracePeriodSeconds", ""),
-		but("activeDeadlineSeconds", "the node ends the pod, once it is back where it was away at that time"),
+		but("activeDeadlineSeconds", "the guest ends the pod, also while the node is away; a change counts for the node at once, and for the "+
+			"guest with the VM's next boot"),
 		but("dnsPolicy", "name servers on the node's loopback are left out, since a VM can't reach them; ClusterFirstWithHostNet is ClusterFirst"),
 		yes("dnsConfig", ""),
 		yes("serviceAccountName", ""),

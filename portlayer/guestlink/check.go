@@ -72,6 +72,7 @@ func checkContainer(c wire.ContainerStatus) (wire.ContainerStatus, error) {
 	if !slices.Contains(states, c.State) || (c.State == wire.ContainerTerminated) != (c.Current != nil) {
 		return c, fmt.Errorf("%w: container %s is in state %q", ErrMalformed, c.Name, clean(string(c.State), maxReasonBytes))
 	}
+	c.Revision = clean(c.Revision, wire.MaxRevisionBytes)
 	c.Reason = clean(c.Reason, maxReasonBytes)
 	c.Message = clean(c.Message, wire.MaxMessageBytes)
 	c.ID = checkID(c.ID)

@@ -90,10 +90,12 @@ func TestCheckCutsDown(t *testing.T) {
 		"texts without end, at a whole character": {
 			func(s *wire.Snapshot) {
 				s.StopReason, s.Containers[1].Message, s.Events[0].Message = long, long, "x"+long
+				s.Containers[0].Revision = long
 			},
 			func(t *testing.T, s *wire.Snapshot) {
 				t.Helper()
 				assert.Len(t, s.StopReason, wire.MaxMessageBytes)
+				assert.Len(t, s.Containers[0].Revision, wire.MaxRevisionBytes)
 				assert.Len(t, s.Containers[1].Message, wire.MaxMessageBytes)
 				assert.Len(t, s.Events[0].Message, wire.MaxMessageBytes-1)
 			},

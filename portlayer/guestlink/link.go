@@ -158,7 +158,7 @@ func (l *Link) run(ctx context.Context) {
 // there was a session before, and from then on that there was.
 func (l *Link) serve(ctx context.Context, s *session, known *wire.Snapshot, greeted *bool) (*wire.Snapshot, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	p := &poller{link: l, session: s, known: known}
+	p := &poller{link: l, session: s, known: known, clock: &clock{session: s}}
 	p.logs = newCopiers(s, l.config.Logs, l.config.OnChange)
 	var alive sync.WaitGroup
 	defer func() {
@@ -168,7 +168,7 @@ func (l *Link) serve(ctx context.Context, s *session, known *wire.Snapshot, gree
 		alive.Wait()
 	}()
 	// A guest that does not answer the first calls is connected to anew. Ends with ctx or when the session breaks.
-	alive.Go(func() { l.watchLiveness(ctx, s) })
+	alive.Go(func() { l.watchLiveness(ctx, s, p.clock) })
 	if err := p.greet(ctx); err != nil {
 		return p.known, err
 	}
@@ -207,13 +207,14 @@ func (l *Link) tellLocked() {
 }
 
 // watchLiveness asks a quiet guest for a sign of life, tells when it has become silent, and breaks the session when no
-// sign comes.
-func (l *Link) watchLiveness(ctx context.Context, s *session) {
+// sign comes. It looks at the guest's clock when this machine was suspended or the guest paused.
+func (l *Link) watchLiveness(ctx context.Context, s *session, c *clock) {
 	tick := time.NewTicker(l.config.Patience / 4)
 	defer tick.Stop()
 	var ping sync.WaitGroup
 	defer ping.Wait()
 	asking := make(chan struct{}, 1)
+	last := time.Now()
 	for {
 		select {
 		case <-tick.C:
@@ -222,6 +223,12 @@ func (l *Link) watchLiveness(ctx context.Context, s *session) {
 		case <-ctx.Done():
 			return
 		}
+		now := time.Now()
+		if stepped(last, now) {
+			// Ends with the answer, or with the session.
+			ping.Go(func() { c.look(ctx) })
+		}
+		last = now
 		quiet := time.Since(s.heardAt())
 		l.setSilent(s, quiet >= l.config.Patience)
 		if quiet < l.config.Patience/2 {
@@ -231,8 +238,11 @@ func (l *Link) watchLiveness(ctx context.Context, s *session) {
 		case asking <- struct{}{}:
 			// Ends with the answer, after the session's write timeout, or with the session.
 			ping.Go(func() {
-				if _, err := s.mux.Ping(); err != nil {
+				took, err := s.mux.Ping()
+				if err != nil {
 					s.close()
+				} else if took > maxDrift {
+					c.look(ctx)
 				}
 				<-asking
 			})

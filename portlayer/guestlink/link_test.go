@@ -318,6 +318,18 @@ func TestSnapshotsThatCannotBeAreNotHandedOn(t *testing.T) {
 	r.await(func(s *wire.Snapshot) bool { return s.StopReason == "well again" })
 }
 
+func TestAnAnswerThatWasLongOnTheWayDoesNotStepTheClock(t *testing.T) {
+	r := newRoom(t)
+	l := r.link()
+	r.run(l, "sleep 60", false)
+	guest := r.hv.Guest(uid)
+	greetings := guest.Greetings()
+	guest.Spoil(func(s *wire.Snapshot) { s.Time = s.Time.Add(-5 * time.Second) })
+	require.Eventually(t, func() bool { return guest.Greetings() > greetings }, 30*time.Second, time.Millisecond, "it is looked at")
+	r.await(func(*wire.Snapshot) bool { return true })
+	require.Zero(t, guest.Clock(), "and it was right")
+}
+
 // guestOf answers one host on a pipe and hands its session to talk.
 func guestOf(t *testing.T, talk func(*yamux.Session)) func(context.Context) (io.ReadWriteCloser, error) {
 	t.Helper()

@@ -32,7 +32,7 @@ const (
 type session struct {
 	mux   *yamux.Session
 	http  *http.Client
-	heard atomic.Int64 // when bytes came last, in Unix nanoseconds
+	heard *moment      // when bytes came last
 	inUse atomic.Int64 // streams that were not closed
 	// abused says that the guest ended the session by what no guest of ours does.
 	abused atomic.Bool
@@ -68,8 +68,7 @@ func newSession(conn io.ReadWriteCloser, writeTimeout time.Duration) (*session, 
 	cfg.EnableKeepAlive = false // watchLiveness pings when nothing else comes
 	cfg.ConnectionWriteTimeout = writeTimeout
 	cfg.StreamCloseTimeout = streamCloseTimeout
-	s := &session{}
-	s.heard.Store(time.Now().UnixNano())
+	s := &session{heard: newMoment()}
 	mux, err := yamux.Client(&hearing{conn, s, newPingGuard()}, cfg)
 	if err != nil {
 		_ = conn.Close() // the cause is reported
@@ -127,7 +126,7 @@ func (s *session) close() {
 	_ = s.mux.Close() // there is nothing to do about it, and the next session begins with a preamble
 }
 
-func (s *session) heardAt() time.Time { return time.Unix(0, s.heard.Load()) }
+func (s *session) heardAt() time.Time { return s.heard.time() }
 
 // hearing notes when something was read, and breaks the session of a guest that pings too much.
 type hearing struct {
@@ -139,7 +138,7 @@ type hearing struct {
 func (h *hearing) Read(b []byte) (int, error) {
 	n, err := h.ReadWriteCloser.Read(b)
 	if n > 0 {
-		h.session.heard.Store(time.Now().UnixNano())
+		h.session.heard.now()
 	}
 	if !h.guard.allow(b[:n]) {
 		h.session.abused.Store(true)

@@ -21,9 +21,6 @@ const (
 	// A guest may send so many snapshots at once and so many a second, lest it keep the host busy.
 	snapshotBurst = 20
 	snapshotRate  = 10
-	// maxDrift is how far a guest's clock may be off; its answers show it to a second.
-	maxDrift   = 3 * time.Second
-	clockPause = time.Minute
 )
 
 // poller follows the guest's snapshots during one session.
@@ -33,7 +30,7 @@ type poller struct {
 	logs    *copiers
 	known   *wire.Snapshot // the latest, of whatever session
 	bootID  string
-	clocked time.Time // when the guest's clock was last set
+	clock   *clock
 }
 
 // greet asks who is there and takes the first snapshot, so that who is told of the greeting finds it.
@@ -74,12 +71,14 @@ func (p *poller) next(ctx context.Context, after *wire.Snapshot) error {
 		return err
 	}
 	defer closeBody(resp.Body)
-	if resp.StatusCode != http.StatusNoContent {
-		if err := p.take(ctx, resp); err != nil {
-			return err
-		}
+	if resp.StatusCode == http.StatusNoContent {
+		return nil
 	}
-	return p.setClock(timed, resp.Header.Get("Date"))
+	at, err := p.take(ctx, resp)
+	if err == nil {
+		p.clock.seen(timed, at)
+	}
+	return err
 }
 
 func (p *poller) query(after *wire.Snapshot) url.Values {
@@ -98,34 +97,24 @@ func (p *poller) query(after *wire.Snapshot) url.Values {
 	return q
 }
 
-// take hands a snapshot on when it is newer than what is known, and copies the logs it tells of.
-func (p *poller) take(ctx context.Context, resp *http.Response) error {
+// take hands a snapshot on when it is newer than what is known, and copies the logs it tells of. It returns the guest's
+// time.
+func (p *poller) take(ctx context.Context, resp *http.Response) (time.Time, error) {
 	var raw wire.Snapshot
 	if err := decode(resp.Body, wire.MaxSnapshotBytes, &raw); err != nil {
-		return err
+		return time.Time{}, err
 	}
 	s, err := Check(raw, p.link.config.Expect())
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	if s.BootID != p.bootID {
-		return fmt.Errorf("%w: the boot id changed within a session", ErrMalformed)
+		return time.Time{}, fmt.Errorf("%w: the boot id changed within a session", ErrMalformed)
 	}
 	if newer(s, p.known) {
 		p.known = s
 		p.link.config.OnSnapshot(s)
 	}
 	p.logs.want(ctx, p.known)
-	return nil
-}
-
-// setClock steps the guest's clock when date, by which the guest dates its answer, is off.
-func (p *poller) setClock(ctx context.Context, date string) error {
-	at, err := http.ParseTime(date)
-	now := time.Now()
-	if err != nil || now.Sub(at).Abs() <= maxDrift || now.Sub(p.clocked) < clockPause {
-		return nil //nolint:nilerr // a guest without a date cannot be compared
-	}
-	p.clocked = now
-	return p.session.call(ctx, http.MethodPut, wire.PathClock, wire.Clock{Time: time.Now()}, nil)
+	return raw.Time, nil
 }

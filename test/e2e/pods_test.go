@@ -264,15 +264,36 @@ func TestGracePeriodEndsWithKill(t *testing.T) {
 	shared.delete(t, p)
 }
 
-func TestOOMKillIsTold(t *testing.T) {
+func TestOOMKillIsToldOfTheContainerThatItMeets(t *testing.T) {
 	ns := shared.namespace(t)
-	p := shared.create(t, pod(ns, "oom", "x=a; while :; do x=$x$x; done", restart(corev1.RestartPolicyNever), func(p *corev1.Pod) {
-		p.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi")}
+	p := shared.create(t, pod(ns, "oom", "x=a; while :; do x=$x$x; done", beside(container("calm", sleepForever)), func(p *corev1.Pod) {
+		for i := range p.Spec.Containers {
+			p.Spec.Containers[i].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi")}
+		}
 	}))
-	p = shared.waitPhase(t, p, corev1.PodFailed)
-	end := p.Status.ContainerStatuses[0].State.Terminated
+	p = shared.waitPod(t, p, "was killed and started again", func(p *corev1.Pod) bool {
+		return status(p, "main").LastTerminationState.Terminated != nil && status(p, "calm").State.Running != nil
+	})
+	end := status(p, "main").LastTerminationState.Terminated
 	assert.Equal(t, "OOMKilled", end.Reason)
 	assert.EqualValues(t, 137, end.ExitCode)
+	assert.EqualValues(t, 9, end.Signal)
+	assert.Zero(t, status(p, "calm").RestartCount, "the other one goes on")
+}
+
+func TestAnEndBySignalIsTold(t *testing.T) {
+	ns := shared.namespace(t)
+	// In a namespace of its own, process 1 would not heed its own signals.
+	p := shared.create(t, pod(ns, "signals", "kill -SEGV $$", restart(corev1.RestartPolicyNever),
+		beside(container("killed", "kill -KILL $$"), container("shell", "sh -c 'kill -SEGV $$'; exit $?")),
+		func(p *corev1.Pod) { p.Spec.ShareProcessNamespace = ptr.To(true) }))
+	p = shared.waitPhase(t, p, corev1.PodFailed)
+	for name, want := range map[string]struct{ code, signal int32 }{"main": {139, 11}, "killed": {137, 9}, "shell": {139, 0}} {
+		end := status(p, name).State.Terminated
+		assert.Equal(t, want.code, end.ExitCode, name)
+		assert.Equal(t, want.signal, end.Signal, name)
+		assert.Equal(t, "Error", end.Reason, name)
+	}
 }
 
 func TestFinishedPodFreesItsVMAndKeepsItsLog(t *testing.T) {

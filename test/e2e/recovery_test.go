@@ -133,6 +133,12 @@ func TestQEMUKilledByHand(t *testing.T) {
 			p = c.waitReady(t, p)
 			// What the VM alone has of its log goes with it.
 			require.Equal(t, "in boot", next(t, c.follow(t, p)))
+			before := int32(0)
+			if tt.policy == corev1.RestartPolicyAlways { // the count goes on where it was
+				c.kubectl(t, "exec", name, "--", "kill", "1")
+				p = c.waitPod(t, p, "restarts in its VM", func(p *corev1.Pod) bool { return restarts(p) == 1 && ready(p) })
+				before = 1
+			}
 			vm, ok := c.vm(t, p)
 			require.True(t, ok)
 			if tt.whileAway {
@@ -149,7 +155,7 @@ func TestQEMUKilledByHand(t *testing.T) {
 				assert.NotEmpty(t, end.Reason)
 				assert.Zero(t, restarts(p))
 			} else {
-				p = c.waitPod(t, p, "runs again", func(p *corev1.Pod) bool { return restarts(p) == 1 && ready(p) })
+				p = c.waitPod(t, p, "runs again", func(p *corev1.Pod) bool { return restarts(p) == before+1 && ready(p) })
 				last := p.Status.ContainerStatuses[0].LastTerminationState.Terminated
 				require.NotNil(t, last)
 				assert.NotEmpty(t, last.Reason)

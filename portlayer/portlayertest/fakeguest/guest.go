@@ -173,7 +173,7 @@ func (g *Guest) snapshotLocked() wire.Snapshot {
 	s := wire.Snapshot{
 		BootID:     g.bootID,
 		Generation: g.generation,
-		Time:       time.Now(),
+		Time:       time.Now().Add(g.skew),
 		Phase:      g.phase,
 		StopReason: g.stopReason,
 		Containers: []wire.ContainerStatus{},

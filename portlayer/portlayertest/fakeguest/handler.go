@@ -27,21 +27,16 @@ func (g *Guest) handler() http.Handler {
 	mux.HandleFunc("POST "+wire.PathExec, g.postExec)
 	mux.HandleFunc("POST "+wire.PathAttach, g.postAttach)
 	mux.HandleFunc("POST "+wire.PathDial, g.postDial)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g.mu.Lock()
-		now := time.Now().Add(g.skew)
-		g.mu.Unlock()
-		w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
-		mux.ServeHTTP(w, r)
-	})
+	return mux
 }
 
 func (g *Guest) getHello(w http.ResponseWriter, _ *http.Request) {
 	g.mu.Lock()
 	configured := g.pod != nil
 	g.greetings++
+	now := time.Now().Add(g.skew)
 	g.mu.Unlock()
-	reply(w, wire.Hello{BootID: g.bootID, Version: "fake", Kernel: "none", Configured: configured})
+	reply(w, wire.Hello{BootID: g.bootID, Version: "fake", Kernel: "none", Configured: configured, Time: now})
 }
 
 func (g *Guest) putPod(w http.ResponseWriter, r *http.Request) {
@@ -204,7 +199,7 @@ func (g *Guest) putClock(w http.ResponseWriter, r *http.Request) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.clock = clock.Time
+	g.clock, g.skew = clock.Time, time.Until(clock.Time)
 }
 
 // body notes a call and decodes what it carries.
