@@ -286,7 +286,7 @@ func TestAnEndBySignalIsTold(t *testing.T) {
 	// In a namespace of its own, process 1 would not heed its own signals. Two dollars are one after the API's expansion.
 	p := shared.create(t, pod(ns, "signals", "kill -SEGV $$$$", restart(corev1.RestartPolicyNever),
 		beside(container("killed", "kill -KILL $$$$"), container("shell", "sh -c 'kill -SEGV $$$$'; exit $?")),
-		func(p *corev1.Pod) { p.Spec.ShareProcessNamespace = ptr.To(true) }))
+		func(p *corev1.Pod) { p.Spec.ShareProcessNamespace = new(true) }))
 	p = shared.waitPhase(t, p, corev1.PodFailed)
 	for name, want := range map[string]struct{ code, signal int32 }{"main": {139, 11}, "killed": {137, 9}, "shell": {139, 0}} {
 		end := status(p, name).State.Terminated

@@ -5,7 +5,6 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -78,7 +77,7 @@ func TestPodThatTheMachineHasNoMemoryFor(t *testing.T) {
 	assert.Regexp(t, `^Pod was rejected: Node didn't have enough resource: memory, requested: \d+, used: \d+, capacity: \d+$`, p.Status.Message)
 	shared.eventually(t, "the event", func(context.Context) (bool, string) {
 		events := shared.kubectl(t, "-n", ns, "get", "events", "--field-selector", "involvedObject.name=huge", "-o", "custom-columns=R:.reason,M:.message")
-		return strings.Contains(events, "OutOfmemory"), fmt.Sprint(events)
+		return strings.Contains(events, "OutOfmemory"), events
 	})
 	_, there := shared.vm(t, p)
 	assert.False(t, there)
