@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 fuzz() {
 	local time=$1 target=$2 out
-	if out=$(${GO:-go} test -run '^$' -fuzz "^${target#*:}\$" -fuzztime "$time" -fuzzminimizetime 5s -parallel 1 "${target%%:*}" 2>&1); then
+	if out=$(${GO:-go} test -run '^$' -fuzz "^${target#*:}\$" -fuzztime "$time" -fuzzminimizetime 10x -parallel 1 "${target%%:*}" 2>&1); then
 		printf 'ok    %s: %s\n' "$target" "$(grep execs: <<<"$out" | tail -n 1)"
 		return 0
 	fi
