@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
@@ -16,8 +17,9 @@ func TestThePodsDeadlineIsATimeOfDay(t *testing.T) {
 	pod := podOf("Always", "app")
 	pod.Grace, pod.Deadline = time.Minute, time.Now().Add(10*time.Hour)
 	v.configure(pod)
-	v.run(sh("app", untilTerm))
+	v.run(sh("app", "trap 'exit 0' TERM; echo up; while true; do sleep 0.2; done"))
 	v.awaitState("app", wire.ContainerRunning)
+	require.True(t, waitForLog(v, "app"), "it takes the signal from now on")
 	pod.Deadline = time.Now().Add(5 * time.Hour)
 	v.configure(pod) // it alone may change
 	v.must("PUT", wire.PathClock, wire.Clock{Time: time.Now().Add(6 * time.Hour)})
