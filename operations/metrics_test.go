@@ -1,11 +1,9 @@
 package operations_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,35 +13,9 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-)
 
-// shown is what a scrape shows for a series as name{a="b"}: a value, or of a histogram the number of observations; -1
-// where it shows none.
-func shown(t *testing.T, reg *prometheus.Registry, series string) float64 {
-	t.Helper()
-	name, want, _ := strings.Cut(strings.TrimSuffix(series, "}"), "{")
-	families, err := reg.Gather()
-	require.NoError(t, err)
-	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			labels := make([]string, 0, len(m.GetLabel()))
-			for _, l := range m.GetLabel() {
-				labels = append(labels, l.GetName()+`="`+l.GetValue()+`"`)
-			}
-			if strings.Join(labels, ",") != want {
-				continue
-			}
-			if h := m.GetHistogram(); h != nil {
-				return float64(h.GetSampleCount())
-			}
-			return m.GetGauge().GetValue() + m.GetCounter().GetValue()
-		}
-	}
-	return -1
-}
+	"github.com/virtual-kubelet/vic/internal/testmetrics"
+)
 
 func TestStartOfAPodIsMeasuredByStage(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
@@ -51,7 +23,7 @@ func TestStartOfAPodIsMeasuredByStage(t *testing.T) {
 		n.manager.Sync(p)
 		n.awaitPhase(corev1.PodRunning)
 		for _, stage := range []string{"admit", "create", "boot", "configure", "image", "run"} {
-			assert.InDelta(t, 1, shown(t, n.metrics, `vic_pod_start_stage_duration_seconds{stage="`+stage+`"}`), 0, stage)
+			assert.InDelta(t, 1, testmetrics.Value(t, n.metrics, `vic_pod_start_stage_duration_seconds{stage="`+stage+`"}`), 0, stage)
 		}
 		for series, want := range map[string]float64{
 			`vic_pod_start_duration_seconds`:                    1,
@@ -67,7 +39,7 @@ func TestStartOfAPodIsMeasuredByStage(t *testing.T) {
 			`vic_image_requests_total{result="present"}`:        -1,
 			`vic_pod_steps_total{result="error",step="create"}`: -1,
 		} {
-			assert.InDelta(t, want, shown(t, n.metrics, series), 0, series)
+			assert.InDelta(t, want, testmetrics.Value(t, n.metrics, series), 0, series)
 		}
 		problems, err := testutil.GatherAndLint(n.metrics)
 		require.NoError(t, err)
@@ -76,7 +48,7 @@ func TestStartOfAPodIsMeasuredByStage(t *testing.T) {
 		n.restart(withStatus(p, n.status()))
 		n.awaitPhase(corev1.PodRunning)
 		sleep(time.Minute)
-		assert.InDelta(t, 0, shown(t, n.metrics, `vic_pod_start_duration_seconds`), 0, "a pod that runs already is no start")
+		assert.InDelta(t, 0, testmetrics.Value(t, n.metrics, `vic_pod_start_duration_seconds`), 0, "a pod that runs already is no start")
 	})
 }
 

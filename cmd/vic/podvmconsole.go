@@ -48,11 +48,7 @@ func newPodVMConsoleCommand() *cobra.Command {
 }
 
 func (o consoleOptions) run(ctx context.Context, w io.Writer, name string) error {
-	state, err := openExisting(o.dir)
-	if err != nil {
-		return err
-	}
-	vm, err := findPodVM(state.VCH(), name)
+	state, vm, err := findPodVM(o.dir, name)
 	if err != nil {
 		return err
 	}

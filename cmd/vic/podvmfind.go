@@ -7,18 +7,24 @@ import (
 
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
+	"github.com/virtual-kubelet/vic/standalone"
 )
 
 // podVMArg is how users name a pod VM.
 const podVMArg = "[NAMESPACE/]POD|UID"
 
-// findPodVM returns the one pod VM that a user means.
-func findPodVM(vch, name string) (portlayer.VM, error) {
-	vms, err := qemu.List(vch)
+// findPodVM returns the one pod VM that a user means, and the state directory dir that it is in.
+func findPodVM(dir, name string) (*standalone.Dir, portlayer.VM, error) {
+	state, err := openExisting(dir)
 	if err != nil {
-		return portlayer.VM{}, err
+		return nil, portlayer.VM{}, err
 	}
-	return choosePodVM(vms, name)
+	vms, err := qemu.List(state.VCH())
+	if err != nil {
+		return nil, portlayer.VM{}, err
+	}
+	vm, err := choosePodVM(vms, name)
+	return state, vm, err
 }
 
 func choosePodVM(vms []portlayer.VM, name string) (portlayer.VM, error) {

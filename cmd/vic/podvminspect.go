@@ -65,11 +65,7 @@ func newPodVMInspectCommand() *cobra.Command {
 			"nothing is changed.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			state, err := openExisting(dir)
-			if err != nil {
-				return err
-			}
-			vm, err := findPodVM(state.VCH(), args[0])
+			state, vm, err := findPodVM(dir, args[0])
 			if err != nil {
 				return err
 			}

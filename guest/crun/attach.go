@@ -58,9 +58,10 @@ func (r *Runtime) Attach(name string, a wire.Attach, stdout, stderr io.Writer) (
 		close(gone)
 		s.endInput()
 	})
+	attachedOut, attachedErr := t.stdout.Attach(), t.stderr.Attach() // before there is input, whose answer is awaited
 	var copies sync.WaitGroup
-	copies.Go(func() { t.stdout.Attach(stdout, gone) })
-	copies.Go(func() { t.stderr.Attach(stderr, gone) })
+	copies.Go(func() { attachedOut.Copy(stdout, gone) })
+	copies.Go(func() { attachedErr.Copy(stderr, gone) })
 	// Ends with the container, or when the host has gone.
 	go func() {
 		copies.Wait()

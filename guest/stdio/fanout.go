@@ -19,14 +19,16 @@ type Fanout struct {
 	writing sync.Mutex // orders writes
 
 	mu       sync.Mutex // guards all below
-	streams  []*attached
+	streams  []*Attachment
 	finished bool
 }
 
-type attached struct {
-	queue chan []byte
-	gone  chan struct{} // closed when dst has failed or was cut off
-	leave func()        // closes gone once
+// Attachment is one stream of what a Fanout gives away.
+type Attachment struct {
+	fanout *Fanout
+	queue  chan []byte
+	gone   chan struct{} // closed when the reader has left or was cut off
+	leave  func()        // closes gone once
 }
 
 // Write gives b to every attached stream. It never fails.
@@ -46,7 +48,7 @@ func (f *Fanout) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (s *attached) send(b []byte) {
+func (s *Attachment) send(b []byte) {
 	select {
 	case s.queue <- b:
 		return
@@ -64,19 +66,24 @@ func (s *attached) send(b []byte) {
 	}
 }
 
-// Attach copies what is written from now on to dst. It returns when the Fanout was closed and all was copied, when dst
-// fails, or when gone is closed.
-func (f *Fanout) Attach(dst io.Writer, gone <-chan struct{}) {
-	s := &attached{queue: make(chan []byte, queueLength), gone: make(chan struct{})}
+// Attach begins to collect what is written from now on, which whoever attached copies away without delay.
+func (f *Fanout) Attach() *Attachment {
+	s := &Attachment{fanout: f, queue: make(chan []byte, queueLength), gone: make(chan struct{})}
 	s.leave = sync.OnceFunc(func() { close(s.gone) })
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.finished {
-		f.mu.Unlock()
-		return
+		close(s.queue)
+		return s
 	}
 	f.streams = append(f.streams, s)
-	f.mu.Unlock()
-	defer f.detach(s)
+	return s
+}
+
+// Copy copies to dst. It returns when the Fanout was closed and all was copied, when dst fails, or when gone is closed,
+// and ends the attachment.
+func (s *Attachment) Copy(dst io.Writer, gone <-chan struct{}) {
+	defer s.fanout.detach(s)
 	for {
 		select {
 		case b, ok := <-s.queue:
@@ -94,11 +101,11 @@ func (f *Fanout) Attach(dst io.Writer, gone <-chan struct{}) {
 	}
 }
 
-func (f *Fanout) detach(s *attached) {
+func (f *Fanout) detach(s *Attachment) {
 	s.leave()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.streams = slices.DeleteFunc(f.streams, func(o *attached) bool { return o == s })
+	f.streams = slices.DeleteFunc(f.streams, func(o *Attachment) bool { return o == s })
 }
 
 // Close ends every Attach after what was written before.

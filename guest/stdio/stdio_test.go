@@ -85,30 +85,23 @@ func TestFanoutGivesEveryoneACopy(t *testing.T) {
 	var f stdio.Fanout
 	_, _ = f.Write([]byte("before "))
 	var wg sync.WaitGroup
-	var got [3]bytes.Buffer
+	var got [4]bytes.Buffer
 	attach := func(i int) {
-		started := make(chan struct{})
-		wg.Go(func() {
-			close(started)
-			f.Attach(&got[i], nil)
-		})
-		<-started
+		a := f.Attach()
+		wg.Go(func() { a.Copy(&got[i], nil) })
 	}
-	synctest.Test(t, func(*testing.T) {
-		attach(0)
-		attach(1)
-		synctest.Wait()
-		_, _ = f.Write([]byte("one "))
-		attach(2)
-		synctest.Wait()
-		_, _ = f.Write([]byte("two"))
-		f.Close()
-		wg.Wait()
-		f.Attach(&got[2], nil)
-	})
+	attach(0)
+	attach(1)
+	_, _ = f.Write([]byte("one "))
+	attach(2)
+	_, _ = f.Write([]byte("two"))
+	f.Close()
+	attach(3)
+	wg.Wait()
 	require.Equal(t, "one two", got[0].String())
 	require.Equal(t, "one two", got[1].String())
 	require.Equal(t, "two", got[2].String())
+	require.Empty(t, got[3].String())
 }
 
 func TestFanoutCutsOffWhoDoesNotRead(t *testing.T) {
@@ -116,8 +109,9 @@ func TestFanoutCutsOffWhoDoesNotRead(t *testing.T) {
 		var f stdio.Fanout
 		pr, pw := io.Pipe()
 		gone := make(chan struct{})
+		a := f.Attach()
 		go func() {
-			f.Attach(pw, nil)
+			a.Copy(pw, nil)
 			close(gone)
 		}()
 		synctest.Wait()

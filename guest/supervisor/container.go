@@ -90,14 +90,15 @@ func (c *container) run(ctx context.Context) {
 	if wait := time.Until(c.notBefore); wait > 0 && !c.wait(wait, c.notBefore) {
 		return
 	}
-	for {
-		a := c.begin()
+	for restart := false; ; {
+		a := c.begin(restart)
 		end, ok := a.run(ctx)
 		if !ok {
 			c.giveUp()
 			return
 		}
-		if end != nil && !c.settle(a, end) {
+		restart = end != nil
+		if restart && !c.settle(a, end) {
 			return
 		}
 	}
@@ -121,10 +122,13 @@ func (c *container) awaitTurn() bool {
 	}
 }
 
-// begin makes the next attempt.
-func (c *container) begin() *attempt {
+// begin makes the next attempt, a restart where one has come to its end.
+func (c *container) begin(restart bool) *attempt {
 	a := &attempt{c: c}
 	c.update(func(st *wire.ContainerStatus) {
+		if restart {
+			st.RestartCount++
+		}
 		a.Attempt = Attempt{Container: c.spec, Number: st.RestartCount, ID: newID()}
 		a.replaced = c.replaced
 		if st.Last != nil {
@@ -146,11 +150,8 @@ func (c *container) settle(a *attempt, t *wire.Terminated) bool {
 	if !c.record(a, t, events) {
 		return false
 	}
-	if delay := c.delay(a, t); delay > 0 && !c.wait(delay, t.FinishedAt.Add(delay)) {
-		return false
-	}
-	c.update(func(st *wire.ContainerStatus) { st.RestartCount++ })
-	return true
+	delay := c.delay(a, t)
+	return delay <= 0 || c.wait(delay, t.FinishedAt.Add(delay))
 }
 
 // record tells whether the container is started again, and lets the host know.

@@ -289,6 +289,27 @@ func TestBackoffGrowsAsTheKubeletsDoes(t *testing.T) {
 	})
 }
 
+func TestARestartIsToldInOneStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := begin(t, pod("Always", "app"))
+		run(t, s, "app")
+		r.latest().end(supervisor.Result{ExitCode: 1})
+		r.latest().end(supervisor.Result{ExitCode: 1})
+		before := snapshot(t, s)
+		r.mu.Lock()
+		r.hang = true
+		r.mu.Unlock()
+		<-time.After(10 * time.Second)
+		after := snapshot(t, s)
+		require.Equal(t, before.Generation+1, after.Generation, "nobody sees the next count with this back-off")
+		st, _ := after.Container("app")
+		assert.Equal(t, wire.ReasonContainerCreating, st.Reason)
+		assert.Equal(t, int32(2), st.RestartCount)
+		s.Stop(wire.Stop{})
+		synctest.Wait()
+	})
+}
+
 func TestALongRunResetsTheBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, r := begin(t, pod("Always", "app"))

@@ -19,6 +19,7 @@ func open(t *testing.T, cfg rundir.Config) *rundir.Dir {
 	t.Helper()
 	s, err := rundir.Open(cfg)
 	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Remove(uid)) }) // closes its files
 	d, err := s.Dir(uid)
 	require.NoError(t, err)
 	return d

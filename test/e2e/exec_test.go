@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os/exec"
@@ -72,6 +73,11 @@ func (c *cluster) exitCode(ctx context.Context, protocol string, p *corev1.Pod, 
 	return 0, err
 }
 
+// endless is an input without an end.
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) { return len(b), nil }
+
 func TestExecTellsHowItEnded(t *testing.T) {
 	ns := shared.namespace(t)
 	p := shared.waitReady(t, shared.create(t, pod(ns, "exec", sleepForever)))
@@ -104,6 +110,17 @@ func TestExecTellsHowItEnded(t *testing.T) {
 					assert.Contains(t, string(out), tt.says)
 				})
 			}
+			t.Run(protocol+"/a code, while the input goes on", func(t *testing.T) {
+				t.Parallel()
+				for i := range 3 {
+					err := shared.process(t.Context(), protocol, p,
+						&corev1.PodExecOptions{Container: "main", Command: []string{"sh", "-c", "exit 7"}, Stdin: true, Stdout: true, Stderr: true},
+						remotecommand.StreamOptions{Stdin: endless{}, Stdout: io.Discard, Stderr: io.Discard})
+					var exit utilexec.CodeExitError
+					require.ErrorAs(t, err, &exit, "exec %d", i)
+					assert.Equal(t, 7, exit.Code)
+				}
+			})
 			t.Run(protocol+"/a container that does not run", func(t *testing.T) {
 				t.Parallel()
 				name := "waits-" + strings.ToLower(protocol)

@@ -1,0 +1,2 @@
+// Package testmetrics reads, for tests, what a scrape of a registry shows.
+package testmetrics
