@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -125,8 +126,13 @@ func (m *member) object(t *testing.T) *corev1.Node {
 func (m *member) waitNode(t *testing.T, what string, is func(*corev1.Node) bool) *corev1.Node {
 	t.Helper()
 	var n *corev1.Node
-	m.eventually(t, "node "+m.name+" "+what, func(context.Context) (bool, string) {
-		n = m.object(t)
+	m.eventually(t, "node "+m.name+" "+what, func(ctx context.Context) (bool, string) {
+		var err error
+		n, err = shared.client.CoreV1().Nodes().Get(ctx, m.name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return false, err.Error()
+		}
+		require.NoError(t, err)
 		return is(n), fmt.Sprint(n.Spec.Taints, n.Status.Conditions)
 	})
 	return n
