@@ -94,7 +94,8 @@ func TestAFullDiskIsOutlived(t *testing.T) {
 
 	const awaitGo = "until [ -e /go ]; do sleep 1; done; "
 	logs := m.create(t, m.pod(ns, "logs", awaitGo+"/testpod count "+strconv.Itoa(lines)+" 100000; "+sleepForever))
-	scratch := m.create(t, m.pod(ns, "scratch", awaitGo+"dd if=/dev/urandom of=/big bs=1M count=64 && sync && echo written; "+sleepForever))
+	// What is on a tmpfs counts as the VM's memory: it is not much.
+	scratch := m.create(t, m.pod(ns, "scratch", awaitGo+"dd if=/dev/urandom of=/big bs=1M count=16 && sync && echo written; "+sleepForever))
 	pulled := m.create(t, m.pod(ns, "pulled", "sha256sum /more; "+sleepForever, pulls(ref)))
 	logs, scratch = m.waitReady(t, logs), m.waitReady(t, scratch)
 	<-held.asked
