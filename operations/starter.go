@@ -89,7 +89,7 @@ func (s *PodStarter) PowerOn(ctx context.Context, vm portlayer.PodVM, images []p
 	if !mayRun && errors.Is(err, portlayer.ErrGuestUnreachable) {
 		s.rollback(ctx, uid)
 	}
-	return fmt.Errorf("start pod VM %s: %w", uid, err)
+	return err // it says what was tried
 }
 
 // rollback outlives ctx, whose end may be what stopped the wait for the guest.
