@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes each PACKAGE:TARGET for TIME, JOBS (2) of them at once with one worker each, and fails when any fails.
+# Fuzzes each PACKAGE:TARGET for TIME, JOBS (4) of them at once with one worker each, and fails when any fails.
 # A target's result is shown when it ends, and all that it said only if it failed.
 # Usage: hack/fuzz.sh TIME PACKAGE:TARGET...
 set -uo pipefail
@@ -23,4 +23,4 @@ export -f fuzz
 
 time=$1
 shift
-printf '%s\0' "$@" | xargs -0 -P "${JOBS:-2}" -I{} bash -c 'fuzz "$0" "$1"' "$time" {}
+printf '%s\0' "$@" | xargs -0 -P "${JOBS:-4}" -I{} bash -c 'fuzz "$0" "$1"' "$time" {}
