@@ -18,6 +18,7 @@ fi
 # A command or file, and the Debian package that brings it.
 needs=(
 	"cmd:qemu-system-x86_64 qemu-system-x86"
+	"cmd:qemu-img qemu-utils"
 	"cmd:busybox busybox-static"
 	"cmd:depmod kmod"
 	"cmd:zstd zstd"

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/turns"
 	"github.com/virtual-kubelet/vic/portlayer/guestlink"
 	"github.com/virtual-kubelet/vic/portlayer/rundir"
 )
@@ -51,7 +52,7 @@ type Engine struct {
 	links  *guestlink.Metrics
 
 	hub     hub
-	turns   turns
+	turns   turns.Turns
 	commits *semaphore.Weighted // one slot a commit, so that disks are collected while there is none
 	relists chan chan<- error   // requests for a relist; each is answered once
 	cancel  context.CancelFunc

@@ -106,7 +106,7 @@ func (e *Engine) Discard(h *Handle) {
 
 // Commit makes the image disks that are missing, and then creates or updates the VM.
 func (e *Engine) Commit(ctx context.Context, h *Handle) (PodVM, error) {
-	giveBack, err := e.turns.take(ctx, h.UID())
+	giveBack, err := e.turns.Take(ctx, h.UID())
 	if err != nil {
 		return PodVM{}, fmt.Errorf("commit pod VM %s: %w", h.UID(), err)
 	}

@@ -38,7 +38,7 @@ func (e *Engine) Start(ctx context.Context, uid string) error {
 }
 
 func (e *Engine) powerOn(ctx context.Context, uid string) error {
-	giveBack, err := e.turns.take(ctx, uid)
+	giveBack, err := e.turns.Take(ctx, uid)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (e *Engine) PowerOff(ctx context.Context, uid string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutTimeout)
 	defer cancel()
-	giveBack, err := e.turns.take(ctx, uid)
+	giveBack, err := e.turns.Take(ctx, uid)
 	if err != nil {
 		return fmt.Errorf("power off pod VM %s: %w", uid, err)
 	}
@@ -186,7 +186,7 @@ func (e *Engine) askOff(ctx context.Context, p *pod) {
 
 // Remove destroys the VM, a running one too, and releases its address. A missing one is no error.
 func (e *Engine) Remove(ctx context.Context, uid string) error {
-	giveBack, err := e.turns.take(ctx, uid)
+	giveBack, err := e.turns.Take(ctx, uid)
 	if err != nil {
 		return fmt.Errorf("remove pod VM %s: %w", uid, err)
 	}
@@ -207,7 +207,7 @@ func (e *Engine) Remove(ctx context.Context, uid string) error {
 
 // Forget deletes the snapshots and logs that are kept of a pod whose VM is gone. ErrExists while it is there.
 func (e *Engine) Forget(ctx context.Context, uid string) error {
-	giveBack, err := e.turns.take(ctx, uid)
+	giveBack, err := e.turns.Take(ctx, uid)
 	if err != nil {
 		return fmt.Errorf("forget pod VM %s: %w", uid, err)
 	}

@@ -57,7 +57,7 @@ func (h *Hypervisor) Capacity(_ context.Context) (portlayer.Capacity, error) {
 //
 // One VM is admitted at a time, so that two can't be promised the same memory.
 func (h *Hypervisor) admit(ctx context.Context, v *podVM) (func(), error) {
-	unlock, err := h.making.lock(ctx, admitKey)
+	unlock, err := h.making.Take(ctx, admitKey)
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (h *Hypervisor) drain(ctx context.Context, v *podVM, p *process) {
 	}
 	waiting, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
-	unlock, err := h.consoles.lock(waiting, v.uid)
+	unlock, err := h.consoles.Take(waiting, v.uid)
 	if err != nil {
 		return // one is asked
 	}

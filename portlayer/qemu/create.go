@@ -29,7 +29,7 @@ func (h *Hypervisor) Create(ctx context.Context, spec portlayer.VMSpec) (portlay
 	if err := checkSpec(spec); err != nil {
 		return portlayer.VM{}, fmt.Errorf("create pod VM %q: %w", uid, err)
 	}
-	unlock, err := h.changing.lock(ctx, uid)
+	unlock, err := h.changing.Take(ctx, uid)
 	if err != nil {
 		return portlayer.VM{}, fmt.Errorf("create pod VM %s: %w", uid, err)
 	}
@@ -43,7 +43,7 @@ func (h *Hypervisor) Create(ctx context.Context, spec portlayer.VMSpec) (portlay
 }
 
 func (h *Hypervisor) create(ctx context.Context, spec portlayer.VMSpec) (*podVM, error) {
-	unlock, err := h.making.lock(ctx, collectKey)
+	unlock, err := h.making.Take(ctx, collectKey)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func (h *Hypervisor) EnsureDisk(ctx context.Context, src portlayer.DiskSource) (
 	if !validRef.MatchString(ref) {
 		return "", fmt.Errorf("image disk %q: its digest is not sha256: and 64 hex digits", src.Digest)
 	}
-	unlock, err := h.making.lock(ctx, ref)
+	unlock, err := h.making.Take(ctx, ref)
 	if err != nil {
 		return "", fmt.Errorf("make image disk %s: %w", src.Digest, err)
 	}
@@ -95,7 +95,7 @@ func (c cancelReader) Read(p []byte) (int, error) {
 
 // CollectDisks deletes image disks that no VM has and keep does not want. It holds off new VMs meanwhile.
 func (h *Hypervisor) CollectDisks(ctx context.Context, keep func(portlayer.DiskRef) bool) error {
-	unlock, err := h.making.lock(ctx, collectKey)
+	unlock, err := h.making.Take(ctx, collectKey)
 	if err != nil {
 		return fmt.Errorf("collect image disks: %w", err)
 	}

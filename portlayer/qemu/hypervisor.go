@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/turns"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
 )
@@ -27,9 +28,9 @@ type Hypervisor struct {
 	boot   bootFiles
 	accel  Accel
 
-	making   turns          // of image disks, by ref; and of what all VMs share
-	changing turns          // of VMs, by UID
-	consoles turns          // reading, by UID
+	making   turns.Turns    // of image disks, by ref; and of what all VMs share
+	changing turns.Turns    // of VMs, by UID
+	consoles turns.Turns    // reading, by UID
 	tending  sync.WaitGroup // a goroutine or two for each running VM
 	claims   sync.WaitGroup // one goroutine for each VM that is being taken over
 	closing  chan struct{}  // closed by Close
@@ -110,7 +111,7 @@ func (h *Hypervisor) change(ctx context.Context, uid string) (*podVM, func(), er
 	if !validUID.MatchString(uid) {
 		return nil, nil, portlayer.ErrNotFound
 	}
-	unlock, err := h.changing.lock(ctx, uid)
+	unlock, err := h.changing.Take(ctx, uid)
 	if err != nil {
 		return nil, nil, err
 	}

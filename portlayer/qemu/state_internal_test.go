@@ -208,24 +208,6 @@ func TestComplaintIsShortAndPrintable(t *testing.T) {
 	assert.True(t, strings.HasSuffix(reason, "end"))
 }
 
-func TestTurnsAreOneAtATimeByKey(t *testing.T) {
-	var turns turns
-	unlock, err := turns.lock(t.Context(), "a")
-	require.NoError(t, err)
-	other, err := turns.lock(t.Context(), "b")
-	require.NoError(t, err, "another key is free")
-	other()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	_, err = turns.lock(ctx, "a")
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	unlock()
-	again, err := turns.lock(t.Context(), "a")
-	require.NoError(t, err)
-	again()
-	assert.Empty(t, turns.keys, "nothing is kept of a key that nobody wants")
-}
-
 func TestKilobytes(t *testing.T) {
 	const file = "MemTotal:       16316412 kB\nMemAvailable:   1024 kB\nBroken: x kB\n"
 	assert.Equal(t, int64(16316412<<10), kilobytes(file, "MemTotal:"))

@@ -42,7 +42,7 @@ func (h *Hypervisor) update(ctx context.Context, v *podVM, spec portlayer.VMSpec
 	if err := keepDisks(r.Spec.Disks, spec.Disks); err != nil {
 		return err
 	}
-	unlock, err := h.making.lock(ctx, collectKey)
+	unlock, err := h.making.Take(ctx, collectKey)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,119 @@
+package vsphere
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// Capacity reads what the pool may use: its limits, what its owner leaves it, and no more than the hosts have.
+func (h *Hypervisor) Capacity(ctx context.Context) (portlayer.Capacity, error) {
+	c, err := h.capacity(ctx)
+	if err != nil {
+		return portlayer.Capacity{}, fmt.Errorf("capacity of VCH %s: %w", h.config.Name, translate(err))
+	}
+	return c, nil
+}
+
+func (h *Hypervisor) capacity(ctx context.Context) (portlayer.Capacity, error) {
+	read := property.DefaultCollector(h.client)
+	var pool mo.ResourcePool
+	if err := read.RetrieveOne(ctx, h.place.pool.Reference(), []string{"owner", "config", "runtime"}, &pool); err != nil {
+		return portlayer.Capacity{}, err
+	}
+	var owner mo.ComputeResource
+	if err := read.RetrieveOne(ctx, pool.Owner, []string{"host"}, &owner); err != nil {
+		return portlayer.Capacity{}, err
+	}
+	var hosts []mo.HostSystem
+	if len(owner.Host) > 0 {
+		if err := read.Retrieve(ctx, owner.Host, []string{"summary.hardware", "summary.runtime.connectionState", "summary.runtime.inMaintenanceMode"}, &hosts); err != nil {
+			return portlayer.Capacity{}, err
+		}
+	}
+	var store mo.Datastore
+	if err := read.RetrieveOne(ctx, h.place.datastore.Reference(), []string{"summary"}, &store); err != nil {
+		return portlayer.Capacity{}, err
+	}
+	m := sumHosts(hosts)
+	c := portlayer.Capacity{
+		CPUMilli:     least(pool.Config.CpuAllocation.Limit, pool.Runtime.Cpu.MaxUsage, m.mhz) * 1000 / max(m.mhzPerCore, 1),
+		MemoryBytes:  least(limitBytes(pool.Config.MemoryAllocation.Limit), pool.Runtime.Memory.MaxUsage, m.memoryBytes),
+		StorageBytes: store.Summary.Capacity, FreeStorageBytes: store.Summary.FreeSpace,
+		Pods: h.config.MaxPods,
+	}
+	c.UsedMemoryBytes = max(pool.Runtime.Memory.OverallUsage, 0)
+	c.UsedCPU = h.spent.add(time.Now(), pool.Runtime.Cpu.OverallUsage, m.mhzPerCore)
+	c.FreeMemoryBytes = max(0, c.MemoryBytes-max(h.seen.running(), c.UsedMemoryBytes))
+	return c, nil
+}
+
+// hardware is what hosts have that can run VMs.
+type hardware struct{ mhz, mhzPerCore, memoryBytes int64 }
+
+func sumHosts(hosts []mo.HostSystem) hardware {
+	var sum hardware
+	for _, host := range hosts {
+		hw, rt := host.Summary.Hardware, host.Summary.Runtime
+		if hw == nil || rt == nil || rt.ConnectionState != types.HostSystemConnectionStateConnected || rt.InMaintenanceMode {
+			continue
+		}
+		sum.mhz += int64(hw.CpuMhz) * int64(hw.NumCpuCores)
+		sum.mhzPerCore = max(sum.mhzPerCore, int64(hw.CpuMhz))
+		sum.memoryBytes += hw.MemorySize
+	}
+	return sum
+}
+
+// limitBytes is a limit that vSphere has in MB; none stays none.
+func limitBytes(limit *int64) *int64 {
+	if limit == nil || *limit < 0 {
+		return nil
+	}
+	b := *limit * mib
+	return &b
+}
+
+// least is the lowest of a limit, of what a pool may use at most where that is known, and of what there is.
+func least(limit *int64, maxUsage, there int64) int64 {
+	n := there
+	if maxUsage > 0 {
+		n = min(n, maxUsage)
+	}
+	if limit != nil && *limit >= 0 {
+		n = min(n, *limit)
+	}
+	return n
+}
+
+// processorTime makes a time that grows of the rates that are seen.
+type processorTime struct {
+	mu   sync.Mutex // guards what follows
+	sum  time.Duration
+	seen time.Time
+}
+
+func (p *processorTime) add(now time.Time, mhz, mhzPerCore int64) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.seen.IsZero() && mhzPerCore > 0 && mhz > 0 {
+		p.sum += time.Duration(float64(now.Sub(p.seen)) * float64(mhz) / float64(mhzPerCore))
+	}
+	p.seen = now
+	return p.sum
+}
+
+// Console is empty: vSphere shows a VM's console to people, and keeps none.
+func (h *Hypervisor) Console(_ context.Context, uid string) ([]byte, error) {
+	if _, ok := h.seen.find(uid); !ok {
+		return nil, fmt.Errorf("console of pod VM %s: %w", uid, portlayer.ErrNotFound)
+	}
+	return nil, nil
+}

@@ -1,0 +1,13 @@
+// Package vsphere is a portlayer.Hypervisor over a VCH in vCenter or on a standalone ESXi host: a resource pool, a VM
+// folder, a directory of a datastore, and port groups.
+//
+// A pod VM is one vSphere VM in the folder. Its instance UUID is made of the VCH and the pod's UID; what it is (the
+// portlayer.VMSpec with a version) and what we last did with its power stand in its extraConfig, outside guestinfo, where
+// its guest can't change them. Names are for people and identify nothing.
+//
+// An image's disk is imported once into the directory, by an NFC lease, and never attached itself: each VM has a child of
+// it, because destroying a VM deletes the files of all disks that it has.
+//
+// What there is comes from one view of the folder and one property collector; an operation's own result is known at once.
+// Tasks are awaited by one list view for all. Nothing searches the inventory after Open.
+package vsphere

@@ -1,0 +1,95 @@
+package vsphere_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/pem"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vmware/govmomi"
+	"github.com/vmware/govmomi/find"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+)
+
+// patience is how long the simulator may take: it is slow to tell of changes when it is busy.
+const patience = 2 * time.Minute
+
+// vcenter is a simulated vCenter or ESXi with TLS.
+type vcenter struct {
+	*testing.T
+	model  *simulator.Model
+	server *simulator.Server
+	admin  *govmomi.Client
+	target vsphere.Target
+	guests *guests
+}
+
+func start(t *testing.T, model *simulator.Model) *vcenter {
+	t.Helper()
+	require.NoError(t, model.Create())
+	t.Cleanup(model.Remove)
+	model.Service.TLS = new(tls.Config)
+	server := model.Service.NewServer()
+	t.Cleanup(server.Close)
+	v := &vcenter{T: t, model: model, server: server, guests: newGuests()}
+	model.Map().AddHandler(v.guests)
+
+	dir := t.TempDir()
+	password, _ := server.URL.User.Password()
+	v.target = vsphere.Target{
+		Address: server.URL.Host, User: server.URL.User.Username(),
+		PasswordFile: filepath.Join(dir, "password"), CAFile: filepath.Join(dir, "ca.pem"),
+	}
+	require.NoError(t, os.WriteFile(v.target.PasswordFile, []byte(password+"\n"), 0o600))
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	require.NoError(t, os.WriteFile(v.target.CAFile, ca, 0o600))
+
+	admin, err := govmomi.NewClient(t.Context(), &url.URL{Scheme: "https", Host: server.URL.Host, Path: "/sdk", User: server.URL.User}, true)
+	require.NoError(t, err)
+	v.admin = admin
+	v.guests.powerOff = func(ref types.ManagedObjectReference) {
+		// Ends with the task, which a test may not see the end of.
+		go func() {
+			_, _ = object.NewVirtualMachine(admin.Client, ref).PowerOff(context.WithoutCancel(t.Context()))
+		}()
+	}
+	return v
+}
+
+// open opens a VCH in the simulated inventory.
+func (v *vcenter) open(change ...func(*vsphere.Config)) *vsphere.Hypervisor {
+	v.Helper()
+	session, err := vsphere.Connect(v.Context(), v.target)
+	require.NoError(v, err)
+	cfg := vsphere.Config{Name: "vch", Session: session, Guests: v.guests}
+	for _, c := range change {
+		c(&cfg)
+	}
+	h, err := vsphere.Open(v.Context(), cfg)
+	require.NoError(v, err)
+	v.Cleanup(func() {
+		h.Close()
+		session.Close(context.WithoutCancel(v.Context()))
+	})
+	return h
+}
+
+// machine is the VM of a pod, as an administrator finds it.
+func (v *vcenter) machine(uid string) *object.VirtualMachine {
+	v.Helper()
+	finder := find.NewFinder(v.admin.Client)
+	dc, err := finder.DefaultDatacenter(v.Context())
+	require.NoError(v, err)
+	vm, err := finder.SetDatacenter(dc).VirtualMachine(v.Context(), "default-pod-"+uid)
+	require.NoError(v, err)
+	return vm
+}

@@ -1,0 +1,209 @@
+package vsphere
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25"
+
+	"github.com/virtual-kubelet/vic/internal/turns"
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// watchBacklog is how many changes a slow watcher is owed; beyond it List tells.
+const watchBacklog = 1024
+
+// GuestChannels are the byte channels that guests open to us.
+type GuestChannels interface {
+	// Dial waits until the guest of the VM with that instance UUID has a channel open, and returns it.
+	Dial(ctx context.Context, instanceUUID string) (io.ReadWriteCloser, error)
+}
+
+// Config says what a VCH is made of.
+type Config struct {
+	// Name is the VCH's, the same for as long as it has VMs: their instance UUIDs depend on it.
+	Name    string
+	Session *Session
+	// Datacenter, Pool, Folder and Datastore are inventory paths; on ESXi, and where there is one of a kind, they may be
+	// empty.
+	Datacenter, Pool, Folder, Datastore string
+	// Directory is where the VCH's files are on the datastore; empty is "vic/" and the name.
+	Directory string
+	// Networks are inventory paths of port groups, by scope.
+	Networks map[string]string
+	// BootISO is the datastore path of the image that VMs boot; empty boots nothing.
+	BootISO string
+	// MaxPods is what the node offers; 0 is 110.
+	MaxPods int64
+	Guests  GuestChannels
+}
+
+// Hypervisor is a VCH on vSphere. It implements portlayer.Hypervisor.
+type Hypervisor struct {
+	config Config
+	client *vim25.Client
+	place  place
+	tasks  *tasks
+	seen   *inventory
+	disks  *imageDisks
+	spent  processorTime
+
+	changing turns.Turns // of VMs, by UID
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	mu       sync.Mutex // guards watchers
+	watchers map[chan string]struct{}
+}
+
+var _ portlayer.Hypervisor = (*Hypervisor)(nil)
+
+// Open finds the VCH's parts and its VMs. The caller calls Close, and then closes the session. ctx carries the logger
+// for what runs until then.
+func Open(ctx context.Context, cfg Config) (*Hypervisor, error) {
+	if cfg.Name == "" {
+		return nil, errors.New("open VCH: it has no name")
+	}
+	if cfg.Directory == "" {
+		cfg.Directory = "vic/" + cfg.Name
+	}
+	if cfg.MaxPods == 0 {
+		cfg.MaxPods = 110
+	}
+	h := &Hypervisor{config: cfg, client: cfg.Session.client, watchers: map[chan string]struct{}{}}
+	if err := h.open(ctx); err != nil {
+		return nil, fmt.Errorf("open VCH %s: %w", cfg.Name, translate(err))
+	}
+	return h, nil
+}
+
+func (h *Hypervisor) open(ctx context.Context) error {
+	var err error
+	if h.place, err = findPlace(ctx, h.client, h.config); err != nil {
+		return err
+	}
+	h.tasks = newTasks(h.client)
+	h.seen = newInventory(h.client, h.place.folder.Reference(), h.notify)
+	h.disks = newImageDisks(h)
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	h.stop = stop
+	// Both end at Close.
+	h.running.Go(func() { h.tasks.run(background) })
+	h.running.Go(func() { h.seen.run(background) })
+	err = errors.Join(h.seen.readAll(ctx), h.disks.open(ctx))
+	if err != nil {
+		h.Close()
+	}
+	return err
+}
+
+// Close lets go of all VMs, which run on.
+func (h *Hypervisor) Close() {
+	h.stop()
+	h.running.Wait()
+}
+
+// List returns every VM of the folder that is a pod VM.
+func (h *Hypervisor) List(ctx context.Context) ([]portlayer.VM, error) {
+	vms, err := h.seen.list(ctx)
+	return vms, translate(err)
+}
+
+// Watch sends UIDs of VMs that may have changed.
+func (h *Hypervisor) Watch(ctx context.Context) <-chan string {
+	changes := make(chan string, watchBacklog)
+	h.mu.Lock()
+	h.watchers[changes] = struct{}{}
+	h.mu.Unlock()
+	context.AfterFunc(ctx, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.watchers, changes)
+		close(changes)
+	})
+	return changes
+}
+
+// notify tells the watchers, and drops what a full channel can't take.
+func (h *Hypervisor) notify(uid string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for changes := range h.watchers {
+		select {
+		case changes <- uid:
+		default:
+		}
+	}
+}
+
+// Dial waits for the guest of a running VM to open its channel.
+func (h *Hypervisor) Dial(ctx context.Context, uid string) (io.ReadWriteCloser, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changes := h.Watch(ctx)
+	if err := h.dialable(uid); err != nil {
+		return nil, err
+	}
+	type answer struct {
+		conn io.ReadWriteCloser
+		err  error
+	}
+	answered := make(chan answer, 1)
+	// Ends with ctx at the latest.
+	go func() {
+		conn, err := h.config.Guests.Dial(ctx, instanceUUID(h.config.Name, uid))
+		answered <- answer{conn, err}
+	}()
+	for {
+		select {
+		case a := <-answered:
+			if a.err != nil {
+				return nil, fmt.Errorf("dial pod VM %s: %w", uid, a.err)
+			}
+			return a.conn, nil
+		case <-changes: // closed when ctx ends, as Guests.Dial does
+			if err := h.dialable(uid); err != nil {
+				cancel()
+				if a := <-answered; a.conn != nil {
+					_ = a.conn.Close() // it came too late
+				}
+				return nil, err
+			}
+		}
+	}
+}
+
+func (h *Hypervisor) dialable(uid string) error {
+	m, ok := h.seen.find(uid)
+	switch {
+	case !ok:
+		return fmt.Errorf("dial pod VM %s: %w", uid, portlayer.ErrNotFound)
+	case !m.on:
+		return fmt.Errorf("dial pod VM %s: %w", uid, portlayer.ErrNotRunning)
+	}
+	return nil
+}
+
+// change finds a VM and waits for its turn. ErrNotFound.
+func (h *Hypervisor) change(ctx context.Context, uid string) (machine, func(), error) {
+	giveBack, err := h.changing.Take(ctx, uid)
+	if err != nil {
+		return machine{}, nil, err
+	}
+	m, ok := h.seen.find(uid)
+	if !ok {
+		giveBack()
+		return machine{}, nil, portlayer.ErrNotFound
+	}
+	return m, giveBack, nil
+}
+
+// vm is the client's handle of a machine.
+func (h *Hypervisor) vm(m machine) *object.VirtualMachine {
+	return object.NewVirtualMachine(h.client, m.ref)
+}

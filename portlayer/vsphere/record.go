@@ -1,0 +1,150 @@
+package vsphere
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// Keys of extraConfig. A guest reads and writes those that begin with guestinfo, and no others.
+const (
+	keySpec    = "vic.spec"
+	keyVersion = "vic.version"
+	keyPower   = "vic.power"
+	keyUnits   = "vic.units"
+	keyDisk    = "vic.importing" // the VM is an import of an image's disk, of that digest
+	// keyGuestUnits is a copy of keyUnits that the guest can read, and change.
+	keyGuestUnits = "guestinfo.vic.disks"
+)
+
+// power is what we last did with a VM's power.
+type power struct {
+	// StartedAt is when we powered it on, by our clock; zero before that.
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	// Off says that we powered it off since.
+	Off bool `json:"off,omitempty"`
+}
+
+// record is what a VM carries.
+type record struct {
+	spec    portlayer.VMSpec
+	version uint64
+	power   power
+	// units are the places of disks on the bus, by serial: vSphere gives a disk no serial number that we choose.
+	units map[string]int32
+}
+
+// extraConfig is the record in the form in which a VM carries it.
+func (r record) extraConfig() ([]types.BaseOptionValue, error) {
+	spec, err := json.Marshal(r.spec)
+	if err != nil {
+		return nil, fmt.Errorf("encode spec: %w", err)
+	}
+	units, err := json.Marshal(r.units)
+	if err != nil {
+		return nil, fmt.Errorf("encode units: %w", err)
+	}
+	return []types.BaseOptionValue{
+		&types.OptionValue{Key: keyUnits, Value: string(units)},
+		&types.OptionValue{Key: keyGuestUnits, Value: string(units)},
+		&types.OptionValue{Key: keySpec, Value: string(spec)},
+		&types.OptionValue{Key: keyVersion, Value: strconv.FormatUint(r.version, 10)},
+	}, nil
+}
+
+func (p power) extraConfig() []types.BaseOptionValue {
+	b, _ := json.Marshal(p) // it always can be
+	return []types.BaseOptionValue{&types.OptionValue{Key: keyPower, Value: string(b)}}
+}
+
+// vmFacts are the properties that a VM is read by.
+var vmFacts = []string{
+	"config.extraConfig", "config.createDate", "config.instanceUuid", "runtime.powerState", "summary.runtime.bootTime",
+}
+
+// vmSigns are the properties whose change says that a VM has to be read.
+var vmSigns = []string{"config.changeVersion", "runtime.powerState", "summary.runtime.bootTime"}
+
+// machine is one VM as it was last seen.
+type machine struct {
+	ref       types.ManagedObjectReference
+	record    record
+	on        bool
+	createdAt time.Time
+	bootedAt  time.Time // by vSphere's clock; zero while it is off, and where that is not known
+}
+
+// readMachine makes a machine of a VM's properties; false for a VM that is none of our pod VMs.
+func readMachine(vm mo.VirtualMachine) (machine, bool, error) {
+	m := machine{ref: vm.Self, on: vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn}
+	if vm.Config == nil {
+		return m, false, nil // it is being made or lost
+	}
+	if vm.Config.CreateDate != nil {
+		m.createdAt = *vm.Config.CreateDate
+	}
+	if at := vm.Summary.Runtime.BootTime; m.on && at != nil {
+		m.bootedAt = *at
+	}
+	var spec string
+	for _, o := range vm.Config.ExtraConfig {
+		v := o.GetOptionValue()
+		text, _ := v.Value.(string)
+		var err error
+		switch v.Key {
+		case keySpec:
+			spec = text
+		case keyVersion:
+			m.record.version, err = strconv.ParseUint(text, 10, 64)
+		case keyUnits:
+			err = json.Unmarshal([]byte(text), &m.record.units)
+		case keyPower:
+			err = json.Unmarshal([]byte(text), &m.record.power)
+		}
+		if err != nil {
+			return m, false, fmt.Errorf("%s of VM %s: %w", v.Key, vm.Self.Value, err)
+		}
+	}
+	if spec == "" {
+		return m, false, nil
+	}
+	if err := json.Unmarshal([]byte(spec), &m.record.spec); err != nil {
+		return m, false, fmt.Errorf("%s of VM %s: %w", keySpec, vm.Self.Value, err)
+	}
+	return m, m.uid() != "", nil
+}
+
+func (m machine) uid() string { return m.record.spec.Identity.UID }
+
+// view is the machine as the port layer sees it.
+func (m machine) view() portlayer.VM {
+	vm := portlayer.VM{
+		Spec: m.record.spec.Clone(), State: portlayer.StateCreated, Version: m.record.version,
+		CreatedAt: m.createdAt, StartedAt: m.record.power.StartedAt,
+	}
+	switch {
+	case m.on:
+		vm.State = portlayer.StateRunning
+		if !m.bootedAt.IsZero() {
+			vm.StartedAt = m.bootedAt
+		}
+	case !m.record.power.StartedAt.IsZero():
+		vm.State = portlayer.StateStopped
+		if !m.record.power.Off {
+			vm.StopReason = "it was powered off outside of this program, or by its guest"
+		}
+	}
+	return vm
+}
+
+// instanceUUID is what makes a pod's VM unique in all of vCenter.
+func instanceUUID(vch, uid string) string {
+	return uuid.NewSHA1(uuid.NewSHA1(uuid.NameSpaceURL, []byte("vic:"+vch)), []byte(uid)).String()
+}

@@ -1,0 +1,184 @@
+package vsphere
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/vmware/govmomi/fault"
+	"github.com/vmware/govmomi/session"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/virtual-kubelet/vic/internal/logging"
+)
+
+// Target says where vCenter or ESXi is and who we are there.
+type Target struct {
+	// Address is HOST, HOST:PORT or a URL without user and password.
+	Address string
+	User    string
+	// PasswordFile is read before each login, so that a new password needs no restart.
+	PasswordFile string
+	// CAFile has the certificates to trust; empty trusts the system's. Thumbprint trusts one certificate instead: SHA-1 or
+	// SHA-256, hex digits with colons.
+	CAFile, Thumbprint string
+	// Insecure trusts whoever answers.
+	Insecure bool
+}
+
+// url is the address of the API.
+func (t Target) url() (*url.URL, error) {
+	if t.Address == "" {
+		return nil, errors.New("no address of vCenter or ESXi")
+	}
+	u, err := soap.ParseURL(t.Address)
+	if err != nil {
+		return nil, fmt.Errorf("address: %w", err)
+	}
+	if u.User != nil {
+		if secret, _ := u.User.Password(); secret != "" {
+			return nil, errors.New("address has a password in it; it belongs into a file")
+		}
+		u.User = nil
+	}
+	return u, nil
+}
+
+// password is what the file holds, without the end of its line.
+func (t Target) password() (string, error) {
+	b, err := os.ReadFile(t.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("read password: %w", err)
+	}
+	return strings.TrimRight(string(b), "\r\n"), nil
+}
+
+// Session is a client that logs in again when its session is lost, once however many calls found out. It is safe for
+// concurrent use.
+type Session struct {
+	target Target
+	client *vim25.Client
+	manage *session.Manager
+
+	mu     sync.Mutex // held while logging in; guards logins
+	logins int
+}
+
+// Connect logs in. The caller calls Close.
+func Connect(ctx context.Context, t Target) (*Session, error) {
+	u, err := t.url()
+	if err != nil {
+		return nil, fmt.Errorf("connect to vSphere: %w", err)
+	}
+	s, err := connect(ctx, t, u)
+	if err != nil {
+		return nil, fmt.Errorf("connect to vSphere at %s: %w", u.Host, err)
+	}
+	return s, nil
+}
+
+func connect(ctx context.Context, t Target, u *url.URL) (*Session, error) {
+	transport := soap.NewClient(u, t.Insecure)
+	if t.CAFile != "" {
+		if err := transport.SetRootCAs(t.CAFile); err != nil {
+			return nil, fmt.Errorf("certificates of %s: %w", t.CAFile, err)
+		}
+	}
+	if t.Thumbprint != "" {
+		transport.SetThumbprint(u.Host, t.Thumbprint)
+	}
+	client, err := vim25.NewClient(ctx, transport)
+	if err != nil {
+		return nil, err
+	}
+	if err := client.UseServiceVersion(); err != nil {
+		return nil, err
+	}
+	s := &Session{target: t, client: client}
+	// The manager's own calls go past the round tripper that logs in again.
+	plain := *client
+	s.manage = session.NewManager(&plain)
+	client.RoundTripper = &recovering{session: s, next: client.RoundTripper}
+	return s, s.login(ctx, 0)
+}
+
+// login logs in, unless another call has since the one that found the session lost after so many logins.
+func (s *Session) login(ctx context.Context, after int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.logins != after {
+		return nil
+	}
+	password, err := s.target.password()
+	if err != nil {
+		return err
+	}
+	if err := s.manage.Login(ctx, url.UserPassword(s.target.User, password)); err != nil {
+		return fmt.Errorf("log in as %q: %w", s.target.User, err)
+	}
+	s.logins++
+	return nil
+}
+
+func (s *Session) loginsSoFar() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.logins
+}
+
+// Close logs out.
+func (s *Session) Close(ctx context.Context) {
+	if err := s.manage.Logout(ctx); err != nil {
+		logging.From(ctx).DebugContext(ctx, "session not ended", "err", err)
+	}
+}
+
+// recovering logs in again and repeats a call that was refused for want of a session, and repeats reads that got lost.
+type recovering struct {
+	session *Session
+	next    soap.RoundTripper
+}
+
+// RoundTrip implements soap.RoundTripper.
+func (r *recovering) RoundTrip(ctx context.Context, req, res soap.HasFault) error {
+	logins := r.session.loginsSoFar()
+	err := r.next.RoundTrip(ctx, req, res)
+	if reads(req) {
+		for pause := range retryPauses {
+			if !lost(err) || !wait(ctx, pause) {
+				break
+			}
+			err = r.next.RoundTrip(ctx, req, res)
+		}
+	}
+	if !fault.Is(err, &types.NotAuthenticated{}) {
+		return err
+	}
+	if err := r.session.login(ctx, logins); err != nil {
+		return err
+	}
+	return r.next.RoundTrip(ctx, req, res)
+}
+
+// reads tells whether a call changes nothing, so that it may be made twice.
+func reads(req soap.HasFault) bool {
+	switch req.(type) {
+	case *methods.RetrievePropertiesExBody, *methods.RetrievePropertiesBody, *methods.FindByUuidBody,
+		*methods.RetrieveServiceContentBody, *methods.CurrentTimeBody:
+		return true
+	}
+	return false
+}
+
+// lost tells whether no answer came, rather than a bad one.
+func lost(err error) bool {
+	var broken *url.Error
+	return errors.As(err, &broken) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}

@@ -1,0 +1,194 @@
+package vsphere
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/task"
+	"github.com/vmware/govmomi/view"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/virtual-kubelet/vic/internal/logging"
+)
+
+const (
+	// maxWaitSeconds is how long one wait for updates may take: a lost session does not wake it.
+	maxWaitSeconds = 60
+	// sweepAt is how many ended tasks the view may hold.
+	sweepAt = 64
+)
+
+// tasks awaits all tasks with one list view and one collector.
+type tasks struct {
+	client *vim25.Client
+
+	mu      sync.Mutex // guards what follows
+	pending map[types.ManagedObjectReference]chan taskEnd
+	view    *view.ListView // nil while there is none
+	ended   []types.ManagedObjectReference
+}
+
+// taskEnd is what a task came to.
+type taskEnd struct {
+	result types.AnyType
+	err    error
+}
+
+func newTasks(client *vim25.Client) *tasks {
+	return &tasks{client: client, pending: map[types.ManagedObjectReference]chan taskEnd{}}
+}
+
+// await returns what a task came to. When ctx ends first the task goes on.
+func (t *tasks) await(ctx context.Context, started *object.Task, err error) (types.AnyType, error) {
+	if err != nil {
+		return nil, err
+	}
+	ref := started.Reference()
+	end := make(chan taskEnd, 1)
+	t.mu.Lock()
+	t.pending[ref] = end
+	view := t.view
+	t.mu.Unlock()
+	if view != nil {
+		t.add(ctx, view, ref)
+	}
+	select {
+	case e := <-end:
+		return e.result, e.err
+	case <-ctx.Done():
+		t.deliver(ref, taskEnd{}) // nobody waits any more
+		return nil, context.Cause(ctx)
+	}
+}
+
+// add puts a task into the view. Where that fails the view is gone, and the next one has every task that is pending.
+func (t *tasks) add(ctx context.Context, v *view.ListView, ref types.ManagedObjectReference) {
+	unresolved, err := v.Add(ctx, []types.ManagedObjectReference{ref})
+	if err != nil {
+		logging.From(ctx).DebugContext(ctx, "task not watched yet", "task", ref.Value, "err", err)
+	}
+	for _, r := range unresolved {
+		t.deliver(r, taskEnd{err: errTaskLost})
+	}
+}
+
+// run delivers the ends of tasks until ctx ends.
+func (t *tasks) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := t.watch(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		logging.From(ctx).WarnContext(ctx, "tasks are watched anew", "err", err)
+		wait(ctx, firstPause)
+	}
+}
+
+// watch makes a view of all that is pending, and delivers until it breaks.
+func (t *tasks) watch(ctx context.Context) error {
+	v, err := view.NewManager(t.client).CreateListView(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("make view of tasks: %w", err)
+	}
+	pc, err := property.DefaultCollector(t.client).Create(ctx)
+	if err != nil {
+		return fmt.Errorf("make collector of tasks: %w", err)
+	}
+	gone := context.WithoutCancel(ctx)
+	defer func() { _, _ = pc.Destroy(gone), v.Destroy(gone) }() // the session may be lost, and they with it
+	filter := new(property.WaitFilter).Add(v.Reference(), "Task", []string{"info.state", "info.error", "info.result"},
+		&types.TraversalSpec{Type: "ListView", Path: "view"})
+	filter.Spec.ObjectSet[0].Skip = types.NewBool(true)
+	filter.Options = &types.WaitOptions{MaxWaitSeconds: types.NewInt32(maxWaitSeconds)}
+	if _, err := pc.CreateFilter(ctx, filter.CreateFilter); err != nil {
+		return fmt.Errorf("make filter of tasks: %w", err)
+	}
+	t.mu.Lock()
+	t.view, t.ended = v, nil
+	var known []types.ManagedObjectReference
+	for ref := range t.pending {
+		known = append(known, ref)
+	}
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.view = nil
+	}()
+	for _, ref := range known {
+		t.add(ctx, v, ref)
+	}
+	for {
+		// It returns without an error when there was nothing for so long.
+		err := pc.WaitForUpdatesEx(ctx, &filter.WaitOptions, func(updates []types.ObjectUpdate) bool {
+			for _, u := range updates {
+				t.update(u)
+			}
+			t.sweep(ctx, v)
+			return false
+		})
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// update takes one change of a task. What a task came to comes in one update or in several, its state among the last.
+func (t *tasks) update(u types.ObjectUpdate) {
+	if u.Kind == types.ObjectUpdateKindLeave {
+		return // it was swept
+	}
+	var info types.TaskInfo
+	for _, c := range u.ChangeSet {
+		switch v := c.Val.(type) {
+		case types.TaskInfoState:
+			info.State = v
+		case types.LocalizedMethodFault:
+			info.Error = &v
+		default:
+			if c.Name == "info.result" {
+				info.Result = v
+			}
+		}
+	}
+	switch info.State {
+	case types.TaskInfoStateSuccess:
+		t.deliver(u.Obj, taskEnd{result: info.Result})
+	case types.TaskInfoStateError:
+		end := taskEnd{err: errTaskLost}
+		if info.Error != nil {
+			end.err = task.Error{LocalizedMethodFault: info.Error}
+		}
+		t.deliver(u.Obj, end)
+	case types.TaskInfoStateQueued, types.TaskInfoStateRunning:
+	}
+}
+
+func (t *tasks) deliver(ref types.ManagedObjectReference, end taskEnd) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if to, ok := t.pending[ref]; ok {
+		delete(t.pending, ref)
+		to <- end
+		t.ended = append(t.ended, ref)
+	}
+}
+
+// sweep takes ended tasks out of the view, many at a time.
+func (t *tasks) sweep(ctx context.Context, v *view.ListView) {
+	t.mu.Lock()
+	ended := t.ended
+	if len(ended) < sweepAt {
+		t.mu.Unlock()
+		return
+	}
+	t.ended = nil
+	t.mu.Unlock()
+	if _, err := v.Remove(ctx, ended); err != nil {
+		logging.From(ctx).DebugContext(ctx, "ended tasks stay in the view", "err", err)
+	}
+}

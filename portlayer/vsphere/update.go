@@ -1,0 +1,137 @@
+package vsphere
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// Update replaces a VM's spec with one task.
+func (h *Hypervisor) Update(ctx context.Context, spec portlayer.VMSpec, version uint64) (portlayer.VM, error) {
+	uid := spec.Identity.UID
+	m, giveBack, err := h.change(ctx, uid)
+	if err == nil {
+		defer giveBack()
+		m, err = h.update(ctx, m, spec.Clone(), version)
+	}
+	if err != nil {
+		return portlayer.VM{}, fmt.Errorf("update pod VM %q: %w", uid, translate(err))
+	}
+	return m.view(), nil
+}
+
+func (h *Hypervisor) update(ctx context.Context, m machine, spec portlayer.VMSpec, version uint64) (machine, error) {
+	old := m.record.spec
+	if m.record.version != version {
+		return m, fmt.Errorf("it is at version %d, not %d: %w", m.record.version, version, portlayer.ErrStaleHandle)
+	}
+	if err := h.checkSpec(spec); err != nil {
+		return m, err
+	}
+	sameNICs := slices.Equal(old.NICs, spec.NICs)
+	if m.on && (old.Size != spec.Size || !sameNICs) {
+		return m, fmt.Errorf("a running VM keeps its size and interfaces: %w", portlayer.ErrUnsupported)
+	}
+	if err := keepDisks(old.Disks, spec.Disks); err != nil {
+		return m, err
+	}
+	release, err := h.disks.use(spec.Disks)
+	if err != nil {
+		return m, err
+	}
+	defer release()
+	var facts mo.VirtualMachine
+	if err := property.DefaultCollector(h.client).RetrieveOne(ctx, m.ref, []string{"config.changeVersion", "config.hardware.device"}, &facts); err != nil {
+		return m, fmt.Errorf("read devices: %w", err)
+	}
+	next := record{spec: spec, version: version + 1, power: m.record.power, units: placeDisks(m.record.units, spec.Disks)}
+	config, err := h.changes(facts.Config.Hardware.Device, m.record, next)
+	if err != nil {
+		return m, err
+	}
+	// What another process changed meanwhile makes vSphere refuse it.
+	config.ChangeVersion = facts.Config.ChangeVersion
+	task, err := h.vm(m).Reconfigure(ctx, config)
+	if _, err := h.tasks.await(ctx, task, err); err != nil {
+		return m, err
+	}
+	m.record = next
+	h.seen.put(m)
+	return m, nil
+}
+
+// keepDisks refuses another disk under the serial of one that is there.
+func keepDisks(from, to []portlayer.Disk) error {
+	for _, d := range to {
+		i := slices.IndexFunc(from, func(old portlayer.Disk) bool { return old.Serial == d.Serial })
+		if i >= 0 && from[i] != d {
+			return fmt.Errorf("disk %s can't become another: %w", d.Serial, portlayer.ErrUnsupported)
+		}
+	}
+	return nil
+}
+
+// changes turn a VM with those devices from one record to the next.
+func (h *Hypervisor) changes(devices []types.BaseVirtualDevice, from, to record) (types.VirtualMachineConfigSpec, error) {
+	var config types.VirtualMachineConfigSpec
+	var err error
+	if config.ExtraConfig, err = to.extraConfig(); err != nil {
+		return config, err
+	}
+	if from.spec.Size != to.spec.Size {
+		setSize(&config, to.spec.Size)
+	}
+	config.DeviceChange = h.diskChanges(devices, from, to)
+	if slices.Equal(from.spec.NICs, to.spec.NICs) {
+		return config, nil
+	}
+	for _, d := range devices {
+		if _, ok := d.(types.BaseVirtualEthernetCard); ok {
+			config.DeviceChange = append(config.DeviceChange, &types.VirtualDeviceConfigSpec{
+				Operation: types.VirtualDeviceConfigSpecOperationRemove, Device: d,
+			})
+		}
+	}
+	cards, err := h.cards(to.spec.NICs)
+	config.DeviceChange = append(config.DeviceChange, cards...)
+	return config, err
+}
+
+// diskChanges take out what has no place any more, and add what has none yet.
+func (h *Hypervisor) diskChanges(devices []types.BaseVirtualDevice, from, to record) []types.BaseVirtualDeviceConfigSpec {
+	there := map[int32]*types.VirtualDisk{}
+	controller := int32(pvscsiKey)
+	for _, d := range devices {
+		switch d := d.(type) {
+		case *types.ParaVirtualSCSIController:
+			controller = d.Key
+		case *types.VirtualDisk:
+			if d.UnitNumber != nil {
+				there[*d.UnitNumber] = d
+			}
+		}
+	}
+	var changes []types.BaseVirtualDeviceConfigSpec
+	for serial, unit := range from.units {
+		_, stays := to.units[serial]
+		if disk := there[unit]; !stays && disk != nil {
+			changes = append(changes, &types.VirtualDeviceConfigSpec{
+				Operation:     types.VirtualDeviceConfigSpecOperationRemove,
+				FileOperation: types.VirtualDeviceConfigSpecFileOperationDestroy, // of the child or the scratch disk
+				Device:        disk,
+			})
+		}
+	}
+	for _, d := range to.spec.Disks {
+		if _, stays := from.units[d.Serial]; !stays {
+			changes = append(changes, h.addDisk(d, controller, to.units[d.Serial]))
+		}
+	}
+	return changes
+}

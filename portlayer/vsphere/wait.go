@@ -1,0 +1,30 @@
+package vsphere
+
+import (
+	"context"
+	"iter"
+	"time"
+)
+
+const (
+	firstPause = 200 * time.Millisecond
+	lastPause  = 2 * time.Second
+)
+
+// retryPauses are those before a read is repeated.
+func retryPauses(yield func(time.Duration) bool) {
+	for pause := firstPause; pause <= lastPause && yield(pause); pause *= 2 {
+	}
+}
+
+var _ iter.Seq[time.Duration] = retryPauses
+
+// wait tells whether that much time has passed before ctx ended.
+func wait(ctx context.Context, pause time.Duration) bool {
+	select {
+	case <-time.After(pause):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
