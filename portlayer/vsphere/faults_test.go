@@ -1,0 +1,269 @@
+package vsphere_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/vmware/govmomi/find"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/session"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+)
+
+const uid = "uid-1"
+
+// cluster is a vCenter with one cluster and no VM, and a VCH in it.
+func cluster(t *testing.T) (*vcenter, *vsphere.Hypervisor) {
+	t.Helper()
+	m := simulator.VPX()
+	m.Machine, m.Host = 0, 0
+	v := start(t, m)
+	return v, v.open()
+}
+
+func spec(disks ...portlayer.Disk) portlayer.VMSpec {
+	return portlayer.VMSpec{
+		Identity: portlayer.Identity{UID: uid, Namespace: "default", Name: "pod", NodeName: "node", Generation: 1},
+		Size:     portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 256 << 20},
+		Disks:    append([]portlayer.Disk{{Kind: portlayer.DiskScratch, Serial: "scratch", SizeBytes: 64 << 20}}, disks...),
+		Tasks:    []string{"app"},
+	}
+}
+
+func source(text string) portlayer.DiskSource {
+	b := bytes.Repeat([]byte(text), 1000)
+	sum := sha256.Sum256(b)
+	return portlayer.DiskSource{
+		Digest: "sha256:" + hex.EncodeToString(sum[:]), SizeBytes: int64(len(b)),
+		Open: func() (io.ReadSeekCloser, error) {
+			return struct {
+				io.ReadSeeker
+				io.Closer
+			}{bytes.NewReader(b), io.NopCloser(nil)}, nil
+		},
+	}
+}
+
+// files are what the datastore has below a directory.
+func (v *vcenter) files(dir string) []string {
+	v.Helper()
+	finder := find.NewFinder(v.admin.Client)
+	dc, err := finder.DefaultDatacenter(v.Context())
+	require.NoError(v, err)
+	store, err := finder.SetDatacenter(dc).DefaultDatastore(v.Context())
+	require.NoError(v, err)
+	browser, err := store.Browser(v.Context())
+	require.NoError(v, err)
+	task, err := browser.SearchDatastore(v.Context(), store.Path(dir), &types.HostDatastoreBrowserSearchSpec{MatchPattern: []string{"*"}})
+	require.NoError(v, err)
+	info, err := task.WaitForResult(v.Context())
+	require.NoError(v, err)
+	var names []string
+	for _, f := range info.Result.(types.HostDatastoreBrowserSearchResults).File {
+		names = append(names, f.GetFileInfo().Path)
+	}
+	return names
+}
+
+// vms counts the VMs of the whole inventory.
+func (v *vcenter) vms() int {
+	v.Helper()
+	return len(v.model.Map().All("VirtualMachine"))
+}
+
+func get(t *testing.T, h *vsphere.Hypervisor) (portlayer.VM, bool) {
+	t.Helper()
+	vms, err := h.List(t.Context())
+	require.NoError(t, err)
+	for _, vm := range vms {
+		if vm.UID() == uid {
+			return vm, true
+		}
+	}
+	return portlayer.VM{}, false
+}
+
+// TestDestroyLeavesSharedDisks is the regression test of what would lose every other pod's image.
+func TestDestroyLeavesSharedDisks(t *testing.T) {
+	v, h := cluster(t)
+	ref, err := h.EnsureDisk(t.Context(), source("image"))
+	require.NoError(t, err)
+	before := v.files("vic/vch/images")
+	require.Contains(t, before, string(ref))
+	_, err = h.Create(t.Context(), spec(portlayer.Disk{Kind: portlayer.DiskImage, Serial: "image0", Ref: ref}))
+	require.NoError(t, err)
+	var facts mo.VirtualMachine
+	require.NoError(t, v.machine(uid).Properties(t.Context(), v.machine(uid).Reference(), []string{"config.hardware.device"}, &facts))
+	for _, d := range object.VirtualDeviceList(facts.Config.Hardware.Device).SelectByType((*types.VirtualDisk)(nil)) {
+		file := d.GetVirtualDevice().Backing.(types.BaseVirtualDeviceFileBackingInfo).GetVirtualDeviceFileBackingInfo().FileName
+		assert.NotContains(t, file, "/images/", "an image's disk is never attached itself")
+	}
+	require.NoError(t, h.PowerOn(t.Context(), uid))
+	require.NoError(t, h.Destroy(t.Context(), uid))
+	assert.Zero(t, v.vms())
+	assert.ElementsMatch(t, before, v.files("vic/vch/images"))
+}
+
+func TestAnImportLeavesNothingButTheDisk(t *testing.T) {
+	v, h := cluster(t)
+	_, err := h.EnsureDisk(t.Context(), source("image"))
+	require.NoError(t, err)
+	assert.Zero(t, v.vms(), "the VM of the import is gone")
+}
+
+func TestALostSessionIsRenewed(t *testing.T) {
+	v, h := cluster(t)
+	_, err := h.Create(t.Context(), spec())
+	require.NoError(t, err)
+	var manager mo.SessionManager
+	require.NoError(t, v.admin.RetrieveOne(t.Context(), *v.admin.ServiceContent.SessionManager, nil, &manager))
+	mine, err := v.admin.SessionManager.UserSession(t.Context())
+	require.NoError(t, err)
+	var theirs []string
+	for _, s := range manager.SessionList {
+		if s.Key != mine.Key {
+			theirs = append(theirs, s.Key)
+		}
+	}
+	require.NotEmpty(t, theirs)
+	require.NoError(t, session.NewManager(v.admin.Client).TerminateSession(t.Context(), theirs))
+
+	require.NoError(t, h.PowerOn(t.Context(), uid))
+	vm, ok := get(t, h)
+	require.True(t, ok)
+	assert.Equal(t, portlayer.StateRunning, vm.State)
+	// The watch is made anew, too.
+	changes := h.Watch(t.Context())
+	task, err := v.machine(uid).PowerOff(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, task.Wait(t.Context()))
+	until := time.After(patience)
+	for {
+		if vm, _ := get(t, h); vm.State == portlayer.StateStopped {
+			return
+		}
+		select {
+		case <-changes:
+		case <-until:
+			require.Fail(t, "the power-off was not seen")
+		}
+	}
+}
+
+// starved is a VM whose host has no memory for it.
+type starved struct{ *simulator.VirtualMachine }
+
+func (s *starved) PowerOnVMTask(ctx *simulator.Context, _ *types.PowerOnVM_Task) soap.HasFault {
+	task := simulator.CreateTask(s, "powerOn", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		return nil, &types.InsufficientMemoryResourcesFault{}
+	})
+	return &methods.PowerOnVM_TaskBody{Res: &types.PowerOnVM_TaskResponse{Returnval: task.Run(ctx)}}
+}
+
+func TestAPowerOnThatFailsLeavesTheVMAsItWas(t *testing.T) {
+	v, h := cluster(t)
+	created, err := h.Create(t.Context(), spec())
+	require.NoError(t, err)
+	reg := v.model.Map()
+	ref := v.machine(uid).Reference()
+	reg.Put(&starved{reg.Get(ref).(*simulator.VirtualMachine)})
+	require.ErrorIs(t, h.PowerOn(t.Context(), uid), portlayer.ErrOutOfMemory)
+	vm, ok := get(t, h)
+	require.True(t, ok)
+	assert.Equal(t, portlayer.StateCreated, vm.State)
+	assert.Equal(t, created.Version, vm.Version)
+	assert.Zero(t, vm.StartedAt)
+}
+
+func TestAVMThatIsRemovedByHandIsGone(t *testing.T) {
+	v, h := cluster(t)
+	_, err := h.Create(t.Context(), spec())
+	require.NoError(t, err)
+	changes := h.Watch(t.Context())
+	task, err := v.machine(uid).Destroy(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, task.Wait(t.Context()))
+	until := time.After(patience)
+	for {
+		if _, ok := get(t, h); !ok {
+			break
+		}
+		select {
+		case <-changes:
+		case <-until:
+			require.Fail(t, "the removal was not seen")
+		}
+	}
+	require.NoError(t, h.Destroy(t.Context(), uid))
+	_, err = h.Create(t.Context(), spec())
+	require.NoError(t, err, "and the pod may have a VM again")
+}
+
+// strict is a folder that refuses a second VM of a name, as vCenter does and the simulator does not.
+type strict struct{ *simulator.Folder }
+
+func (s *strict) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) soap.HasFault {
+	for _, child := range ctx.Map.All("VirtualMachine") {
+		if vm, ok := child.(*simulator.VirtualMachine); ok && vm.Name == req.Config.Name {
+			task := simulator.CreateTask(s, "createVm", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+				return nil, &types.DuplicateName{Name: vm.Name, Object: vm.Self}
+			})
+			return &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: task.Run(ctx)}}
+		}
+	}
+	return s.Folder.CreateVMTask(ctx, req)
+}
+
+// TestACreationThatNobodySawEndIsNotRepeated has two processes create the VM of one pod.
+func TestACreationThatNobodySawEndIsNotRepeated(t *testing.T) {
+	v, h := cluster(t)
+	reg := v.model.Map()
+	finder := find.NewFinder(v.admin.Client)
+	dc, err := finder.DefaultDatacenter(t.Context())
+	require.NoError(t, err)
+	folder, err := finder.SetDatacenter(dc).DefaultFolder(t.Context())
+	require.NoError(t, err)
+	reg.Put(&strict{reg.Get(folder.Reference()).(*simulator.Folder)})
+	other := v.open()
+	_, err = other.Create(t.Context(), spec())
+	require.NoError(t, err)
+	_, err = h.Create(t.Context(), spec())
+	require.ErrorIs(t, err, portlayer.ErrExists)
+	assert.Equal(t, 1, v.vms())
+}
+
+func TestAWrongCertificateOrPasswordIsRefused(t *testing.T) {
+	v, _ := cluster(t)
+	unknown := v.target
+	unknown.CAFile = ""
+	_, err := vsphere.Connect(t.Context(), unknown)
+	require.ErrorContains(t, err, "certificate")
+	pinned := unknown
+	pinned.Thumbprint = soap.ThumbprintSHA256(v.server.Certificate())
+	s, err := vsphere.Connect(t.Context(), pinned)
+	require.NoError(t, err)
+	s.Close(context.WithoutCancel(t.Context()))
+	missing := v.target
+	missing.PasswordFile += ".none"
+	_, err = vsphere.Connect(t.Context(), missing)
+	require.ErrorContains(t, err, missing.PasswordFile)
+	spelled := v.target
+	spelled.Address = "https://user:secret@" + v.server.URL.Host
+	_, err = vsphere.Connect(t.Context(), spelled)
+	require.ErrorContains(t, err, "belongs into a file")
+	assert.NotContains(t, err.Error(), "secret")
+}
