@@ -90,7 +90,8 @@ func (e *Engine) Configure(ctx context.Context, uid string, pod wire.Pod) (wire.
 	if err != nil {
 		return wire.Ready{}, fmt.Errorf("configure pod VM %s: %w", uid, err)
 	}
-	spec := p.view().Spec
+	vm := p.view()
+	spec := vm.Spec
 	pod.UID = uid
 	pod.Interfaces = nil
 	for _, nic := range spec.NICs {
@@ -100,7 +101,7 @@ func (e *Engine) Configure(ctx context.Context, uid string, pod wire.Pod) (wire.
 	}
 	pod.ScratchDisk = ""
 	if i := slices.IndexFunc(spec.Disks, func(d Disk) bool { return d.Kind == DiskScratch }); i >= 0 {
-		pod.ScratchDisk = spec.Disks[i].Serial
+		pod.ScratchDisk = vm.DiskName(spec.Disks[i].Serial)
 	}
 	pod.Time = time.Now()
 	pod.Entropy = make([]byte, entropyBytes)
@@ -129,6 +130,13 @@ func (e *Engine) PutFiles(ctx context.Context, uid string, files wire.Files) err
 
 // Run runs one container, now and as its restart policy says.
 func (e *Engine) Run(ctx context.Context, uid string, c wire.Container) error {
+	if p := e.present(uid); p != nil {
+		vm, disks := p.view(), make([]string, len(c.Disks))
+		for i, serial := range c.Disks {
+			disks[i] = vm.DiskName(serial)
+		}
+		c.Disks = disks
+	}
 	return e.call(uid, "run container "+c.Name+" in", func(l *guestlink.Link) error { return l.Run(ctx, c) })
 }
 

@@ -1,6 +1,7 @@
 package portlayer
 
 import (
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -125,8 +126,18 @@ type VM struct {
 	CreatedAt time.Time
 	// StartedAt is when the VM was last powered on.
 	StartedAt time.Time
+	// Targets are the SCSI targets of disks by serial number, where the hypervisor gives disks no serial numbers of ours.
+	Targets map[string]int32
 	// StopReason says why a stopped VM stopped, as far as the hypervisor knows; empty after a commanded power-off.
 	StopReason string
+}
+
+// DiskName is under what name the guest finds a disk: its serial number, with "@" and its target behind if it has one.
+func (v VM) DiskName(serial string) string {
+	if target, ok := v.Targets[serial]; ok {
+		return fmt.Sprintf("%s@%d", serial, target)
+	}
+	return serial
 }
 
 // UID is the pod's UID.

@@ -40,6 +40,26 @@ func TestFindByASerialNumber(t *testing.T) {
 	}
 }
 
+func TestFindByASCSITarget(t *testing.T) {
+	f := disk.Finder{Sys: t.TempDir(), Dev: t.TempDir()}
+	for name, address := range map[string]string{"sda": "2:0:10:0", "sdb": "2:0:1:0"} {
+		write(t, filepath.Join(f.Sys, "block", name, "device/vpd_pg80"), "\x00\x80\x00\x03own")
+		write(t, filepath.Join(f.Dev, name), "")
+		device := filepath.Join(f.Sys, "block", name, "device")
+		require.NoError(t, os.Rename(device, filepath.Join(f.Sys, address)))
+		require.NoError(t, os.Symlink("../../"+address, device))
+	}
+	for serial, name := range map[string]string{"one@1": "sdb", "ten@10": "sda"} {
+		device, err := f.Find(t.Context(), serial)
+		require.NoError(t, err)
+		require.Equal(t, filepath.Join(f.Dev, name), device)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := f.Find(ctx, "own@7")
+	require.ErrorIs(t, err, disk.ErrNotFound)
+}
+
 func TestFindWaitsForADiskThatIsAdded(t *testing.T) {
 	f := finder(t)
 	found := make(chan string, 1)

@@ -23,7 +23,11 @@ const (
 	maxSerialFile = 256
 )
 
-var validSerial = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+var (
+	validSerial = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(@[0-9]{1,3})?$`)
+	// address is the name of a SCSI device: controller, channel, target, logical unit.
+	address = regexp.MustCompile(`^[0-9]+:0:([0-9]+):0$`)
+)
 
 // Finder finds disks.
 type Finder struct {
@@ -31,10 +35,15 @@ type Finder struct {
 	Sys, Dev string
 }
 
-// Find waits for the disk with the serial number and returns its device's path.
+// Find waits for the disk with the serial number and returns its device's path. A serial number may be followed by "@" and
+// the disk's SCSI target, which counts then: there are hypervisors whose disks have serial numbers of their own.
 func (f Finder) Find(ctx context.Context, serial string) (string, error) {
 	if !validSerial.MatchString(serial) {
 		return "", fmt.Errorf("%w: serial number %q is not valid", ErrNotFound, serial)
+	}
+	look := f.look
+	if _, target, ok := strings.Cut(serial, "@"); ok {
+		look = func(string) (string, bool) { return f.lookAt(target) }
 	}
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
@@ -43,7 +52,7 @@ func (f Finder) Find(ctx context.Context, serial string) (string, error) {
 	rescan := time.NewTimer(rescanAfter)
 	defer rescan.Stop()
 	for {
-		if device, ok := f.look(serial); ok {
+		if device, ok := look(serial); ok {
 			return device, nil
 		}
 		select {
@@ -74,6 +83,27 @@ func (f Finder) look(serial string) (string, bool) {
 			if opens(device) {
 				return device, true
 			}
+		}
+	}
+	return "", false
+}
+
+// lookAt returns the disk that is a SCSI target once it can be used. A pod VM has one controller with disks.
+func (f Finder) lookAt(target string) (string, bool) {
+	disks, err := filepath.Glob(filepath.Join(f.Sys, "block/sd*"))
+	if err != nil {
+		return "", false
+	}
+	for _, disk := range disks {
+		link, err := os.Readlink(filepath.Join(disk, "device"))
+		if err != nil {
+			continue
+		}
+		if is := address.FindStringSubmatch(filepath.Base(link)); is == nil || is[1] != target {
+			continue
+		}
+		if device := filepath.Join(f.Dev, filepath.Base(disk)); opens(device) {
+			return device, true
 		}
 	}
 	return "", false

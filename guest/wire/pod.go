@@ -34,7 +34,8 @@ type Pod struct {
 	DNS        DNS         `json:"dns"`
 	// Hosts are lines of /etc/hosts beside the guest's own for localhost.
 	Hosts []Host `json:"hosts,omitempty"`
-	// ScratchDisk is the serial number of the writable disk for container layers, emptyDir volumes and logs.
+	// ScratchDisk is the serial number of the writable disk for container layers, emptyDir volumes and logs, with "@" and
+	// its SCSI target behind where the hypervisor gives disks serial numbers of their own.
 	ScratchDisk string   `json:"scratchDisk"`
 	Volumes     []Volume `json:"volumes,omitempty"`
 	// Containers are all containers of the pod in the order of its spec, with what a former boot left behind.
@@ -164,7 +165,8 @@ type Container struct {
 	// RestartPolicy stands in for the pod's where it is not empty; RestartRules come before both.
 	RestartPolicy string        `json:"restartPolicy,omitempty"`
 	RestartRules  []RestartRule `json:"restartRules,omitempty"`
-	// Disks are the serial numbers of the read-only disks below the container's writable layer, topmost first.
+	// Disks are the serial numbers, as Pod.ScratchDisk's, of the read-only disks below the container's writable layer,
+	// topmost first.
 	Disks []string `json:"disks"`
 	Args  []string `json:"args"`
 	// Env is KEY=VALUE, in order.

@@ -44,7 +44,9 @@ func (h *Hypervisor) create(ctx context.Context, spec portlayer.VMSpec) (machine
 		return machine{}, err
 	}
 	defer release()
-	m := machine{record: record{spec: spec, version: 1, units: placeDisks(nil, spec.Disks)}, createdAt: time.Now()}
+	m := machine{
+		uuid: h.instanceUUID(uid), record: record{spec: spec, version: 1, units: placeDisks(nil, spec.Disks)}, createdAt: time.Now(),
+	}
 	config, err := h.configSpec(m.record)
 	if err != nil {
 		return machine{}, err
@@ -90,7 +92,7 @@ func (h *Hypervisor) configSpec(r record) (types.VirtualMachineConfigSpec, error
 	}
 	config := types.VirtualMachineConfigSpec{
 		Name:         vmName(id),
-		InstanceUuid: instanceUUID(h.config.Name, id.UID),
+		InstanceUuid: h.instanceUUID(id.UID),
 		GuestId:      string(types.VirtualMachineGuestOsIdentifierOtherLinux64Guest),
 		Firmware:     string(types.GuestOsDescriptorFirmwareTypeEfi),
 		Files:        &types.VirtualMachineFileInfo{VmPathName: h.place.datastore.Path("")},

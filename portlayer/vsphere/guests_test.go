@@ -11,6 +11,7 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/portlayer/portlayertest/fakeguest"
 )
 
@@ -85,6 +86,12 @@ func (g *guests) Dial(ctx context.Context, uuid string) (io.ReadWriteCloser, err
 		}
 	}
 }
+
+// Boot implements vsphere.GuestChannels.
+func (g *guests) Boot(vm string) wire.Boot { return wire.Boot{Version: wire.BootVersion, VM: vm} }
+
+// Forget implements vsphere.GuestChannels.
+func (g *guests) Forget(string) {}
 
 // boot is the guest's end of its channel: one connection after the other.
 type boot struct {

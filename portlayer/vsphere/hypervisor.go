@@ -10,6 +10,7 @@ import (
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25"
 
+	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/turns"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
@@ -17,10 +18,14 @@ import (
 // watchBacklog is how many changes a slow watcher is owed; beyond it List tells.
 const watchBacklog = 1024
 
-// GuestChannels are the byte channels that guests open to us.
+// GuestChannels are the byte channels that guests open to us. VMs are named by their instance UUIDs.
 type GuestChannels interface {
-	// Dial waits until the guest of the VM with that instance UUID has a channel open, and returns it.
-	Dial(ctx context.Context, instanceUUID string) (io.ReadWriteCloser, error)
+	// Dial waits until the guest of a VM has a channel open, and returns it.
+	Dial(ctx context.Context, vm string) (io.ReadWriteCloser, error)
+	// Boot is what the guest of a VM needs to open one, but for its token and its interfaces.
+	Boot(vm string) wire.Boot
+	// Forget closes the channel of a VM that is gone.
+	Forget(vm string)
 }
 
 // Config says what a VCH is made of.
@@ -87,8 +92,8 @@ func (h *Hypervisor) open(ctx context.Context) error {
 	if h.place, err = findPlace(ctx, h.client, h.config); err != nil {
 		return err
 	}
-	h.tasks = newTasks(h.client)
-	h.seen = newInventory(h.client, h.place.folder.Reference(), h.notify)
+	h.tasks = newTasks(h.config.Session)
+	h.seen = newInventory(h.config.Session, h.place.folder.Reference(), h.notify, h.config.Guests.Forget)
 	h.disks = newImageDisks(h)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	h.stop = stop
@@ -156,7 +161,7 @@ func (h *Hypervisor) Dial(ctx context.Context, uid string) (io.ReadWriteCloser, 
 	answered := make(chan answer, 1)
 	// Ends with ctx at the latest.
 	go func() {
-		conn, err := h.config.Guests.Dial(ctx, instanceUUID(h.config.Name, uid))
+		conn, err := h.config.Guests.Dial(ctx, h.instanceUUID(uid))
 		answered <- answer{conn, err}
 	}()
 	for {

@@ -24,9 +24,11 @@ const relistPeriod = 5 * time.Minute
 // inventory is what the folder has, as it was last seen. Our own operations write to it what they did; a read that began
 // before that does not count.
 type inventory struct {
-	client *vim25.Client
-	folder types.ManagedObjectReference
-	notify func(uid string)
+	session *Session
+	client  *vim25.Client
+	folder  types.ManagedObjectReference
+	notify  func(uid string)
+	forget  func(vm string) // of instance UUIDs that are gone
 
 	mu       sync.Mutex // guards what follows
 	machines map[types.ManagedObjectReference]machine
@@ -35,9 +37,9 @@ type inventory struct {
 	since    time.Time                               // current or not
 }
 
-func newInventory(client *vim25.Client, folder types.ManagedObjectReference, notify func(string)) *inventory {
+func newInventory(session *Session, folder types.ManagedObjectReference, notify, forget func(string)) *inventory {
 	return &inventory{
-		client: client, folder: folder, notify: notify, since: time.Now(),
+		session: session, client: session.client, folder: folder, notify: notify, forget: forget, since: time.Now(),
 		machines: map[types.ManagedObjectReference]machine{}, touched: map[types.ManagedObjectReference]uint64{},
 	}
 }
@@ -73,6 +75,18 @@ func (i *inventory) find(uid string) (machine, bool) {
 	return machine{}, false
 }
 
+// named returns the VM with an instance UUID; false where there is none.
+func (i *inventory) named(uuid string) (machine, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, m := range i.machines {
+		if m.uuid == uuid {
+			return m, true
+		}
+	}
+	return machine{}, false
+}
+
 // put takes what one of our operations made of a VM.
 func (i *inventory) put(m machine) {
 	i.mu.Lock()
@@ -88,6 +102,12 @@ func (i *inventory) drop(m machine) {
 	i.touched[m.ref]++
 	delete(i.machines, m.ref)
 	i.mu.Unlock()
+	i.gone(m)
+}
+
+// gone tells those who have something for a VM.
+func (i *inventory) gone(m machine) {
+	i.forget(m.uuid)
 	i.notify(m.uid())
 }
 
@@ -118,7 +138,7 @@ func (i *inventory) hasDisk(ref portlayer.DiskRef) bool {
 // run keeps the inventory current until ctx ends.
 func (i *inventory) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := i.watch(ctx)
+		err := i.session.during(ctx, i.watch)
 		i.setCurrent(false)
 		if ctx.Err() != nil {
 			return
@@ -197,7 +217,7 @@ func (i *inventory) leave(ref types.ManagedObjectReference) {
 	delete(i.touched, ref)
 	i.mu.Unlock()
 	if known {
-		i.notify(m.uid())
+		i.gone(m)
 	}
 }
 
@@ -246,7 +266,7 @@ func (i *inventory) readAll(ctx context.Context) error {
 	}
 	i.mu.Unlock()
 	for _, m := range gone {
-		i.notify(m.uid())
+		i.gone(m)
 	}
 	return nil
 }

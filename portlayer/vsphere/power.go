@@ -30,7 +30,13 @@ func (h *Hypervisor) powerOn(ctx context.Context, m machine) error {
 		return nil
 	}
 	before := m.record.power
-	if err := h.notePower(ctx, &m, power{StartedAt: time.Now().UTC()}); err != nil {
+	boot, hash, err := h.bootBlob(m)
+	if err != nil {
+		return err
+	}
+	// A token is worth nothing before its hash is there, and both come with the note.
+	m.record.join.TokenHash = hash
+	if err := h.notePower(ctx, &m, power{StartedAt: time.Now().UTC()}, boot, option(keyJoin, m.record.join)); err != nil {
 		return err
 	}
 	task, err := h.vm(m).PowerOn(ctx)
@@ -49,9 +55,9 @@ func (h *Hypervisor) powerOn(ctx context.Context, m machine) error {
 // undoTimeout is how long it may take to undo what failed.
 const undoTimeout = 30 * time.Second
 
-// notePower has the VM carry what we do with its power.
-func (h *Hypervisor) notePower(ctx context.Context, m *machine, p power) error {
-	task, err := h.vm(*m).Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: p.extraConfig()})
+// notePower has the VM carry what we do with its power, and more.
+func (h *Hypervisor) notePower(ctx context.Context, m *machine, p power, more ...types.BaseOptionValue) error {
+	task, err := h.vm(*m).Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: append(more, option(keyPower, p))})
 	if _, err := h.tasks.await(ctx, task, err); err != nil {
 		return fmt.Errorf("note the power: %w", err)
 	}

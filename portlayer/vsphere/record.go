@@ -3,6 +3,7 @@ package vsphere
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -19,9 +20,8 @@ const (
 	keyVersion = "vic.version"
 	keyPower   = "vic.power"
 	keyUnits   = "vic.units"
+	keyJoin    = "vic.join"
 	keyDisk    = "vic.importing" // the VM is an import of an image's disk, of that digest
-	// keyGuestUnits is a copy of keyUnits that the guest can read, and change.
-	keyGuestUnits = "guestinfo.vic.disks"
 )
 
 // power is what we last did with a VM's power.
@@ -39,6 +39,7 @@ type record struct {
 	power   power
 	// units are the places of disks on the bus, by serial: vSphere gives a disk no serial number that we choose.
 	units map[string]int32
+	join  join
 }
 
 // extraConfig is the record in the form in which a VM carries it.
@@ -53,15 +54,15 @@ func (r record) extraConfig() ([]types.BaseOptionValue, error) {
 	}
 	return []types.BaseOptionValue{
 		&types.OptionValue{Key: keyUnits, Value: string(units)},
-		&types.OptionValue{Key: keyGuestUnits, Value: string(units)},
 		&types.OptionValue{Key: keySpec, Value: string(spec)},
 		&types.OptionValue{Key: keyVersion, Value: strconv.FormatUint(r.version, 10)},
 	}, nil
 }
 
-func (p power) extraConfig() []types.BaseOptionValue {
-	b, _ := json.Marshal(p) // it always can be
-	return []types.BaseOptionValue{&types.OptionValue{Key: keyPower, Value: string(b)}}
+// option is one thing that a VM carries; v always can be encoded.
+func option(key string, v any) types.BaseOptionValue {
+	b, _ := json.Marshal(v)
+	return &types.OptionValue{Key: key, Value: string(b)}
 }
 
 // vmFacts are the properties that a VM is read by.
@@ -75,6 +76,7 @@ var vmSigns = []string{"config.changeVersion", "runtime.powerState", "summary.ru
 // machine is one VM as it was last seen.
 type machine struct {
 	ref       types.ManagedObjectReference
+	uuid      string // instance UUID
 	record    record
 	on        bool
 	createdAt time.Time
@@ -87,6 +89,7 @@ func readMachine(vm mo.VirtualMachine) (machine, bool, error) {
 	if vm.Config == nil {
 		return m, false, nil // it is being made or lost
 	}
+	m.uuid = vm.Config.InstanceUuid
 	if vm.Config.CreateDate != nil {
 		m.createdAt = *vm.Config.CreateDate
 	}
@@ -107,6 +110,8 @@ func readMachine(vm mo.VirtualMachine) (machine, bool, error) {
 			err = json.Unmarshal([]byte(text), &m.record.units)
 		case keyPower:
 			err = json.Unmarshal([]byte(text), &m.record.power)
+		case keyJoin:
+			err = json.Unmarshal([]byte(text), &m.record.join)
 		}
 		if err != nil {
 			return m, false, fmt.Errorf("%s of VM %s: %w", v.Key, vm.Self.Value, err)
@@ -127,7 +132,7 @@ func (m machine) uid() string { return m.record.spec.Identity.UID }
 func (m machine) view() portlayer.VM {
 	vm := portlayer.VM{
 		Spec: m.record.spec.Clone(), State: portlayer.StateCreated, Version: m.record.version,
-		CreatedAt: m.createdAt, StartedAt: m.record.power.StartedAt,
+		CreatedAt: m.createdAt, StartedAt: m.record.power.StartedAt, Targets: maps.Clone(m.record.units),
 	}
 	switch {
 	case m.on:
@@ -145,6 +150,6 @@ func (m machine) view() portlayer.VM {
 }
 
 // instanceUUID is what makes a pod's VM unique in all of vCenter.
-func instanceUUID(vch, uid string) string {
-	return uuid.NewSHA1(uuid.NewSHA1(uuid.NameSpaceURL, []byte("vic:"+vch)), []byte(uid)).String()
+func (h *Hypervisor) instanceUUID(uid string) string {
+	return uuid.NewSHA1(uuid.NewSHA1(uuid.NameSpaceURL, []byte("vic:"+h.config.Name)), []byte(uid)).String()
 }

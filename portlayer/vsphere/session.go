@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 
@@ -69,6 +70,9 @@ type Session struct {
 
 	mu     sync.Mutex // held while logging in; guards logins
 	logins int
+
+	watching sync.Mutex    // guards renewed
+	renewed  chan struct{} // closed and replaced at each login
 }
 
 // Connect logs in. The caller calls Close.
@@ -101,7 +105,7 @@ func connect(ctx context.Context, t Target, u *url.URL) (*Session, error) {
 	if err := client.UseServiceVersion(); err != nil {
 		return nil, err
 	}
-	s := &Session{target: t, client: client}
+	s := &Session{target: t, client: client, renewed: make(chan struct{})}
 	// The manager's own calls go past the round tripper that logs in again.
 	plain := *client
 	s.manage = session.NewManager(&plain)
@@ -124,7 +128,36 @@ func (s *Session) login(ctx context.Context, after int) error {
 		return fmt.Errorf("log in as %q: %w", s.target.User, err)
 	}
 	s.logins++
+	s.watching.Lock()
+	defer s.watching.Unlock()
+	close(s.renewed)
+	s.renewed = make(chan struct{})
 	return nil
+}
+
+// errRenewed says that views and collectors went with the session that they were of.
+var errRenewed = errors.New("the session was renewed")
+
+// during calls watch with a context that also ends at the next login: a lost session does not wake who waits in it.
+func (s *Session) during(ctx context.Context, watch func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.watching.Lock()
+	renewed := s.renewed
+	s.watching.Unlock()
+	// Ends with ctx.
+	go func() {
+		select {
+		case <-renewed:
+			cancel(errRenewed)
+		case <-ctx.Done():
+		}
+	}()
+	err := watch(ctx)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
 }
 
 func (s *Session) loginsSoFar() int {
@@ -164,6 +197,7 @@ func (r *recovering) RoundTrip(ctx context.Context, req, res soap.HasFault) erro
 	if err := r.session.login(ctx, logins); err != nil {
 		return err
 	}
+	reflect.ValueOf(res).Elem().SetZero() // an answer that is no fault leaves the former one in it
 	return r.next.RoundTrip(ctx, req, res)
 }
 

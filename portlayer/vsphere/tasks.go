@@ -24,7 +24,8 @@ const (
 
 // tasks awaits all tasks with one list view and one collector.
 type tasks struct {
-	client *vim25.Client
+	session *Session
+	client  *vim25.Client
 
 	mu      sync.Mutex // guards what follows
 	pending map[types.ManagedObjectReference]chan taskEnd
@@ -38,8 +39,8 @@ type taskEnd struct {
 	err    error
 }
 
-func newTasks(client *vim25.Client) *tasks {
-	return &tasks{client: client, pending: map[types.ManagedObjectReference]chan taskEnd{}}
+func newTasks(session *Session) *tasks {
+	return &tasks{session: session, client: session.client, pending: map[types.ManagedObjectReference]chan taskEnd{}}
 }
 
 // await returns what a task came to. When ctx ends first the task goes on.
@@ -79,7 +80,7 @@ func (t *tasks) add(ctx context.Context, v *view.ListView, ref types.ManagedObje
 // run delivers the ends of tasks until ctx ends.
 func (t *tasks) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := t.watch(ctx)
+		err := t.session.during(ctx, t.watch)
 		if ctx.Err() != nil {
 			return
 		}

@@ -50,7 +50,8 @@ func (h *Hypervisor) update(ctx context.Context, m machine, spec portlayer.VMSpe
 	if err := property.DefaultCollector(h.client).RetrieveOne(ctx, m.ref, []string{"config.changeVersion", "config.hardware.device"}, &facts); err != nil {
 		return m, fmt.Errorf("read devices: %w", err)
 	}
-	next := record{spec: spec, version: version + 1, power: m.record.power, units: placeDisks(m.record.units, spec.Disks)}
+	next := m.record
+	next.spec, next.version, next.units = spec, version+1, placeDisks(m.record.units, spec.Disks)
 	config, err := h.changes(facts.Config.Hardware.Device, m.record, next)
 	if err != nil {
 		return m, err

@@ -1,0 +1,97 @@
+package channels
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/logging"
+)
+
+const joinBytes = 8 << 10
+
+// refusal is why a join is refused: what the guest hears, and what stands in the log.
+type refusal struct {
+	status int
+	reason error
+}
+
+func (r *refusal) Error() string { return r.reason.Error() }
+
+func refuse(status int, format string, args ...any) error {
+	return &refusal{status, fmt.Errorf(format, args...)}
+}
+
+// join answers a guest that asks for the certificate of its boot. A guest that missed the answer asks again.
+func (l *Listener) join(w http.ResponseWriter, r *http.Request) {
+	cert, err := l.joined(w, r)
+	if err != nil {
+		status := http.StatusServiceUnavailable
+		var refused *refusal
+		if errors.As(err, &refused) {
+			status = refused.status
+		}
+		logging.From(r.Context()).DebugContext(r.Context(), "join refused", "from", r.RemoteAddr, "err", err)
+		http.Error(w, http.StatusText(status), status) // a stranger learns nothing
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(wire.Joined{Certificate: string(cert)}) // the guest asks again
+}
+
+func (l *Listener) joined(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	var j wire.Join
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, joinBytes)).Decode(&j); err != nil {
+		return nil, refuse(http.StatusBadRequest, "join: %w", err)
+	}
+	vm, known := l.vms.Guest(j.VM)
+	hash := sha256.Sum256([]byte(j.Token))
+	switch {
+	case subtle.ConstantTimeCompare(hash[:], vm.TokenHash[:]) != 1 || !known:
+		return nil, refuse(http.StatusForbidden, "VM %q has no such token", j.VM)
+	case vm.Address != source(r.RemoteAddr):
+		return nil, refuse(http.StatusForbidden, "VM %s has address %s", j.VM, vm.Address)
+	case vm.Boot == "":
+		return nil, refuse(http.StatusConflict, "VM %s is off", j.VM)
+	}
+	public, key, err := publicKey(j.Request)
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, "VM %s: %w", j.VM, err)
+	}
+	if again := vm.Joined == vm.Boot; again && vm.Key != key {
+		return nil, refuse(http.StatusConflict, "boot %s of VM %s has joined", vm.Boot, j.VM)
+	} else if !again {
+		if err := l.vms.Join(r.Context(), j.VM, vm.Boot, key); err != nil {
+			return nil, err
+		}
+	}
+	return l.config.Authority.guest(public, j.VM, vm.Boot)
+}
+
+// publicKey is the key of a certificate request, whose holder has it, and its hash.
+func publicKey(request string) (*ecdsa.PublicKey, [32]byte, error) {
+	block, _ := pem.Decode([]byte(request))
+	if block == nil {
+		return nil, [32]byte{}, errors.New("certificate request is not PEM")
+	}
+	csr, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return nil, [32]byte{}, err
+	}
+	if err := csr.CheckSignature(); err != nil {
+		return nil, [32]byte{}, err
+	}
+	public, ok := csr.PublicKey.(*ecdsa.PublicKey)
+	if !ok || public.Curve != elliptic.P256() {
+		return nil, [32]byte{}, errors.New("key of the certificate request is not ECDSA on P-256")
+	}
+	return public, sha256.Sum256(csr.RawSubjectPublicKeyInfo), nil
+}

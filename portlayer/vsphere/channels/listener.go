@@ -1,0 +1,236 @@
+package channels
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/logging"
+)
+
+const (
+	// helloTimeout is what a stranger has for all that it says: handshake and join.
+	helloTimeout = 20 * time.Second
+	headerBytes  = 4 << 10
+)
+
+// VM is what vCenter says of a VM.
+type VM struct {
+	// Address is that which the VM was given.
+	Address netip.Addr
+	// TokenHash is the SHA-256 of the token that the VM was powered on with.
+	TokenHash [32]byte
+	// Boot names the latest power-on; it is empty while the VM is off.
+	Boot string
+	// Joined is the boot that has joined last, and Key the SHA-256 of its public key.
+	Joined string
+	Key    [32]byte
+}
+
+// VMs are those whose guests may dial in.
+type VMs interface {
+	// Guest returns what is known of a VM; false where there is none.
+	Guest(vm string) (VM, bool)
+	// Join keeps that a boot has joined with a key. It fails where another one was faster.
+	Join(ctx context.Context, vm, boot string, key [32]byte) error
+}
+
+// Config says where guests dial in.
+type Config struct {
+	Authority *Authority
+	// Hosts are the addresses with ports that guests dial.
+	Hosts []string
+}
+
+// Listener takes the channels of guests. It implements vsphere.GuestChannels and is safe for concurrent use.
+type Listener struct {
+	config Config
+	vms    VMs // set by Serve
+
+	mu    sync.Mutex // guards what follows
+	slots map[string]*slot
+}
+
+// slot is for the channel of one VM.
+type slot struct {
+	changed chan struct{} // closed and replaced when a guest has dialed in
+	waiting *channel      // dialed in and not taken
+	taken   *channel
+}
+
+// New returns a Listener that nobody reaches yet.
+func New(cfg Config) *Listener {
+	return &Listener{config: cfg, slots: map[string]*slot{}}
+}
+
+// Boot is what the guest of a VM needs to dial in, but for its token and its interfaces.
+func (l *Listener) Boot(vm string) wire.Boot {
+	return wire.Boot{
+		Version: wire.BootVersion, VM: vm, Hosts: l.config.Hosts, CA: l.config.Authority.PEM(), Time: time.Now().UTC().Truncate(time.Second),
+	}
+}
+
+// Serve takes guests of vms from on until ctx ends. It is called once.
+func (l *Listener) Serve(ctx context.Context, on net.Listener, vms VMs) error {
+	l.vms = vms
+	cert, err := l.config.Authority.server()
+	if err != nil {
+		return fmt.Errorf("serve guests: make certificate: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+wire.PathJoin, l.join)
+	srv := &http.Server{
+		Handler: mux, ReadTimeout: helloTimeout, WriteTimeout: helloTimeout, MaxHeaderBytes: headerBytes,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(logging.From(ctx).Handler(), slog.LevelDebug),
+		TLSConfig: &tls.Config{
+			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}, NextProtos: []string{wire.ProtocolChannel, wire.ProtocolJoin},
+			ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: l.config.Authority.pool(), SessionTicketsDisabled: true,
+		},
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){
+			wire.ProtocolChannel: func(_ *http.Server, conn *tls.Conn, _ http.Handler) { l.open(ctx, conn) },
+		},
+	}
+	srv.SetKeepAlivesEnabled(false)
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+	defer stop()
+	err = srv.ServeTLS(newStrangers(on), "", "")
+	l.closeAll()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve guests: %w", err)
+}
+
+// Dial waits until the guest of a VM has dialed in, and returns its channel. Who had the former one loses it.
+func (l *Listener) Dial(ctx context.Context, vm string) (io.ReadWriteCloser, error) {
+	for {
+		l.mu.Lock()
+		s := l.slotLocked(vm)
+		c, changed := s.waiting, s.changed
+		if c != nil {
+			s.waiting, s.taken = nil, c
+		}
+		l.mu.Unlock()
+		if c != nil {
+			return c, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (l *Listener) slotLocked(vm string) *slot {
+	s := l.slots[vm]
+	if s == nil {
+		s = &slot{changed: make(chan struct{})}
+		l.slots[vm] = s
+	}
+	return s
+}
+
+// Forget closes what a VM has that is gone.
+func (l *Listener) Forget(vm string) {
+	l.mu.Lock()
+	s := l.slots[vm]
+	delete(l.slots, vm)
+	l.mu.Unlock()
+	if s != nil {
+		s.close()
+	}
+}
+
+func (l *Listener) closeAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.slots {
+		s.close()
+	}
+}
+
+func (s *slot) close() {
+	for _, c := range []*channel{s.waiting, s.taken} {
+		if c != nil {
+			_ = c.Close() // it may be closed already
+		}
+	}
+}
+
+// channel is one connection of a guest.
+type channel struct {
+	*tls.Conn
+	closed chan struct{}
+	once   sync.Once // guards closed
+}
+
+// Close ends the channel; the guest dials in again.
+func (c *channel) Close() error {
+	var err error
+	c.once.Do(func() {
+		err = c.NetConn().Close() // a TLS farewell could block on a guest that does not read
+		close(c.closed)
+	})
+	return err
+}
+
+// open offers a connection to whoever dials its VM, and returns when it is closed.
+func (l *Listener) open(ctx context.Context, conn *tls.Conn) {
+	vm, err := l.holder(conn)
+	if err != nil {
+		logging.From(ctx).DebugContext(ctx, "channel refused", "from", conn.RemoteAddr().String(), "err", err)
+		return
+	}
+	admit(conn.NetConn())
+	c := &channel{Conn: conn, closed: make(chan struct{})}
+	l.mu.Lock()
+	s := l.slotLocked(vm)
+	s.close() // a guest has one channel, the latest
+	s.waiting, s.taken = c, nil
+	close(s.changed)
+	s.changed = make(chan struct{})
+	l.mu.Unlock()
+	select {
+	case <-c.closed:
+	case <-ctx.Done():
+	}
+}
+
+// holder is the VM whose boot's certificate a connection shows.
+func (l *Listener) holder(conn *tls.Conn) (string, error) {
+	certs := conn.ConnectionState().PeerCertificates // verified where there are any
+	if len(certs) == 0 {
+		return "", errors.New("no certificate")
+	}
+	name, boot := certs[0].Subject.CommonName, certs[0].Subject.SerialNumber
+	vm, ok := l.vms.Guest(name)
+	switch {
+	case !ok:
+		return "", fmt.Errorf("VM %s is not known", name)
+	case vm.Boot == "" || vm.Boot != boot:
+		return "", fmt.Errorf("certificate is of boot %s of VM %s, which is at %q", boot, name, vm.Boot)
+	case vm.Address != source(conn.RemoteAddr().String()):
+		return "", fmt.Errorf("VM %s has address %s", name, vm.Address)
+	}
+	return name, nil
+}
+
+// source is the address that a connection comes from.
+func source(remote string) netip.Addr {
+	from, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return from.Addr().Unmap()
+}

@@ -1,0 +1,113 @@
+package vsphere
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strconv"
+
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/channels"
+)
+
+// join is what a VM carries of its guest's joining. The token itself is where its guest reads it, and nowhere else.
+type join struct {
+	TokenHash digest `json:"tokenHash"`
+	// Boot has joined last, with a public key of that hash.
+	Boot string `json:"boot,omitempty"`
+	Key  digest `json:"key"`
+}
+
+// digest is a SHA-256, in hex digits where it is written.
+type digest [sha256.Size]byte
+
+// MarshalText implements encoding.TextMarshaler.
+func (d digest) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, d[:]), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *digest) UnmarshalText(text []byte) error {
+	if len(text) != hex.EncodedLen(len(d)) {
+		return fmt.Errorf("%q is no SHA-256", text)
+	}
+	_, err := hex.Decode(d[:], text)
+	return err
+}
+
+// bootBlob is what the guest of a VM is given for its next boot, and the hash of the token in it.
+func (h *Hypervisor) bootBlob(m machine) (types.BaseOptionValue, [32]byte, error) {
+	boot := h.config.Guests.Boot(m.uuid)
+	boot.Token = rand.Text()
+	for _, n := range m.record.spec.NICs {
+		boot.Interfaces = append(boot.Interfaces, wire.Interface{MAC: n.MAC, Address: n.Address, Gateway: n.Gateway, MTU: n.MTU})
+	}
+	b, err := json.Marshal(boot)
+	if err == nil && len(b) > wire.MaxBootBytes {
+		err = fmt.Errorf("%d bytes are more than %d", len(b), wire.MaxBootBytes)
+	}
+	if err != nil {
+		return nil, [32]byte{}, fmt.Errorf("boot blob: %w", err)
+	}
+	return &types.OptionValue{Key: wire.BootGuestInfo, Value: string(b)}, sha256.Sum256([]byte(boot.Token)), nil
+}
+
+// bootName names the latest power-on by vSphere's clock, or by ours where that is not known.
+func (m machine) bootName() string {
+	switch {
+	case !m.on:
+		return ""
+	case !m.bootedAt.IsZero():
+		return strconv.FormatInt(m.bootedAt.UnixNano(), 10)
+	}
+	return strconv.FormatInt(m.record.power.StartedAt.UnixNano(), 10)
+}
+
+// Guest implements channels.VMs.
+func (h *Hypervisor) Guest(vm string) (channels.VM, bool) {
+	m, ok := h.seen.named(vm)
+	if !ok {
+		return channels.VM{}, false
+	}
+	var address netip.Addr
+	if nics := m.record.spec.NICs; len(nics) > 0 {
+		address = nics[0].Address.Addr()
+	}
+	j := m.record.join
+	return channels.VM{Address: address, TokenHash: j.TokenHash, Boot: m.bootName(), Joined: j.Boot, Key: j.Key}, true
+}
+
+// Join implements channels.VMs: the VM carries which boot has joined, so that the next process knows it too.
+func (h *Hypervisor) Join(ctx context.Context, vm, boot string, key [32]byte) error {
+	m, ok := h.seen.named(vm)
+	if !ok {
+		return fmt.Errorf("join VM %s: %w", vm, portlayer.ErrNotFound)
+	}
+	m, giveBack, err := h.change(ctx, m.uid())
+	if err == nil {
+		defer giveBack()
+		err = h.noteJoin(ctx, m, boot, key)
+	}
+	if err != nil {
+		return fmt.Errorf("join VM %s: %w", vm, translate(err))
+	}
+	return nil
+}
+
+func (h *Hypervisor) noteJoin(ctx context.Context, m machine, boot string, key [32]byte) error {
+	if m.bootName() != boot || m.record.join.Boot == boot {
+		return fmt.Errorf("boot %s is not the one that may join: %w", boot, portlayer.ErrBusy)
+	}
+	m.record.join.Boot, m.record.join.Key = boot, key
+	task, err := h.vm(m).Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{option(keyJoin, m.record.join)}})
+	if _, err := h.tasks.await(ctx, task, err); err != nil {
+		return err
+	}
+	h.seen.put(m)
+	return nil
+}
