@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -46,7 +47,7 @@ const maxProcesses = "30000"
 // steps are what Configure has done. Each is done once, also when a later one fails and the host tries again.
 type steps struct {
 	first   *wire.Pod
-	network bool
+	network []wire.Interface // set up
 	scratch bool
 	shm     bool
 	volumes *volume.Set
@@ -131,7 +132,7 @@ func (m *machine) configure(ctx context.Context, pod wire.Pod) (*crun.Runtime, e
 		return nil, fmt.Errorf("limit the pod's memory: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return m.joinNetwork(ctx, pod) })
+	g.Go(func() error { return m.joinNetwork(ctx, pod.Interfaces) })
 	g.Go(func() error { return m.openScratch(ctx, pod) })
 	if err := g.Wait(); err != nil {
 		return nil, err
@@ -139,14 +140,14 @@ func (m *machine) configure(ctx context.Context, pod wire.Pod) (*crun.Runtime, e
 	return m.makeRuntime(pod)
 }
 
-func (m *machine) joinNetwork(ctx context.Context, pod wire.Pod) error {
-	if m.steps.network {
-		return nil
-	}
+func (m *machine) joinNetwork(ctx context.Context, interfaces []wire.Interface) error {
 	if err := network.Loopback(); err != nil {
 		return err
 	}
-	for _, i := range pod.Interfaces {
+	for _, i := range interfaces {
+		if slices.Contains(m.steps.network, i) {
+			continue
+		}
 		err := network.Configure(ctx, i)
 		if errors.Is(err, network.ErrAddressInUse) {
 			m.supervisor.Event(wire.Event{Warning: true, Reason: "FailedCreatePodSandBox", Message: err.Error()})
@@ -155,8 +156,8 @@ func (m *machine) joinNetwork(ctx context.Context, pod wire.Pod) error {
 		if err != nil {
 			return err
 		}
+		m.steps.network = append(m.steps.network, i)
 	}
-	m.steps.network = true
 	return nil
 }
 

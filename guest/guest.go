@@ -4,12 +4,16 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"runtime/debug"
 	"time"
 
 	"github.com/virtual-kubelet/vic/guest/boot"
+	"github.com/virtual-kubelet/vic/guest/bootblob"
 	"github.com/virtual-kubelet/vic/guest/channel"
+	"github.com/virtual-kubelet/vic/guest/dialout"
 	"github.com/virtual-kubelet/vic/guest/hook"
 	"github.com/virtual-kubelet/vic/guest/probe"
 	"github.com/virtual-kubelet/vic/guest/process"
@@ -23,6 +27,8 @@ const (
 	portName = "vic.guest.0"
 	// memoryLimit makes the garbage collector work harder beyond it: the machine's memory is the pod's.
 	memoryLimit = 32 << 20
+	// blobTimeout is how long the devices may take that a boot blob is found by.
+	blobTimeout = 2 * time.Minute
 )
 
 // Run makes this process the guest of a pod VM. It must be PID 1 of a system that is nothing but an initrd, and returns
@@ -47,12 +53,21 @@ func Run(ctx context.Context, version string) error {
 	if err != nil {
 		return err
 	}
+	handler := server.New(server.Config{Machine: m, Containers: m.supervisor, Streams: m, Usage: m})
+	ready := func() { logging.From(ctx).InfoContext(ctx, "guest ready", "version", version, "took", uptime()) }
+	if boot.Dials() {
+		return m.dial(ctx, handler, ready)
+	}
+	return listen(ctx, handler, ready)
+}
+
+// listen serves hosts that connect to the port that the hypervisor gave the machine.
+func listen(ctx context.Context, handler http.Handler, ready func()) error {
 	port, err := channel.OpenPort(ctx, "/sys", "/dev", portName)
 	if err != nil {
 		return err
 	}
-	logging.From(ctx).InfoContext(ctx, "guest ready", "version", version, "took", uptime())
-	handler := server.New(server.Config{Machine: m, Containers: m.supervisor, Streams: m, Usage: m})
+	ready()
 	for {
 		// A port fails when its host leaves in the middle of a preamble's echo, and works again with the next host.
 		err := channel.Serve(ctx, port, handler)
@@ -63,6 +78,26 @@ func Run(ctx context.Context, version string) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// dial serves the host that the boot blob names, on connections that the guest opens.
+func (m *machine) dial(ctx context.Context, handler http.Handler, ready func()) error {
+	finding, cancel := context.WithTimeout(ctx, blobTimeout)
+	defer cancel()
+	blob, err := bootblob.System().Find(finding)
+	if err != nil {
+		return err
+	}
+	// Nobody configures the pod before there is a channel.
+	if err := m.joinNetwork(ctx, blob.Interfaces); err != nil {
+		return err
+	}
+	d, err := dialout.New(blob)
+	if err != nil {
+		return err
+	}
+	ready()
+	return d.Run(ctx, func(conn net.Conn) error { return channel.Serve(ctx, conn, handler) })
 }
 
 func newMachine(version string) (*machine, error) {

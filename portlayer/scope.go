@@ -18,12 +18,16 @@ type ScopeConfig struct {
 	Name string
 	// Subnet is the range of the pods' addresses; it belongs to one VCH.
 	Subnet netip.Prefix
+	// First and Last are the lowest and the highest address that a pod may have, where that is not the whole subnet.
+	First, Last netip.Addr
 	// Gateway is the router's address, never given to a pod.
 	Gateway netip.Addr
 	// MTU is 0 for the network's default.
 	MTU int
 	// Reserved are more addresses that are never given.
 	Reserved []netip.Addr
+	// Hardware makes the hardware address of an address; nil makes locally administered ones.
+	Hardware func(netip.Addr) net.HardwareAddr
 }
 
 // Scope is a network with its address pool. Its leases are what VMs carry and what handles have reserved; nothing of it
@@ -65,11 +69,31 @@ func NewScope(cfg ScopeConfig) (*Scope, error) {
 		leases:  map[netip.Addr]string{},
 		resting: map[netip.Addr]rest{},
 	}
+	if err := s.narrow(); err != nil {
+		return nil, err
+	}
 	if !s.first.IsValid() || !s.last.IsValid() || s.last.Less(s.first) {
 		return nil, fmt.Errorf("scope %s: subnet %s has no room for a pod", cfg.Name, cfg.Subnet)
 	}
 	s.latest = s.first.Prev()
 	return s, nil
+}
+
+// narrow keeps to the configured part of the subnet.
+func (s *Scope) narrow() error {
+	cfg := s.config
+	for _, a := range []netip.Addr{cfg.First, cfg.Last} {
+		if a.IsValid() && !cfg.Subnet.Contains(a) {
+			return fmt.Errorf("scope %s: address %s is outside %s", cfg.Name, a, cfg.Subnet)
+		}
+	}
+	if cfg.First.IsValid() && s.first.Less(cfg.First) {
+		s.first = cfg.First
+	}
+	if cfg.Last.IsValid() && cfg.Last.Less(s.last) {
+		s.last = cfg.Last
+	}
+	return nil
 }
 
 // Config returns what the scope was made from.
@@ -164,6 +188,9 @@ func (s *Scope) release(addr netip.Addr, uid string) {
 // mac derives a locally administered hardware address from an IP address: unique in the scope, and the same again for
 // the address's next holder, so that no neighbour's table goes stale.
 func (s *Scope) mac(addr netip.Addr) net.HardwareAddr {
+	if s.config.Hardware != nil {
+		return s.config.Hardware(addr)
+	}
 	sum := sha256.Sum256([]byte(s.config.Name + "|" + addr.String()))
 	m := net.HardwareAddr{0x02, sum[0], sum[1], sum[2], sum[3], sum[4]}
 	if addr.Is4() {

@@ -20,9 +20,13 @@ func TestNewScopeRefuses(t *testing.T) {
 		cfg  portlayer.ScopeConfig
 		want string
 	}{
-		"a scope without a name":       {portlayer.ScopeConfig{Subnet: subnet}, "no name"},
-		"a scope without a subnet":     {portlayer.ScopeConfig{Name: "s"}, "no subnet"},
-		"a gateway from elsewhere":     {portlayer.ScopeConfig{Name: "s", Subnet: subnet, Gateway: netip.MustParseAddr("10.8.0.1")}, "outside"},
+		"a scope without a name":         {portlayer.ScopeConfig{Subnet: subnet}, "no name"},
+		"a scope without a subnet":       {portlayer.ScopeConfig{Name: "s"}, "no subnet"},
+		"a gateway from elsewhere":       {portlayer.ScopeConfig{Name: "s", Subnet: subnet, Gateway: netip.MustParseAddr("10.8.0.1")}, "outside"},
+		"a first address from elsewhere": {portlayer.ScopeConfig{Name: "s", Subnet: subnet, First: netip.MustParseAddr("10.8.0.9")}, "10.8.0.9 is outside"},
+		"a last address before the first": {portlayer.ScopeConfig{
+			Name: "s", Subnet: subnet, First: netip.MustParseAddr("10.9.0.9"), Last: netip.MustParseAddr("10.9.0.8"),
+		}, "no room"},
 		"a subnet without room":        {portlayer.ScopeConfig{Name: "s", Subnet: netip.MustParsePrefix("10.9.0.0/31")}, "no room"},
 		"a subnet of a single address": {portlayer.ScopeConfig{Name: "s", Subnet: netip.MustParsePrefix("10.9.0.5/32")}, "no room"},
 	}
@@ -88,6 +92,27 @@ func TestAddressesAreGivenInTurnAndRest(t *testing.T) {
 		assert.Equal(t, first.Address, x.Spec().NICs[0].Address)
 		e.Close()
 	})
+}
+
+func TestAScopeMayHaveAPartOfItsSubnet(t *testing.T) {
+	hardware := func(a netip.Addr) net.HardwareAddr { return append(net.HardwareAddr{0, 0}, a.AsSlice()...) }
+	e, err := portlayer.NewEngine(t.Context(), portlayer.EngineConfig{
+		Hypervisor: memhv.New(memhv.Config{}), RunDir: t.TempDir(),
+		Scopes: []portlayer.ScopeConfig{{
+			Name: "default", Subnet: netip.MustParsePrefix("10.9.0.0/24"), Hardware: hardware,
+			First: netip.MustParseAddr("10.9.0.20"), Last: netip.MustParseAddr("10.9.0.21"),
+		}},
+	})
+	require.NoError(t, err)
+	t.Cleanup(e.Close)
+	for _, uid := range []string{"20", "21"} {
+		nic, _ := joined(t, e, uid)
+		assert.Equal(t, "10.9.0."+uid+"/24", nic.Address.String())
+		assert.Equal(t, hardware(nic.Address.Addr()).String(), nic.MAC)
+	}
+	h, err := e.New(t.Context(), identity("22"))
+	require.NoError(t, err)
+	require.ErrorIs(t, h.JoinScope("default"), portlayer.ErrNoAddress)
 }
 
 func TestHardwareAddressesAreLocalAndUnique(t *testing.T) {

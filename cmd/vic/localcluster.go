@@ -71,7 +71,7 @@ type localCluster struct {
 
 	network *network.Network
 	control *standalone.ControlPlane
-	node    *qemuNode
+	node    *vchNode
 }
 
 func (c *localCluster) run(ctx context.Context) (err error) {
@@ -113,8 +113,11 @@ func (c *localCluster) openNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.node, err = openQEMUNode(ctx, qemuNodeConfig{
-		Flags: c.options.node, GuestImage: c.image, State: c.state, Rest: rest, Network: c.network, Images: images,
+	c.node, err = openVCHNode(ctx, vchNodeConfig{
+		Flags: c.options.node, State: c.state, Rest: rest, Images: images,
+		VCH: func(ctx context.Context) (*vch, error) {
+			return openQEMU(ctx, c.options.node, c.state, c.image, c.network)
+		},
 		Address: address, Listen: netip.AddrPortFrom(address, 0).String(), DNS: c.dns(),
 	})
 	if err != nil {
@@ -224,7 +227,7 @@ func (c *localCluster) announce(ctx, life context.Context) error {
 	if c.network == nil {
 		note = "\n" + qemu.UserNetworkMeans
 	}
-	_, err = fmt.Fprintf(c.out, `node %s is Ready: %s; pods run on QEMU (%s)%s
+	_, err = fmt.Fprintf(c.out, `node %s is Ready: %s; pods run on %s%s
 
   export KUBECONFIG=%s
   bin/kubectl apply -f examples/hello.yaml
@@ -232,7 +235,7 @@ func (c *localCluster) announce(ctx, life context.Context) error {
   bin/kubectl exec -it hello -- sh
 
 %s
-`, c.options.node.name, capacity, c.node.accel(), note, c.state.Kubeconfig(), c.options.ending())
+`, c.options.node.name, capacity, c.node.vch.runsOn, note, c.state.Kubeconfig(), c.options.ending())
 	return err
 }
 

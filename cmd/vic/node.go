@@ -76,13 +76,16 @@ type nodeFile struct {
 	TracingEndpoint string `json:"tracingEndpoint"`
 
 	ImageLimits map[string]resource.Quantity `json:"imageLimits"`
+
+	// VSphere has pods run there, and not on this machine's QEMU.
+	VSphere *vsphereFile `json:"vsphere"`
 }
 
 func newNodeCommand() *cobra.Command {
 	var kubeconfig, config string
 	cmd := &cobra.Command{
 		Use:   "node",
-		Short: "Join a cluster with this machine's QEMU as a node",
+		Short: "Join a cluster as a node, with this machine's QEMU or a pool of vSphere",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if kubeconfig == "" || config == "" {
@@ -134,8 +137,14 @@ func (f *nodeFile) check() error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.subnet(); err != nil {
+	subnet, err := f.subnet()
+	if err != nil {
 		return err
+	}
+	if f.VSphere != nil {
+		if err := f.VSphere.check(subnet); err != nil {
+			return err
+		}
 	}
 	if f.Address != "" {
 		if _, err := netip.ParseAddr(f.Address); err != nil {
@@ -222,14 +231,7 @@ func (f *nodeFile) images() (persona.Config, error) {
 
 // run is the node until ctx ends; pod VMs outlive it.
 func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
-	if err := qemu.OutliveProcess(); err != nil && !f.AllowContainer {
-		return fmt.Errorf("%w; run vic node on the host, or set allowContainer in --config", err)
-	}
 	flags, err := f.flags()
-	if err != nil {
-		return err
-	}
-	image, err := flags.files()
 	if err != nil {
 		return err
 	}
@@ -237,9 +239,13 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	subnet, err := f.subnet()
-	if err != nil {
-		return err
+	if f.VSphere == nil {
+		if err := qemu.OutliveProcess(); err != nil && !f.AllowContainer {
+			return fmt.Errorf("%w; run vic node on the host, or set allowContainer in --config", err)
+		}
+		if _, err := flags.files(); err != nil { // before anything is touched
+			return err
+		}
 	}
 	address, err := f.address(api)
 	if err != nil {
@@ -253,12 +259,9 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, state.Close()) }()
-	network, err := openNetwork(ctx, state, subnet)
-	if err != nil {
-		return err
-	}
-	n, err := openQEMUNode(ctx, qemuNodeConfig{
-		Flags: flags, GuestImage: image, State: state, Rest: api, Network: network, Images: images,
+	n, err := openVCHNode(ctx, vchNodeConfig{
+		Flags: flags, State: state, Rest: api, Images: images,
+		VCH:     func(ctx context.Context) (*vch, error) { return f.openVCH(ctx, flags, state) },
 		Address: address, Listen: netip.AddrPortFrom(address, uint16(f.Port)).String(),
 		Taints: f.taints(), Labels: f.Labels, DNS: plan.ClusterDNS{Servers: f.ClusterDNS, Domain: f.ClusterDomain},
 	})
@@ -278,6 +281,26 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
 		}
 	}()
 	return n.run(ctx)
+}
+
+// openVCH opens what pods run on.
+func (f *nodeFile) openVCH(ctx context.Context, flags nodeFlags, state *standalone.Dir) (*vch, error) {
+	subnet, err := f.subnet()
+	if err != nil {
+		return nil, err
+	}
+	if f.VSphere != nil {
+		return f.VSphere.open(ctx, flags, state, subnet)
+	}
+	image, err := flags.files()
+	if err != nil {
+		return nil, err
+	}
+	network, err := openNetwork(ctx, state, subnet)
+	if err != nil {
+		return nil, err
+	}
+	return openQEMU(ctx, flags, state, image, network)
 }
 
 // checkAPI asks the API server who this node is, so that a wrong address or credential is known before anything is made.

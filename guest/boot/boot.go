@@ -18,8 +18,11 @@ const (
 	newRoot    = "/newroot"
 )
 
-// probeWord on the kernel's command line asks for nothing but a sign of life.
-const probeWord = "vic.probe"
+// Words on the kernel's command line.
+const (
+	probeWord = "vic.probe" // asks for nothing but a sign of life
+	dialWord  = "vic.dial"  // the guest dials its host, as its boot blob says
+)
 
 type mount struct {
 	source, target, kind string
@@ -98,9 +101,14 @@ func loadModule(path string) error {
 }
 
 // IsProbe tells whether the kernel's command line asks only whether a machine boots at all.
-func IsProbe() bool {
+func IsProbe() bool { return hasWord(probeWord) }
+
+// Dials tells whether the hypervisor has no channel for the guest, which dials its host then.
+func Dials() bool { return hasWord(dialWord) }
+
+func hasWord(word string) bool {
 	b, err := os.ReadFile("/proc/cmdline")
-	return err == nil && slices.Contains(strings.Fields(string(b)), probeWord)
+	return err == nil && slices.Contains(strings.Fields(string(b)), word)
 }
 
 // PowerOff writes back what is dirty and turns the machine off. It returns only when that fails.

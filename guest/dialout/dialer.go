@@ -190,4 +190,3 @@ func (d *Dialer) post(ctx context.Context, body []byte) (wire.Joined, error) {
 	}
 	return joined, json.Unmarshal(answer, &joined)
 }
-

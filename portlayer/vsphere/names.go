@@ -1,6 +1,9 @@
 package vsphere
 
 import (
+	"crypto/sha256"
+	"net"
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -21,4 +24,16 @@ func vmName(id portlayer.Identity) string {
 	name := badInName.ReplaceAllString(id.Namespace+"-"+id.Name, "-")
 	name = strings.TrimRight(name[:min(len(name), maxName-len(short)-1)], "-.")
 	return name + "-" + short
+}
+
+// HardwareAddress is that of a pod's interface, in the range that VMware keeps for addresses which are given by hand:
+// 00:50:56:00:00:00 to 00:50:56:3f:ff:ff (vSphere Networking, MAC Addresses).
+func HardwareAddress(addr netip.Addr) net.HardwareAddr {
+	b := addr.As16()
+	low := b[13:]
+	if !addr.Unmap().Is4() {
+		sum := sha256.Sum256(b[:])
+		low = sum[:3]
+	}
+	return net.HardwareAddr{0x00, 0x50, 0x56, low[0] & 0x3f, low[1], low[2]}
 }

@@ -31,7 +31,6 @@ import (
 	"github.com/virtual-kubelet/vic/operations/volumes"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
-	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
 	"github.com/virtual-kubelet/vic/provider"
 	"github.com/virtual-kubelet/vic/provider/objects"
@@ -42,15 +41,28 @@ import (
 // kubernetesVersion is the one that is implemented; the node's version begins with it.
 const kubernetesVersion = "v1.36.3"
 
-// qemuNodeConfig is what a node on this machine's QEMU is made of.
-type qemuNodeConfig struct {
-	Flags      nodeFlags
-	GuestImage qemu.GuestImage
-	State      *standalone.Dir
-	Rest       *rest.Config
-	// Network is nil for user-mode networking.
-	Network *network.Network
-	Images  persona.Config
+// vch is what a node's pods run on: all that differs by hypervisor.
+type vch struct {
+	hypervisor   portlayer.Hypervisor
+	scope        portlayer.ScopeConfig
+	capabilities portlayer.Capabilities
+	// instanceType, system and network describe the node: a label, what its OS image ends with, and how pods are reached.
+	instanceType, system, network string
+	// runsOn says it to people.
+	runsOn string
+	// run is whatever has to run beside it; nil is nothing.
+	run   func(context.Context) error
+	close func()
+}
+
+// vchNodeConfig is what a node is made of.
+type vchNodeConfig struct {
+	Flags nodeFlags
+	// VCH opens what pods run on.
+	VCH    func(context.Context) (*vch, error)
+	State  *standalone.Dir
+	Rest   *rest.Config
+	Images persona.Config
 	// Address is the node's; Listen is where the kubelet API is served.
 	Address netip.Addr
 	Listen  string
@@ -60,23 +72,23 @@ type qemuNodeConfig struct {
 	DNS plan.ClusterDNS
 }
 
-// qemuNode is the whole of a node: hypervisor, engine, images, operations, provider.
-type qemuNode struct {
-	config     qemuNodeConfig
-	registry   *prometheus.Registry
-	tracing    func(context.Context) error // sends the last traces
-	hypervisor *qemu.Hypervisor
-	engine     *portlayer.Engine
-	images     *persona.Store
-	objects    *objects.Objects
-	events     *provider.Events
-	manager    *operations.Manager
-	provider   *provider.Node
+// vchNode is the whole of a node: VCH, engine, images, operations, provider.
+type vchNode struct {
+	config   vchNodeConfig
+	registry *prometheus.Registry
+	tracing  func(context.Context) error // sends the last traces
+	vch      *vch
+	engine   *portlayer.Engine
+	images   *persona.Store
+	objects  *objects.Objects
+	events   *provider.Events
+	manager  *operations.Manager
+	provider *provider.Node
 }
 
-// openQEMUNode builds the node from the bottom up. Close undoes it; VMs that run are adopted and stay.
-func openQEMUNode(ctx context.Context, cfg qemuNodeConfig) (*qemuNode, error) {
-	n := &qemuNode{config: cfg, registry: newRegistry()}
+// openVCHNode builds the node from the bottom up. Close undoes it; VMs that run are adopted and stay.
+func openVCHNode(ctx context.Context, cfg vchNodeConfig) (*vchNode, error) {
+	n := &vchNode{config: cfg, registry: newRegistry()}
 	for _, step := range []func(context.Context) error{n.openTracing, n.openHost, n.openImages, n.openOperations} {
 		if err := step(ctx); err != nil {
 			n.close(ctx)
@@ -86,38 +98,24 @@ func openQEMUNode(ctx context.Context, cfg qemuNodeConfig) (*qemuNode, error) {
 	return n, nil
 }
 
-func (n *qemuNode) openTracing(ctx context.Context) (err error) {
+func (n *vchNode) openTracing(ctx context.Context) (err error) {
 	n.tracing, err = tracing.SetUp(ctx, tracing.Config{Endpoint: n.config.Flags.tracing, NodeName: n.config.Flags.name})
 	return err
 }
 
-func (n *qemuNode) openHost(ctx context.Context) (err error) {
-	accel, err := qemu.ParseAccel(n.config.Flags.accel)
-	if err != nil {
-		return misused("--accel: %w", err)
-	}
-	offered := n.config.Flags.capacity
-	n.hypervisor, err = qemu.Open(ctx, qemu.Config{
-		Dir: n.config.State.VCH(), GuestImage: n.config.GuestImage, Accel: accel, Network: n.config.Network,
-		CPUMilli: offered.cpu * 1000, MemoryBytes: offered.memory.bytes, StorageBytes: offered.storage.bytes, Pods: offered.pods,
-	})
-	if err != nil {
+func (n *vchNode) openHost(ctx context.Context) (err error) {
+	if n.vch, err = n.config.VCH(ctx); err != nil {
 		return err
 	}
-	scope := qemu.UserScope()
-	if n.config.Network != nil {
-		scope = n.config.Network.Scope()
-	}
 	n.engine, err = portlayer.NewEngine(ctx, portlayer.EngineConfig{
-		Hypervisor: n.hypervisor, Scopes: []portlayer.ScopeConfig{scope}, RunDir: n.config.State.Runs(), NodeName: n.config.Flags.name,
-		LogBytes: n.config.Flags.logs.maxSize.bytes, LogFiles: n.config.Flags.logs.maxFiles,
-		Capabilities: portlayer.Capabilities{Hypervisor: "qemu", PodNetwork: n.config.Network != nil, HotAddDisk: true},
-		Metrics:      n.registry,
+		Hypervisor: n.vch.hypervisor, Scopes: []portlayer.ScopeConfig{n.vch.scope}, RunDir: n.config.State.Runs(), NodeName: n.config.Flags.name,
+		LogBytes: n.config.Flags.logs.maxSize.bytes, LogFiles: n.config.Flags.logs.maxFiles, Capabilities: n.vch.capabilities,
+		Metrics: n.registry,
 	})
 	return err
 }
 
-func (n *qemuNode) openImages(context.Context) (err error) {
+func (n *vchNode) openImages(context.Context) (err error) {
 	images := n.config.Images
 	images.Dir = n.config.State.Images()
 	if n.images, err = persona.Open(images); err != nil { //nolint:contextcheck // it waits for nothing
@@ -127,7 +125,7 @@ func (n *qemuNode) openImages(context.Context) (err error) {
 	return nil
 }
 
-func (n *qemuNode) openOperations(ctx context.Context) error {
+func (n *vchNode) openOperations(ctx context.Context) error {
 	clients, err := provider.NewClients(n.config.Rest, "vic/"+version.Version)
 	if err != nil {
 		return err
@@ -148,7 +146,7 @@ func (n *qemuNode) openOperations(ctx context.Context) error {
 		Host: n.engine, Images: n.images, Secrets: n.objects, NodeCredentials: credentials, Cache: pods, Events: n.events.Recorder(),
 		Env:      environment.New(environment.Config{Objects: n.objects, Services: n.objects, Events: n.events.Recorder()}),
 		Volumes:  volumes.New(volumes.Config{Objects: n.objects, Client: clients.Main}),
-		NodeName: n.config.Flags.name, Scope: n.scope(), ClusterDNS: n.config.DNS, HostDNS: hostDNS,
+		NodeName: n.config.Flags.name, Scope: n.vch.scope.Name, ClusterDNS: n.config.DNS, HostDNS: hostDNS,
 		Node: func() operations.NodeFacts {
 			facts := facts
 			facts.Object, facts.Pressures = n.provider.Self(), n.provider.Pressures() // there is a provider before there are pods
@@ -170,19 +168,12 @@ func (n *qemuNode) openOperations(ctx context.Context) error {
 	return nil
 }
 
-func (n *qemuNode) scope() string {
-	if n.config.Network != nil {
-		return n.config.Network.Scope().Name
-	}
-	return qemu.UserScope().Name
-}
-
-func (n *qemuNode) description() provider.Description {
+func (n *vchNode) description() provider.Description {
 	self := machine.Read("/")
 	return provider.Description{
-		InternalIP: n.config.Address.String(), InstanceType: "vic-qemu", Labels: n.labels(), Taints: n.config.Taints,
+		InternalIP: n.config.Address.String(), InstanceType: n.vch.instanceType, Labels: n.labels(), Taints: n.config.Taints,
 		Reserved:       corev1.ResourceList(n.config.Flags.capacity.reserved),
-		KubeletVersion: kubernetesVersion + "-vic-" + version.Version, OSImage: cmp.Or(self.OS, "Linux") + ", pod VMs on QEMU",
+		KubeletVersion: kubernetesVersion + "-vic-" + version.Version, OSImage: cmp.Or(self.OS, "Linux") + ", pod VMs on " + n.vch.system,
 		RuntimeVersion: "vic://" + version.Version, KernelVersion: n.config.Flags.kernelRelease(),
 		MachineID: self.MachineID, SystemUUID: self.SystemUUID, BootID: self.BootID,
 	}
@@ -191,16 +182,13 @@ func (n *qemuNode) description() provider.Description {
 // podNetworkLabel tells how pods of the node are reached, for selectors: by addresses of their own, or not at all.
 const podNetworkLabel = "vic.virtual-kubelet.io/pod-network"
 
-func (n *qemuNode) labels() map[string]string {
-	labels := map[string]string{podNetworkLabel: "bridge"}
-	if n.config.Network == nil {
-		labels[podNetworkLabel] = "user"
-	}
+func (n *vchNode) labels() map[string]string {
+	labels := map[string]string{podNetworkLabel: n.vch.network}
 	maps.Copy(labels, n.config.Labels)
 	return labels
 }
 
-func (n *qemuNode) allocatable(ctx context.Context) (corev1.ResourceList, error) {
+func (n *vchNode) allocatable(ctx context.Context) (corev1.ResourceList, error) {
 	c, err := n.engine.Capacity(ctx)
 	if err != nil {
 		return nil, err
@@ -213,10 +201,13 @@ func (n *qemuNode) allocatable(ctx context.Context) (corev1.ResourceList, error)
 }
 
 // run is the node until ctx ends. Pod VMs go on.
-func (n *qemuNode) run(ctx context.Context) error {
+func (n *vchNode) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { n.objects.Run(ctx); return nil })
 	group.Go(func() error { return n.manager.Run(ctx) })
+	if n.vch.run != nil {
+		group.Go(func() error { return n.vch.run(ctx) })
+	}
 	group.Go(func() error {
 		select {
 		case <-n.manager.Ready():
@@ -229,24 +220,24 @@ func (n *qemuNode) run(ctx context.Context) error {
 }
 
 // endPods ends all pods, unless they are kept; when ctx ends first their power is cut.
-func (n *qemuNode) endPods(ctx context.Context, keep bool) error {
+func (n *vchNode) endPods(ctx context.Context, keep bool) error {
 	n.provider.SetNotReady("NodeShutdown", "vic is stopping")
 	return n.manager.Shutdown(ctx, keep)
 }
 
 // flush writes the statuses that are known now.
-func (n *qemuNode) flush(ctx context.Context) error { return n.provider.Flush(ctx) }
+func (n *vchNode) flush(ctx context.Context) error { return n.provider.Flush(ctx) }
 
 // close lets go of everything that open opened; it is safe on a node that is half open.
-func (n *qemuNode) close(ctx context.Context) {
+func (n *vchNode) close(ctx context.Context) {
 	if n.events != nil {
 		n.events.Close()
 	}
 	if n.engine != nil {
 		n.engine.Close()
 	}
-	if n.hypervisor != nil {
-		n.hypervisor.Close()
+	if n.vch != nil {
+		n.vch.close()
 	}
 	if n.tracing != nil {
 		if err := n.tracing(ctx); err != nil {
@@ -255,15 +246,14 @@ func (n *qemuNode) close(ctx context.Context) {
 	}
 }
 
-func (n *qemuNode) ready() <-chan struct{}  { return n.provider.Ready() }
-func (n *qemuNode) signed() <-chan struct{} { return n.provider.Signed() }
-func (n *qemuNode) accel() qemu.Accel       { return n.hypervisor.Accel() }
+func (n *vchNode) ready() <-chan struct{}  { return n.provider.Ready() }
+func (n *vchNode) signed() <-chan struct{} { return n.provider.Signed() }
 
 // certificateIPs are the addresses that the node's serving certificate is for.
-func (n *qemuNode) certificateIPs() []net.IP { return []net.IP{n.config.Address.AsSlice()} }
+func (n *vchNode) certificateIPs() []net.IP { return []net.IP{n.config.Address.AsSlice()} }
 
 // capacity says in a user's words what the node offers.
-func (n *qemuNode) capacity(ctx context.Context) (string, error) {
+func (n *vchNode) capacity(ctx context.Context) (string, error) {
 	c, err := n.engine.Capacity(ctx)
 	if err != nil {
 		return "", err
@@ -279,40 +269,6 @@ func newRegistry() *prometheus.Registry {
 	build.WithLabelValues(version.Version, runtime.Version()).Set(1)
 	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
-}
-
-// openNetwork opens the pods' network. Without root there is none, and QEMU's user mode takes its place.
-func openNetwork(ctx context.Context, state *standalone.Dir, subnet netip.Prefix) (*network.Network, error) {
-	if os.Geteuid() != 0 {
-		return nil, nil
-	}
-	return network.Open(ctx, networkConfig(state, subnet))
-}
-
-func networkConfig(state *standalone.Dir, subnet netip.Prefix) network.Config {
-	return network.Config{Dir: state.VCH(), Subnet: subnet, UplinkNAT: true}
-}
-
-// openNetworkWithAPI opens the network as openNetwork does, with a way from the kubernetes Service's address to the API
-// server, which listens on the gateway's.
-func openNetworkWithAPI(ctx context.Context, state *standalone.Dir) (*network.Network, error) {
-	n, err := openNetwork(ctx, state, netip.Prefix{})
-	if n == nil || err != nil {
-		return nil, err
-	}
-	cfg := networkConfig(state, n.Subnet())
-	cfg.Translate = []network.Translation{{
-		From: netip.AddrPortFrom(netip.MustParseAddr(serviceAddress), 443),
-		To:   netip.AddrPortFrom(n.Gateway(), podAPIPort),
-	}}
-	return network.Open(ctx, cfg)
-}
-
-func purgeNetwork(ctx context.Context, state *standalone.Dir) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	return network.Purge(ctx, state.VCH())
 }
 
 // nodeAddress is an address of this machine that others reach, since the API server refuses to talk to loopback ones.

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/channels"
+	"github.com/virtual-kubelet/vic/standalone"
+)
+
+// podScope is the scope that pods of a VCH on vSphere join.
+const podScope = "pods"
+
+// authorityFile is in the node's directory: who has it can take the place of this host and of its guests.
+const authorityFile = "guests.pem"
+
+// logOutTimeout bounds the farewell to vSphere.
+const logOutTimeout = 10 * time.Second
+
+// vsphereFile is the part of a node's configuration that says where on vSphere its pods run; docs/vsphere.md shows every key.
+type vsphereFile struct {
+	// VCH is the VCH's name; that of the node if it is empty.
+	VCH          string `json:"vch"`
+	Address      string `json:"address"`
+	User         string `json:"user"`
+	PasswordFile string `json:"passwordFile"`
+	CAFile       string `json:"caFile"`
+	Thumbprint   string `json:"thumbprint"`
+	Insecure     bool   `json:"insecure"`
+
+	Datacenter string `json:"datacenter"`
+	Pool       string `json:"pool"`
+	Folder     string `json:"folder"`
+	Datastore  string `json:"datastore"`
+	Directory  string `json:"directory"`
+	BootISO    string `json:"bootISO"`
+
+	Network      string `json:"network"`
+	Gateway      string `json:"gateway"`
+	FirstAddress string `json:"firstAddress"`
+	LastAddress  string `json:"lastAddress"`
+	MTU          int    `json:"mtu"`
+
+	// GuestListen is where guests dial in, and AdvertiseAddresses are what they dial: HOST:PORT, stable over restarts.
+	GuestListen        string   `json:"guestListen"`
+	AdvertiseAddresses []string `json:"advertiseAddresses"`
+}
+
+// check refuses what can be seen to be wrong without asking anybody.
+func (f *vsphereFile) check(subnet netip.Prefix) error {
+	for key, value := range map[string]string{
+		"address": f.Address, "user": f.User, "passwordFile": f.PasswordFile, "bootISO": f.BootISO, "network": f.Network, "guestListen": f.GuestListen,
+	} {
+		if value == "" {
+			return fmt.Errorf("vsphere.%s is missing", key)
+		}
+	}
+	trusts := 0
+	for _, set := range []bool{f.CAFile != "", f.Thumbprint != "", f.Insecure} {
+		if set {
+			trusts++
+		}
+	}
+	switch {
+	case trusts > 1:
+		return errors.New("vsphere: of caFile, thumbprint and insecure only one can be set")
+	case !subnet.IsValid():
+		return errors.New("subnet is missing: it is that of the port group vsphere.network")
+	case len(f.AdvertiseAddresses) == 0:
+		return errors.New("vsphere.advertiseAddresses is missing: guests dial them")
+	}
+	for _, a := range append([]string{f.GuestListen}, f.AdvertiseAddresses...) {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			return fmt.Errorf("vsphere: %w", err)
+		}
+	}
+	scope, err := f.scope(subnet)
+	if err == nil {
+		_, err = portlayer.NewScope(scope)
+	}
+	return err
+}
+
+// scope is the port group with the addresses that pods may have in it.
+func (f *vsphereFile) scope(subnet netip.Prefix) (portlayer.ScopeConfig, error) {
+	s := portlayer.ScopeConfig{Name: podScope, Subnet: subnet, MTU: f.MTU, Hardware: vsphere.HardwareAddress}
+	for _, a := range []struct {
+		key, value string
+		to         *netip.Addr
+	}{{"gateway", f.Gateway, &s.Gateway}, {"firstAddress", f.FirstAddress, &s.First}, {"lastAddress", f.LastAddress, &s.Last}} {
+		if a.value == "" {
+			continue
+		}
+		var err error
+		if *a.to, err = netip.ParseAddr(a.value); err != nil {
+			return s, fmt.Errorf("vsphere.%s: %w", a.key, err)
+		}
+	}
+	return s, nil
+}
+
+func (f *vsphereFile) target() vsphere.Target {
+	return vsphere.Target{
+		Address: f.Address, User: f.User, PasswordFile: f.PasswordFile, CAFile: f.CAFile, Thumbprint: f.Thumbprint, Insecure: f.Insecure,
+	}
+}
+
+// open opens the VCH and begins to listen to its guests.
+func (f *vsphereFile) open(ctx context.Context, flags nodeFlags, state *standalone.Dir, subnet netip.Prefix) (*vch, error) {
+	scope, err := f.scope(subnet)
+	if err != nil {
+		return nil, err
+	}
+	authority, err := channels.LoadAuthority(filepath.Join(state.Node(), authorityFile))
+	if err != nil {
+		return nil, err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", f.GuestListen)
+	if err != nil {
+		return nil, fmt.Errorf("vsphere.guestListen: %w", err)
+	}
+	guests := channels.New(channels.Config{Authority: authority, Hosts: f.AdvertiseAddresses})
+	h, closeAll, err := f.openHypervisor(ctx, flags, guests)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	served := make(chan error, 1)
+	// Ends with close, or with the listener.
+	go func() { served <- guests.Serve(serving, listener, h) }()
+	return &vch{
+		hypervisor: h, scope: scope, instanceType: "vic-vsphere", system: "vSphere", runsOn: "vSphere at " + f.Address, network: "bridge",
+		capabilities: portlayer.Capabilities{Hypervisor: "vsphere", PodNetwork: true, HotAddDisk: true},
+		run: func(ctx context.Context) error {
+			select {
+			case err := <-served:
+				return err
+			case <-ctx.Done():
+				return nil
+			}
+		},
+		close: func() { stop(); closeAll() },
+	}, nil
+}
+
+// openHypervisor logs in and finds the VCH. The function it returns lets go of it.
+func (f *vsphereFile) openHypervisor(ctx context.Context, flags nodeFlags, guests vsphere.GuestChannels) (*vsphere.Hypervisor, func(), error) {
+	session, err := vsphere.Connect(ctx, f.target())
+	if err != nil {
+		return nil, nil, err
+	}
+	logOut := func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logOutTimeout)
+		defer cancel()
+		session.Close(ctx)
+	}
+	name := f.VCH
+	if name == "" {
+		name = flags.name
+	}
+	h, err := vsphere.Open(ctx, vsphere.Config{
+		Name: name, Session: session, Datacenter: f.Datacenter, Pool: f.Pool, Folder: f.Folder, Datastore: f.Datastore,
+		Directory: f.Directory, Networks: map[string]string{podScope: f.Network}, BootISO: f.BootISO, MaxPods: flags.capacity.pods, Guests: guests,
+	})
+	if err != nil {
+		logOut()
+		return nil, nil, err
+	}
+	logging.From(ctx).InfoContext(ctx, "VCH opened", "vch", name, "address", f.Address)
+	return h, func() { h.Close(); logOut() }, nil
+}
