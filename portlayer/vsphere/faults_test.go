@@ -148,20 +148,8 @@ func TestALostSessionIsRenewed(t *testing.T) {
 	assert.Equal(t, portlayer.StateRunning, vm.State)
 	// The watch is made anew, too.
 	changes := h.Watch(t.Context())
-	task, err := v.machine(uid).PowerOff(t.Context())
-	require.NoError(t, err)
-	require.NoError(t, task.Wait(t.Context()))
-	until := time.After(patience)
-	for {
-		if vm, _ := get(t, h); vm.State == portlayer.StateStopped {
-			return
-		}
-		select {
-		case <-changes:
-		case <-until:
-			require.Fail(t, "the power-off was not seen")
-		}
-	}
+	v.powerOff()
+	await(t, changes, func() bool { vm, _ := get(t, h); return vm.State == portlayer.StateStopped })
 }
 
 // starved is a VM whose host has no memory for it.

@@ -88,7 +88,9 @@ func (g *guests) Dial(ctx context.Context, uuid string) (io.ReadWriteCloser, err
 }
 
 // Boot implements vsphere.GuestChannels.
-func (g *guests) Boot(vm string) wire.Boot { return wire.Boot{Version: wire.BootVersion, VM: vm} }
+func (g *guests) Boot(vm string) wire.Boot {
+	return wire.Boot{Version: wire.BootVersion, VM: vm, Hosts: []string{"192.0.2.1:7443"}, CA: "certificates"}
+}
 
 // Forget implements vsphere.GuestChannels.
 func (g *guests) Forget(string) {}

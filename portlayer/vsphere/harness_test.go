@@ -39,7 +39,7 @@ func start(t *testing.T, model *simulator.Model) *vcenter {
 	t.Cleanup(model.Remove)
 	model.Service.TLS = new(tls.Config)
 	server := model.Service.NewServer()
-	t.Cleanup(server.Close)
+	t.Cleanup(func() { go server.Close() }) // waits a minute for questions that came with a session which is lost
 	v := &vcenter{T: t, model: model, server: server, guests: newGuests()}
 	model.Map().AddHandler(v.guests)
 
@@ -70,7 +70,9 @@ func (v *vcenter) open(change ...func(*vsphere.Config)) *vsphere.Hypervisor {
 	v.Helper()
 	session, err := vsphere.Connect(v.Context(), v.target)
 	require.NoError(v, err)
-	cfg := vsphere.Config{Name: "vch", Session: session, Guests: v.guests}
+	cfg := vsphere.Config{
+		Name: "vch", Session: session, Guests: v.guests, Networks: map[string]string{"pods": "VM Network"},
+	}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -81,6 +83,34 @@ func (v *vcenter) open(change ...func(*vsphere.Config)) *vsphere.Hypervisor {
 		session.Close(context.WithoutCancel(v.Context()))
 	})
 	return h
+}
+
+// powerOn and powerOff do it by hand.
+func (v *vcenter) powerOn() {
+	v.Helper()
+	task, err := v.machine(uid).PowerOn(v.Context())
+	require.NoError(v, err)
+	require.NoError(v, task.Wait(v.Context()))
+}
+
+func (v *vcenter) powerOff() {
+	v.Helper()
+	task, err := v.machine(uid).PowerOff(v.Context())
+	require.NoError(v, err)
+	require.NoError(v, task.Wait(v.Context()))
+}
+
+// await waits for changes until is holds.
+func await(t *testing.T, changes <-chan string, is func() bool) {
+	t.Helper()
+	until := time.After(patience)
+	for !is() {
+		select {
+		case <-changes:
+		case <-until:
+			require.Fail(t, "it was not seen")
+		}
+	}
 }
 
 // machine is the VM of a pod, as an administrator finds it.

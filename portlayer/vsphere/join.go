@@ -99,6 +99,30 @@ func (h *Hypervisor) Join(ctx context.Context, vm, boot string, key [32]byte) er
 	return nil
 }
 
+// Rebooted implements channels.VMs: a guest that boots anew ends its VM, as on QEMU, and the pod's containers with it.
+func (h *Hypervisor) Rebooted(ctx context.Context, vm, boot string) error {
+	m, ok := h.seen.named(vm)
+	if !ok {
+		return nil
+	}
+	m, giveBack, err := h.change(ctx, m.uid())
+	if err == nil {
+		defer giveBack()
+		if m.bootName() != boot {
+			return nil // its power was off since
+		}
+		ended := m.record.power
+		ended.Reason = "the guest rebooted"
+		if err = h.notePower(ctx, &m, ended); err == nil {
+			err = h.cutPower(ctx, m)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("end rebooted VM %s: %w", vm, translate(err))
+	}
+	return nil
+}
+
 func (h *Hypervisor) noteJoin(ctx context.Context, m machine, boot string, key [32]byte) error {
 	if m.bootName() != boot || m.record.join.Boot == boot {
 		return fmt.Errorf("boot %s is not the one that may join: %w", boot, portlayer.ErrBusy)

@@ -1,6 +1,7 @@
 package vsphere
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -30,6 +31,8 @@ type power struct {
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	// Off says that we powered it off since.
 	Off bool `json:"off,omitempty"`
+	// Reason is why it is off, where we know and did not want it.
+	Reason string `json:"reason,omitempty"`
 }
 
 // record is what a VM carries.
@@ -142,8 +145,8 @@ func (m machine) view() portlayer.VM {
 		}
 	case !m.record.power.StartedAt.IsZero():
 		vm.State = portlayer.StateStopped
-		if !m.record.power.Off {
-			vm.StopReason = "it was powered off outside of this program, or by its guest"
+		if p := m.record.power; !p.Off {
+			vm.StopReason = cmp.Or(p.Reason, "it was powered off outside of this program, or by its guest")
 		}
 	}
 	return vm

@@ -38,8 +38,9 @@ var loopback = netip.MustParseAddr("127.0.0.1")
 
 // inventory is what vCenter says. It implements channels.VMs.
 type inventory struct {
-	mu  sync.Mutex // guards vms
-	vms map[string]channels.VM
+	mu       sync.Mutex // guards what follows
+	vms      map[string]channels.VM
+	rebooted []string
 }
 
 func (i *inventory) Guest(vm string) (channels.VM, bool) {
@@ -58,6 +59,13 @@ func (i *inventory) Join(_ context.Context, vm, boot string, key [32]byte) error
 	}
 	v.Joined, v.Key = boot, key
 	i.vms[vm] = v
+	return nil
+}
+
+func (i *inventory) Rebooted(_ context.Context, vm, boot string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.rebooted = append(i.rebooted, vm+" "+boot)
 	return nil
 }
 
@@ -270,7 +278,9 @@ func TestJoinsThatAreRefused(t *testing.T) {
 
 	status(http.StatusOK, request(t, mine, "token"))
 	status(http.StatusOK, request(t, mine, "token")) // its answer was lost
+	assert.Empty(t, h.vms.rebooted)
 	status(http.StatusConflict, request(t, newKey(t), "token"))
+	assert.Equal(t, []string{"vm one"}, h.vms.rebooted)
 }
 
 func TestCertificatesThatAreRefused(t *testing.T) {

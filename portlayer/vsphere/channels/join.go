@@ -67,7 +67,8 @@ func (l *Listener) joined(w http.ResponseWriter, r *http.Request) ([]byte, error
 		return nil, refuse(http.StatusBadRequest, "VM %s: %w", j.VM, err)
 	}
 	if again := vm.Joined == vm.Boot; again && vm.Key != key {
-		return nil, refuse(http.StatusConflict, "boot %s of VM %s has joined", vm.Boot, j.VM)
+		err := l.vms.Rebooted(r.Context(), j.VM, vm.Boot)
+		return nil, refuse(http.StatusConflict, "boot %s of VM %s has joined: %v", vm.Boot, j.VM, err)
 	} else if !again {
 		if err := l.vms.Join(r.Context(), j.VM, vm.Boot, key); err != nil {
 			return nil, err

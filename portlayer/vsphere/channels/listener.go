@@ -42,6 +42,8 @@ type VMs interface {
 	Guest(vm string) (VM, bool)
 	// Join keeps that a boot has joined with a key. It fails where another one was faster.
 	Join(ctx context.Context, vm, boot string, key [32]byte) error
+	// Rebooted says that a guest has booted anew within a power-on: it has the token, and another key.
+	Rebooted(ctx context.Context, vm, boot string) error
 }
 
 // Config says where guests dial in.
