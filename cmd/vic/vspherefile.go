@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -151,29 +152,33 @@ func (f *vsphereFile) open(ctx context.Context, flags nodeFlags, state *standalo
 	}, nil
 }
 
+// config is the VCH, without guests.
+func (f *vsphereFile) config(node string, session *vsphere.Session) vsphere.Config {
+	return vsphere.Config{
+		Name: cmp.Or(f.VCH, node), Session: session, Datacenter: f.Datacenter, Pool: f.Pool, Folder: f.Folder, Datastore: f.Datastore,
+		Directory: f.Directory, Networks: map[string]string{podScope: f.Network}, BootISO: f.BootISO,
+	}
+}
+
+func (f *vsphereFile) logOut(ctx context.Context, session *vsphere.Session) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logOutTimeout)
+	defer cancel()
+	session.Close(ctx)
+}
+
 // openHypervisor logs in and finds the VCH. The function it returns lets go of it.
 func (f *vsphereFile) openHypervisor(ctx context.Context, flags nodeFlags, guests vsphere.GuestChannels) (*vsphere.Hypervisor, func(), error) {
 	session, err := vsphere.Connect(ctx, f.target())
 	if err != nil {
 		return nil, nil, err
 	}
-	logOut := func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logOutTimeout)
-		defer cancel()
-		session.Close(ctx)
-	}
-	name := f.VCH
-	if name == "" {
-		name = flags.name
-	}
-	h, err := vsphere.Open(ctx, vsphere.Config{
-		Name: name, Session: session, Datacenter: f.Datacenter, Pool: f.Pool, Folder: f.Folder, Datastore: f.Datastore,
-		Directory: f.Directory, Networks: map[string]string{podScope: f.Network}, BootISO: f.BootISO, MaxPods: flags.capacity.pods, Guests: guests,
-	})
+	cfg := f.config(flags.name, session)
+	cfg.MaxPods, cfg.Guests = flags.capacity.pods, guests
+	h, err := vsphere.Open(ctx, cfg)
 	if err != nil {
-		logOut()
+		f.logOut(ctx, session)
 		return nil, nil, err
 	}
-	logging.From(ctx).InfoContext(ctx, "VCH opened", "vch", name, "address", f.Address)
-	return h, func() { h.Close(); logOut() }, nil
+	logging.From(ctx).InfoContext(ctx, "VCH opened", "vch", cfg.Name, "address", f.Address)
+	return h, func() { h.Close(); f.logOut(ctx, session) }, nil
 }

@@ -116,10 +116,16 @@ func await(t *testing.T, changes <-chan string, is func() bool) {
 // machine is the VM of a pod, as an administrator finds it.
 func (v *vcenter) machine(uid string) *object.VirtualMachine {
 	v.Helper()
+	vm, err := v.finder().VirtualMachine(v.Context(), "default-pod-"+uid)
+	require.NoError(v, err)
+	return vm
+}
+
+// finder finds what an administrator sees in the one datacenter.
+func (v *vcenter) finder() *find.Finder {
+	v.Helper()
 	finder := find.NewFinder(v.admin.Client)
 	dc, err := finder.DefaultDatacenter(v.Context())
 	require.NoError(v, err)
-	vm, err := finder.SetDatacenter(dc).VirtualMachine(v.Context(), "default-pod-"+uid)
-	require.NoError(v, err)
-	return vm
+	return finder.SetDatacenter(dc)
 }
