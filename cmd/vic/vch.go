@@ -13,13 +13,13 @@ import (
 )
 
 func newVCHCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "vch", Short: "Look at virtual container hosts on vSphere"}
-	cmd.AddCommand(newVCHCheckCommand())
+	cmd := &cobra.Command{Use: "vch", Short: "Make, check and remove virtual container hosts on vSphere"}
+	cmd.AddCommand(newVCHCheckCommand(), newVCHCreateCommand(), newVCHRemoveCommand())
 	return cmd
 }
 
 func newVCHCheckCommand() *cobra.Command {
-	var config string
+	var flags vchFlags
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check that vSphere has all that a node's VCH needs, and change nothing",
@@ -27,34 +27,20 @@ func newVCHCheckCommand() *cobra.Command {
 folder, datastore, port group, boot ISO and every privilege. It changes nothing, tells all that is wrong, and fails then.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if config == "" {
-				return misused("--config is needed: the file of vic node, with its vsphere section (docs/vsphere.md)")
-			}
-			f, err := readNodeFile(config)
-			if err != nil {
-				return err
-			}
-			if f.VSphere == nil {
-				return misused("--config %s: it has no vsphere section", config)
-			}
-			return f.VSphere.checkAll(cmd.Context(), cmd.OutOrStdout(), f.NodeName)
+			return flags.with(cmd.Context(), func(ctx context.Context, cfg vsphere.Config) error {
+				return checkVCH(ctx, cmd.OutOrStdout(), cfg)
+			})
 		},
 	}
-	cmd.Flags().StringVar(&config, "config", "", "`FILE` with the node's configuration (docs/node.md)")
+	flags.add(cmd)
 	return cmd
 }
 
-// checkAll shows what was found.
-func (f *vsphereFile) checkAll(ctx context.Context, out io.Writer, node string) error {
-	session, err := vsphere.Connect(ctx, f.target())
-	if err != nil {
-		return err
-	}
-	defer f.logOut(ctx, session)
-	findings := append([]vsphere.Finding{{Subject: "login", Detail: f.User + " at " + f.Address}}, vsphere.Check(ctx, f.config(node, session))...)
+// checkVCH shows what was found.
+func checkVCH(ctx context.Context, out io.Writer, cfg vsphere.Config) error {
 	w := tabwriter.NewWriter(&plainWriter{w: out}, 0, 0, 2, ' ', 0)
 	wrong := 0
-	for _, finding := range findings {
+	for _, finding := range vsphere.Check(ctx, cfg) {
 		word := "ok"
 		if finding.Err != nil {
 			word = "WRONG"

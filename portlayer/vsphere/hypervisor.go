@@ -75,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Hypervisor, error) {
 		return nil, errors.New("open VCH: it has no name")
 	}
 	if cfg.Directory == "" {
-		cfg.Directory = "vic/" + cfg.Name
+		cfg.Directory = defaultDirectory(cfg.Name)
 	}
 	if cfg.MaxPods == 0 {
 		cfg.MaxPods = 110
@@ -86,6 +86,8 @@ func Open(ctx context.Context, cfg Config) (*Hypervisor, error) {
 	}
 	return h, nil
 }
+
+func defaultDirectory(vch string) string { return "vic/" + vch }
 
 func (h *Hypervisor) open(ctx context.Context) error {
 	var err error

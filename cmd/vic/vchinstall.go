@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+)
+
+// vchFlags are those of all commands on a VCH.
+type vchFlags struct {
+	config string
+	dryRun bool
+}
+
+func (f *vchFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.config, "config", "", "`FILE` with the node's configuration and its vsphere section (docs/vsphere.md)")
+}
+
+func (f *vchFlags) addDryRun(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "only show what would be done")
+}
+
+// with logs in and calls do with the VCH that the file names.
+func (f *vchFlags) with(ctx context.Context, do func(context.Context, vsphere.Config) error) error {
+	if f.config == "" {
+		return misused("--config is needed: the file of vic node, with its vsphere section (docs/vsphere.md)")
+	}
+	file, err := readNodeFile(f.config)
+	if err != nil {
+		return err
+	}
+	if file.VSphere == nil {
+		return misused("--config %s: it has no vsphere section", f.config)
+	}
+	session, err := vsphere.Connect(ctx, file.VSphere.target())
+	if err != nil {
+		return err
+	}
+	defer file.VSphere.logOut(ctx, session)
+	return do(ctx, file.VSphere.config(file.NodeName, session))
+}
+
+func newVCHCreateCommand() *cobra.Command {
+	var flags vchFlags
+	var in vsphere.Install
+	var memory quantityFlag
+	cmd := &cobra.Command{
+		Use:   "create",
+		Short: "Make what a node's VCH lacks: resource pool, VM folder, directory, boot ISO",
+		Long: `Makes what the VCH of a node's configuration lacks: the resource pool with its limits, the VM folder, the directory on
+the datastore, and the boot ISO. What is there stays as it is. When something can't be made, what was made before it is taken
+back. It needs more privileges than the node does (docs/vsphere.md).`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if in.CPUMHz < 0 {
+				return misused("--cpu-limit %d is below zero", in.CPUMHz)
+			}
+			in.MemoryMiB = memory.bytes >> 20
+			return flags.with(cmd.Context(), func(ctx context.Context, cfg vsphere.Config) error {
+				steps, err := vsphere.PlanInstall(ctx, cfg, in)
+				if err != nil {
+					return err
+				}
+				if !flags.dryRun {
+					if err := vsphere.Make(ctx, steps); err != nil {
+						return err
+					}
+				}
+				return printSteps(cmd.OutOrStdout(), steps, func(s vsphere.Step) string {
+					switch {
+					case s.Exists:
+						return "exists"
+					case flags.dryRun:
+						return "would make"
+					}
+					return "made"
+				})
+			})
+		},
+	}
+	flags.add(cmd)
+	flags.addDryRun(cmd)
+	cmd.Flags().StringVar(&in.BootISO, "boot-iso", "", "`FILE` to put where the configuration's bootISO says (make guest-image builds bin/guest/boot.iso)")
+	cmd.Flags().Int64Var(&in.CPUMHz, "cpu-limit", 0, "limit of a new resource pool in `MHz`; 0 is none")
+	cmd.Flags().Var(&memory, "memory-limit", "limit of a new resource pool, such as 64Gi; none if it is not given")
+	return cmd
+}
+
+func newVCHRemoveCommand() *cobra.Command {
+	var flags vchFlags
+	cmd := &cobra.Command{
+		Use:   "rm",
+		Short: "Remove a node's VCH that has no VMs: VM folder, resource pool, directory",
+		Long: `Removes the VM folder, the resource pool and the directory, with its images, that a node's configuration names. It refuses
+a folder with anything in it: delete the pods first, then stop the node. The boot ISO stays.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return flags.with(cmd.Context(), func(ctx context.Context, cfg vsphere.Config) error {
+				steps, err := vsphere.PlanRemoval(ctx, cfg)
+				if err != nil {
+					return err
+				}
+				if !flags.dryRun {
+					if err := vsphere.Remove(ctx, steps); err != nil {
+						return err
+					}
+				}
+				return printSteps(cmd.OutOrStdout(), steps, func(vsphere.Step) string {
+					if flags.dryRun {
+						return "would remove"
+					}
+					return "removed"
+				})
+			})
+		},
+	}
+	flags.add(cmd)
+	flags.addDryRun(cmd)
+	return cmd
+}
+
+// printSteps says of each step what was done.
+func printSteps(out io.Writer, steps []vsphere.Step, done func(vsphere.Step) string) error {
+	for _, s := range steps {
+		if _, err := fmt.Fprintf(&plainWriter{w: out}, "%s: %s %s\n", done(s), s.Subject, s.Detail); err != nil {
+			return err
+		}
+	}
+	return nil
+}

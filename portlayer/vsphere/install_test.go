@@ -1,0 +1,156 @@
+package vsphere_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+)
+
+// wanted is a VCH that is not there yet, and what to make of it.
+func wanted(t *testing.T, v *vcenter) (vsphere.Config, vsphere.Install) {
+	t.Helper()
+	session, err := vsphere.Connect(t.Context(), v.target)
+	require.NoError(t, err)
+	t.Cleanup(func() { session.Close(context.WithoutCancel(t.Context())) })
+	iso := filepath.Join(t.TempDir(), "boot.iso")
+	require.NoError(t, os.WriteFile(iso, []byte("image"), 0o600))
+	return vsphere.Config{
+		Name: "vch", Session: session, Pool: "/DC0/host/DC0_C0/Resources/vic", Folder: "/DC0/vm/vic", Guests: v.guests,
+		Networks: map[string]string{"pods": "VM Network"}, BootISO: "[LocalDS_0] isos/boot.iso",
+	}, vsphere.Install{CPUMHz: 4000, MemoryMiB: 2048, BootISO: iso}
+}
+
+func bare(t *testing.T) *vcenter {
+	t.Helper()
+	m := simulator.VPX()
+	m.Machine, m.Host = 0, 0
+	return start(t, m)
+}
+
+func plan(t *testing.T, cfg vsphere.Config, in vsphere.Install) []vsphere.Step {
+	t.Helper()
+	steps, err := vsphere.PlanInstall(t.Context(), cfg, in)
+	require.NoError(t, err)
+	return steps
+}
+
+// states are the steps in words.
+func states(steps []vsphere.Step) []string {
+	var all []string
+	for _, s := range steps {
+		word := "make "
+		if s.Exists {
+			word = "have "
+		}
+		all = append(all, word+s.Subject+" "+s.Detail)
+	}
+	return all
+}
+
+func TestAVCHIsMadeUsedAndRemoved(t *testing.T) {
+	v := bare(t)
+	cfg, in := wanted(t, v)
+	parts := []string{
+		"resource pool /DC0/host/DC0_C0/Resources/vic", "VM folder /DC0/vm/vic", "directory [LocalDS_0] vic/vch", "boot ISO [LocalDS_0] isos/boot.iso",
+	}
+	with := func(word string, parts ...string) []string {
+		var all []string
+		for _, p := range parts {
+			all = append(all, word+" "+p)
+		}
+		return all
+	}
+	steps := plan(t, cfg, in)
+	require.Equal(t, with("make", parts...), states(steps))
+	require.Equal(t, with("make", parts...), states(plan(t, cfg, in)), "a plan changes nothing")
+	require.NoError(t, vsphere.Make(t.Context(), steps))
+	again := plan(t, cfg, in)
+	require.Equal(t, with("have", parts...), states(again))
+	require.NoError(t, vsphere.Make(t.Context(), again))
+	for _, f := range vsphere.Check(t.Context(), cfg) {
+		assert.NoError(t, f.Err, f.Subject)
+	}
+	var pool mo.ResourcePool
+	found, err := v.finder().ResourcePool(t.Context(), cfg.Pool)
+	require.NoError(t, err)
+	require.NoError(t, found.Properties(t.Context(), found.Reference(), []string{"config"}, &pool))
+	assert.EqualValues(t, 4000, *pool.Config.CpuAllocation.Limit)
+	assert.EqualValues(t, 2048, *pool.Config.MemoryAllocation.Limit)
+
+	h, err := vsphere.Open(t.Context(), cfg)
+	require.NoError(t, err)
+	_, err = h.Create(t.Context(), spec())
+	require.NoError(t, err)
+	_, err = vsphere.PlanRemoval(t.Context(), cfg)
+	require.ErrorIs(t, err, portlayer.ErrBusy)
+	require.ErrorContains(t, err, "default-pod-uid-1")
+	require.NoError(t, h.Destroy(t.Context(), uid))
+	h.Close()
+
+	steps, err = vsphere.PlanRemoval(t.Context(), cfg)
+	require.NoError(t, err)
+	require.Equal(t, with("have", parts[1], parts[0], parts[2]), states(steps))
+	require.NoError(t, vsphere.Remove(t.Context(), steps))
+	require.NoError(t, vsphere.Remove(t.Context(), steps), "it is gone already")
+	steps, err = vsphere.PlanRemoval(t.Context(), cfg)
+	require.NoError(t, err)
+	assert.Empty(t, steps)
+	assert.Equal(t, append(with("make", parts[:3]...), with("have", parts[3])...), states(plan(t, cfg, in)))
+}
+
+// full is a folder that takes no more folders.
+type full struct{ *simulator.Folder }
+
+func (f *full) CreateFolder(*simulator.Context, *types.CreateFolder) soap.HasFault {
+	return &methods.CreateFolderBody{Fault_: simulator.Fault("no room", &types.NoPermission{})}
+}
+
+func TestAVCHThatCannotBeMadeIsTakenBack(t *testing.T) {
+	v := bare(t)
+	cfg, in := wanted(t, v)
+	steps := plan(t, cfg, in)
+	folder, err := v.finder().Folder(t.Context(), "/DC0/vm")
+	require.NoError(t, err)
+	real := v.model.Map().Get(folder.Reference()).(*simulator.Folder)
+	v.model.Map().Put(&full{real})
+	require.ErrorContains(t, vsphere.Make(t.Context(), steps), "make VM folder /DC0/vm/vic")
+	v.model.Map().Put(real)
+	for _, s := range plan(t, cfg, in) {
+		assert.False(t, s.Exists, s.Subject)
+	}
+}
+
+func TestAPlanRefusesWhatItCannotMake(t *testing.T) {
+	v := bare(t)
+	for says, change := range map[string]func(*vsphere.Config, *vsphere.Install){
+		"datacenter":        func(c *vsphere.Config, _ *vsphere.Install) { c.Datacenter = "nowhere" },
+		"datastore":         func(c *vsphere.Config, _ *vsphere.Install) { c.Datastore = "nowhere" },
+		"what /DC0/host/x":  func(c *vsphere.Config, _ *vsphere.Install) { c.Pool = "/DC0/host/x/Resources/vic" },
+		"what /DC0/vm/x":    func(c *vsphere.Config, _ *vsphere.Install) { c.Folder = "/DC0/vm/x/y" },
+		"no datastore path": func(c *vsphere.Config, _ *vsphere.Install) { c.BootISO = "boot.iso" },
+		"no such file":      func(_ *vsphere.Config, in *vsphere.Install) { in.BootISO += ".absent" },
+	} {
+		cfg, in := wanted(t, v)
+		change(&cfg, &in)
+		_, err := vsphere.PlanInstall(t.Context(), cfg, in)
+		require.ErrorContains(t, err, says)
+	}
+	cfg, in := wanted(t, v)
+	require.NoError(t, vsphere.Make(t.Context(), plan(t, cfg, in)))
+	require.NoError(t, os.WriteFile(in.BootISO, []byte(strings.Repeat("another image", 9)), 0o600))
+	_, err := vsphere.PlanInstall(t.Context(), cfg, in)
+	require.ErrorContains(t, err, "give the new one another name")
+}

@@ -1,0 +1,98 @@
+package vsphere
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/view"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// PlanRemoval lists what of a VCH there is to remove, and refuses one that has VMs, whose disks would go with it: ErrBusy.
+// The boot ISO stays, since other VCHs may have it.
+func PlanRemoval(ctx context.Context, cfg Config) ([]Step, error) {
+	steps, err := planRemoval(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("plan removal of VCH %s: %w", cfg.Name, translate(err))
+	}
+	return steps, nil
+}
+
+// Remove removes what there is, in order; it goes on from where it failed when it is called again.
+func Remove(ctx context.Context, steps []Step) error {
+	for _, s := range steps {
+		if err := s.undo(ctx); err != nil && !errors.Is(translate(err), portlayer.ErrNotFound) {
+			return fmt.Errorf("remove %s %s: %w", s.Subject, s.Detail, translate(err))
+		}
+	}
+	return nil
+}
+
+func planRemoval(ctx context.Context, cfg Config) ([]Step, error) {
+	p, err := newPlanner(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	var steps []Step
+	if p.config.Folder != "" {
+		folder, err := p.finder.Folder(ctx, p.config.Folder)
+		if err == nil {
+			err = p.requireEmpty(ctx, folder.Reference(), "VM folder "+p.config.Folder)
+		}
+		if err != nil && !missing(err) {
+			return nil, err
+		}
+		if err == nil {
+			steps = append(steps, p.removal("VM folder", p.config.Folder, folder.Common))
+		}
+	}
+	if p.config.Pool != "" {
+		pool, err := p.finder.ResourcePool(ctx, p.config.Pool)
+		if err != nil && !missing(err) {
+			return nil, err
+		}
+		if err == nil {
+			steps = append(steps, p.removal("resource pool", p.config.Pool, pool.Common))
+		}
+	}
+	directory, err := p.directory(ctx, Install{})
+	if err != nil {
+		return nil, err
+	}
+	if directory.Exists {
+		directory.undo = func(ctx context.Context) error { return p.delete(ctx, directory.Detail) }
+		steps = append(steps, directory)
+	}
+	return steps, nil
+}
+
+func (p *planner) removal(subject, detail string, o object.Common) Step {
+	return Step{Subject: subject, Detail: detail, Exists: true, undo: func(ctx context.Context) error { return p.destroy(ctx, o) }}
+}
+
+// requireEmpty refuses a folder with anything in it.
+func (p *planner) requireEmpty(ctx context.Context, folder types.ManagedObjectReference, what string) error {
+	v, err := view.NewManager(p.config.Session.client).CreateContainerView(ctx, folder, []string{"ManagedEntity"}, true)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = v.Destroy(context.WithoutCancel(ctx)) }() // it goes with the session at the latest
+	var entities []mo.ManagedEntity
+	if err := v.Retrieve(ctx, []string{"ManagedEntity"}, []string{"name"}, &entities); err != nil {
+		return err
+	}
+	if len(entities) == 0 {
+		return nil
+	}
+	var names []string
+	for _, e := range entities {
+		names = append(names, e.Name)
+	}
+	return fmt.Errorf("%s has %s: %w", what, strings.Join(names, ", "), portlayer.ErrBusy)
+}
