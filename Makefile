@@ -58,7 +58,7 @@ bin/kubectl: bin/vic-controlplane
 	ln -sf vic-controlplane $@
 
 .PHONY: guest-image
-guest-image: bin/vic-guest bin/guest-image ## Build the kernel and initrd that every pod VM boots
+guest-image: bin/vic-guest bin/guest-image ## Build the kernel, the initrd and the ISO that pod VMs boot
 	bin/guest-image --guest bin/vic-guest --out bin/guest
 
 ##@ Test
@@ -79,7 +79,7 @@ test-controlplane: build ## The control plane's own tests
 
 .PHONY: test-qemu
 test-qemu: build ## Contract suites and the guest on real QEMU
-	$(GO) test -tags qemu -timeout 30m -count=1 ./guest/... ./portlayer/...
+	$(GO) test -tags qemu -timeout 30m -count=1 ./internal/guestimage ./guest/... ./portlayer/...
 
 .PHONY: test-e2e
 test-e2e: build ## A real API server, scheduler, node and QEMU

@@ -1,4 +1,4 @@
-// Command guest-image builds the kernel and the initrd that every pod VM boots.
+// Command guest-image builds the kernel and the initrd that every pod VM boots, and the ISO for those on vSphere.
 package main
 
 import (
@@ -30,7 +30,7 @@ func newCommand() *cobra.Command {
 	var c guestimage.Config
 	cmd := &cobra.Command{
 		Use:           "guest-image",
-		Short:         "Build the kernel and the initrd that every pod VM boots",
+		Short:         "Build the kernel, the initrd and the ISO that pod VMs boot",
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -48,6 +48,7 @@ func newCommand() *cobra.Command {
 	f.StringVar(&c.Guest, "guest", "bin/vic-guest", "guest program, linked statically")
 	f.StringVar(&c.Out, "out", "bin/guest", "directory for the image")
 	f.StringVar(&c.Cache, "cache", defaultCache(), "directory that keeps downloaded packages")
+	f.BoolVar(&c.BootISO, "boot-iso", true, "also build boot.iso, which VMs on vSphere boot")
 	f.StringVar(&c.KernelPackage, "kernel-package", "", "Debian package of the kernel (default linux-image-cloud-ARCH)")
 	return cmd
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,6 +21,7 @@ import (
 const (
 	KernelFile   = "vmlinuz"
 	InitrdFile   = "initrd.zst"
+	ISOFile      = "boot.iso"
 	ManifestFile = "manifest.json"
 )
 
@@ -36,6 +38,8 @@ type Config struct {
 	Cache string
 	// KernelPackage is a Debian package with a kernel, or one that depends on it. Empty is linux-image-cloud-ARCH.
 	KernelPackage string
+	// BootISO also makes a CD image for VMs on vSphere, with an initrd of its own.
+	BootISO bool
 }
 
 // Manifest tells what an image was made of.
@@ -48,11 +52,14 @@ type Manifest struct {
 	Runtime       []Package `json:"runtime"` // crun, e2fsprogs and their libraries
 	GuestSHA256   string    `json:"guestSHA256"`
 	InitrdSHA256  string    `json:"initrdSHA256"`
+	// Boot are the packages of the ISO's boot loaders.
+	Boot      []Package `json:"boot,omitempty"`
+	ISOSHA256 string    `json:"isoSHA256,omitempty"`
 }
 
 // Build makes the image that c describes. Where c.Out already holds it, nothing is written.
 func Build(ctx context.Context, c Config) (*Manifest, error) {
-	if err := checkTools(); err != nil {
+	if err := checkTools(c.BootISO); err != nil {
 		return nil, err
 	}
 	if c.KernelPackage == "" {
@@ -68,11 +75,11 @@ func Build(ctx context.Context, c Config) (*Manifest, error) {
 		return nil, fmt.Errorf("read the guest program: %w", err)
 	}
 	cache := debCache{c.Cache}
-	s, err := cache.selection(ctx, c.KernelPackage)
+	s, err := cache.selection(ctx, c.KernelPackage, c.BootISO)
 	if err != nil {
 		return nil, err
 	}
-	m := &Manifest{Recipe: recipe, Kernel: s.Kernel, Runtime: s.Runtime, GuestSHA256: digest(guest)}
+	m := &Manifest{Recipe: recipe, Kernel: s.Kernel, Runtime: s.Runtime, Boot: s.Boot, GuestSHA256: digest(guest)}
 	if built, ok := current(c.Out, m); ok {
 		return built, nil
 	}
@@ -81,12 +88,13 @@ func Build(ctx context.Context, c Config) (*Manifest, error) {
 
 // build unpacks the packages of m and writes the image.
 func build(ctx context.Context, cache debCache, out string, guest []byte, m *Manifest) error {
-	root, err := os.MkdirTemp(cache.dir, "unpacked-")
+	tmp, err := os.MkdirTemp(cache.dir, "unpacked-")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(root) }() // what is left is in the cache's own directory and harms nothing
-	for _, p := range append([]Package{m.Kernel}, m.Runtime...) {
+	defer func() { _ = os.RemoveAll(tmp) }() // what is left is in the cache's own directory and harms nothing
+	root := filepath.Join(tmp, "root")
+	for _, p := range slices.Concat([]Package{m.Kernel}, m.Runtime, m.Boot) {
 		if _, err := command(ctx, "", "dpkg-deb", "-x", cache.path(p), root); err != nil {
 			return fmt.Errorf("unpack %s: %w", p.Name, err)
 		}
@@ -95,24 +103,46 @@ func build(ctx context.Context, cache debCache, out string, guest []byte, m *Man
 	if err != nil {
 		return err
 	}
-	initrd, err := makeInitrd(ctx, root, release, guest)
+	if _, err := command(ctx, "", "depmod", "-b", root, release); err != nil {
+		return fmt.Errorf("order kernel modules: %w", err)
+	}
+	modules := filepath.Join(root, "lib/modules", release)
+	initrd, err := makeInitrd(ctx, root, modules, moduleNames, guest)
 	if err != nil {
 		return err
 	}
 	m.KernelRelease, m.KernelSHA256, m.InitrdSHA256 = release, digest(kernel), digest(initrd)
+	files := map[string][]byte{KernelFile: kernel, InitrdFile: initrd}
+	if len(m.Boot) > 0 {
+		initrd, err := makeInitrd(ctx, root, modules, isoModuleNames, guest)
+		if err != nil {
+			return err
+		}
+		iso, err := makeISO(ctx, tmp, root, kernel, initrd)
+		if err != nil {
+			return fmt.Errorf("make the boot ISO: %w", err)
+		}
+		files[ISOFile], m.ISOSHA256 = iso, digest(iso)
+	}
+	return writeImage(out, files, m)
+}
+
+// writeImage replaces the image in out.
+func writeImage(out string, files map[string][]byte, m *Manifest) error {
 	manifest, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
 	// The manifest comes last: it says that the others are complete.
-	if err := os.RemoveAll(filepath.Join(out, ManifestFile)); err != nil {
-		return err
+	for _, name := range []string{ManifestFile, ISOFile} {
+		if err := os.RemoveAll(filepath.Join(out, name)); err != nil {
+			return err
+		}
 	}
-	if err := writeFile(filepath.Join(out, KernelFile), kernel); err != nil {
-		return err
-	}
-	if err := writeFile(filepath.Join(out, InitrdFile), initrd); err != nil {
-		return err
+	for name, content := range files {
+		if err := writeFile(filepath.Join(out, name), content); err != nil {
+			return err
+		}
 	}
 	return writeFile(filepath.Join(out, ManifestFile), append(manifest, '\n'))
 }
@@ -126,7 +156,8 @@ func findKernel(root string) (kernel []byte, release string, err error) {
 	return kernel, strings.TrimPrefix(filepath.Base(found[0]), "vmlinuz-"), err
 }
 
-func makeInitrd(ctx context.Context, root, release string, guest []byte) ([]byte, error) {
+// makeInitrd makes an initrd with the modules of names, which are in the directory modules.
+func makeInitrd(ctx context.Context, root, modules string, names []string, guest []byte) ([]byte, error) {
 	a := archive{}
 	for _, dir := range []string{"dev", "etc", "proc", "run", "scratch", "sys", "newroot"} {
 		a.dir(dir, 0o755)
@@ -135,7 +166,7 @@ func makeInitrd(ctx context.Context, root, release string, guest []byte) ([]byte
 	a.char("dev/console", 0o600, 5, 1)
 	a.symlink("etc/mtab", "/proc/self/mounts")
 	a.file("init", 0o755, guest)
-	if err := addModules(ctx, a, root, release); err != nil {
+	if err := addModules(ctx, a, modules, names); err != nil {
 		return nil, fmt.Errorf("add kernel modules: %w", err)
 	}
 	if err := addProgram(a, root, "usr/bin/crun", "bin/crun"); err != nil {
@@ -165,10 +196,14 @@ func current(out string, want *Manifest) (*Manifest, bool) {
 	if err != nil || json.Unmarshal(b, &m) != nil {
 		return nil, false
 	}
-	kernel, kernelErr := fileDigest(filepath.Join(out, KernelFile))
-	initrd, initrdErr := fileDigest(filepath.Join(out, InitrdFile))
-	if kernelErr != nil || initrdErr != nil || kernel != m.KernelSHA256 || initrd != m.InitrdSHA256 {
-		return nil, false
+	files := map[string]string{KernelFile: m.KernelSHA256, InitrdFile: m.InitrdSHA256}
+	if len(m.Boot) > 0 {
+		files[ISOFile] = m.ISOSHA256
+	}
+	for name, sum := range files {
+		if got, err := fileDigest(filepath.Join(out, name)); err != nil || got != sum {
+			return nil, false
+		}
 	}
 	return &m, m.inputs() == want.inputs()
 }
@@ -176,7 +211,7 @@ func current(out string, want *Manifest) (*Manifest, bool) {
 // inputs is everything that decides what the image's bytes are.
 func (m *Manifest) inputs() string {
 	s := []string{strconv.Itoa(m.Recipe), m.GuestSHA256, m.Kernel.SHA256}
-	for _, p := range m.Runtime {
+	for _, p := range slices.Concat(m.Runtime, m.Boot) {
 		s = append(s, p.Name, p.SHA256)
 	}
 	return strings.Join(s, " ")

@@ -18,9 +18,9 @@ func TestMissingProgramsAreNamedTogether(t *testing.T) {
 		}
 	}
 	t.Setenv("PATH", t.TempDir())
-	_, err := guestimage.Build(t.Context(), guestimage.Config{Out: t.TempDir(), Cache: t.TempDir()})
+	_, err := guestimage.Build(t.Context(), guestimage.Config{Out: t.TempDir(), Cache: t.TempDir(), BootISO: true})
 	require.ErrorIs(t, err, guestimage.ErrMissingTools)
-	for _, want := range []string{"apt-cache (apt-get install apt)", "dpkg-deb (apt-get install dpkg)"} {
+	for _, want := range []string{"apt-cache (apt-get install apt)", "dpkg-deb (apt-get install dpkg)", "mcopy (apt-get install mtools)"} {
 		assert.ErrorContains(t, err, want)
 	}
 }
@@ -40,7 +40,7 @@ func TestTheSameInputsGiveTheSameImage(t *testing.T) {
 	build := func(out string) *guestimage.Manifest {
 		t.Helper()
 		m, err := guestimage.Build(t.Context(), guestimage.Config{
-			Guest: guest, Out: out, Cache: cache, KernelPackage: "linux-image-test",
+			Guest: guest, Out: out, Cache: cache, KernelPackage: "linux-image-test", BootISO: true,
 		})
 		require.NoError(t, err)
 		return m
@@ -50,7 +50,7 @@ func TestTheSameInputsGiveTheSameImage(t *testing.T) {
 	assert.Equal(t, "6.1.0-test", m.KernelRelease)
 	assert.Equal(t, "linux-image-test", m.Kernel.Name)
 	build(second)
-	for _, name := range []string{guestimage.KernelFile, guestimage.InitrdFile, guestimage.ManifestFile} {
+	for _, name := range []string{guestimage.KernelFile, guestimage.InitrdFile, guestimage.ISOFile, guestimage.ManifestFile} {
 		a, err := os.ReadFile(filepath.Join(first, name))
 		require.NoError(t, err)
 		b, err := os.ReadFile(filepath.Join(second, name))
@@ -60,9 +60,30 @@ func TestTheSameInputsGiveTheSameImage(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(filepath.Join(bin, "depmod"), []byte("#!/bin/sh\nexit 1\n"), 0o755))
 	assert.Equal(t, m, build(first), "a current image is left as it is")
-	require.NoError(t, os.WriteFile(filepath.Join(first, guestimage.InitrdFile), []byte("torn"), 0o644))
-	_, err := guestimage.Build(t.Context(), guestimage.Config{
-		Guest: guest, Out: first, Cache: cache, KernelPackage: "linux-image-test",
-	})
-	require.Error(t, err, "a damaged one is built again")
+	for _, name := range []string{guestimage.InitrdFile, guestimage.ISOFile} {
+		whole, err := os.ReadFile(filepath.Join(first, name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(first, name), []byte("torn"), 0o644))
+		_, err = guestimage.Build(t.Context(), guestimage.Config{
+			Guest: guest, Out: first, Cache: cache, KernelPackage: "linux-image-test", BootISO: true,
+		})
+		require.Error(t, err, "a damaged one is built again")
+		require.NoError(t, os.WriteFile(filepath.Join(first, name), whole, 0o644))
+	}
+}
+
+func TestAnImageWithoutAnISO(t *testing.T) {
+	fakeDistribution(t)
+	guest, out, cache := filepath.Join(t.TempDir(), "guest"), t.TempDir(), t.TempDir()
+	require.NoError(t, os.WriteFile(guest, []byte("guest"), 0o755))
+	c := guestimage.Config{Guest: guest, Out: out, Cache: cache, KernelPackage: "linux-image-test", BootISO: true}
+	with, err := guestimage.Build(t.Context(), c)
+	require.NoError(t, err)
+	require.FileExists(t, filepath.Join(out, guestimage.ISOFile))
+	c.BootISO = false
+	without, err := guestimage.Build(t.Context(), c)
+	require.NoError(t, err)
+	assert.NoFileExists(t, filepath.Join(out, guestimage.ISOFile))
+	assert.Empty(t, without.ISOSHA256)
+	assert.Equal(t, with.InitrdSHA256, without.InitrdSHA256, "an ISO changes nothing for QEMU")
 }

@@ -23,15 +23,15 @@ type debCache struct{ dir string }
 
 // selection resolves what is to be built. Where apt knows nothing, or can bring nothing, the packages of the build
 // before are taken.
-func (c debCache) selection(ctx context.Context, kernelPackage string) (selection, error) {
-	s, err := resolve(ctx, kernelPackage)
+func (c debCache) selection(ctx context.Context, kernelPackage string, iso bool) (selection, error) {
+	s, err := resolve(ctx, kernelPackage, iso)
 	if err == nil {
 		err = c.fetch(ctx, s)
 	}
 	if err == nil {
-		return s, c.writeIndex(kernelPackage, s)
+		return s, c.writeIndex(indexName(kernelPackage, iso), s)
 	}
-	former, ok := c.readIndex(kernelPackage)
+	former, ok := c.readIndex(indexName(kernelPackage, iso))
 	if !ok {
 		return selection{}, err
 	}
@@ -110,21 +110,26 @@ func (c debCache) path(p Package) string {
 	return filepath.Join(c.dir, fmt.Sprintf("%s_%s_%.12s.deb", p.Name, version, p.SHA256))
 }
 
-func (c debCache) indexPath(kernelPackage string) string {
-	return filepath.Join(c.dir, filepath.Base(kernelPackage)+".json")
+// indexName names the index of builds with or without an ISO.
+func indexName(kernelPackage string, iso bool) string {
+	name := filepath.Base(kernelPackage)
+	if iso {
+		name += "-iso"
+	}
+	return name + ".json"
 }
 
-func (c debCache) writeIndex(kernelPackage string, s selection) error {
+func (c debCache) writeIndex(name string, s selection) error {
 	b, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
 	}
-	return writeFile(c.indexPath(kernelPackage), b)
+	return writeFile(filepath.Join(c.dir, name), b)
 }
 
-func (c debCache) readIndex(kernelPackage string) (selection, bool) {
+func (c debCache) readIndex(name string) (selection, bool) {
 	var s selection
-	b, err := os.ReadFile(c.indexPath(kernelPackage))
+	b, err := os.ReadFile(filepath.Join(c.dir, name))
 	if err != nil || json.Unmarshal(b, &s) != nil || len(s.Runtime) == 0 {
 		return selection{}, false
 	}

@@ -21,19 +21,22 @@ var moduleNames = []string{
 	"overlay", "ext4", "crc32c_generic", "vmw_pvscsi", "vmxnet3",
 }
 
+// isoModuleNames are what a guest loads that was booted from the ISO: on vSphere, or on a QEMU that looks like it. The
+// last five are for what a VM is told: by a CD, by QEMU, and by VMware's interface.
+var isoModuleNames = []string{
+	"vmw_pvscsi", "sd_mod", "vmxnet3", "overlay", "ext4", "crc32c_generic",
+	"ata_piix", "sr_mod", "isofs", "qemu_fw_cfg", "vmw_vmci",
+}
+
 // Where the guest finds its modules, and the list of their file names in load order.
 const (
 	modulesDir  = "modules"
 	modulesList = "modules/load"
 )
 
-// addModules puts the modules of the kernel release below root into a, and the list of them, dependencies first.
-func addModules(ctx context.Context, a archive, root, release string) error {
-	if _, err := command(ctx, "", "depmod", "-b", root, release); err != nil {
-		return err
-	}
-	dir := filepath.Join(root, "lib/modules", release)
-	files, err := moduleOrder(dir)
+// addModules puts the modules of names in dir into a, and the list of them, dependencies first.
+func addModules(ctx context.Context, a archive, dir string, names []string) error {
+	files, err := moduleOrder(dir, names)
 	if err != nil {
 		return err
 	}
@@ -51,8 +54,8 @@ func addModules(ctx context.Context, a archive, root, release string) error {
 	return nil
 }
 
-// moduleOrder reads modules.dep and modules.builtin in dir and returns the files of moduleNames in load order.
-func moduleOrder(dir string) ([]string, error) {
+// moduleOrder reads modules.dep and modules.builtin in dir and returns the files of names in load order.
+func moduleOrder(dir string, names []string) ([]string, error) {
 	dep, err := os.ReadFile(filepath.Join(dir, "modules.dep"))
 	if err != nil {
 		return nil, err
@@ -72,7 +75,7 @@ func moduleOrder(dir string) ([]string, error) {
 	}
 	var order []string
 	added := map[string]bool{}
-	for _, name := range moduleNames {
+	for _, name := range names {
 		files, ok := known[name]
 		if !ok && !isBuiltin[name] {
 			return nil, fmt.Errorf("the kernel has no module %s", name)

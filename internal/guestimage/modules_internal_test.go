@@ -30,7 +30,7 @@ func modulesDirectory(t *testing.T, without string) string {
 }
 
 func TestModulesComeAfterWhatTheyNeed(t *testing.T) {
-	order, err := moduleOrder(modulesDirectory(t, ""))
+	order, err := moduleOrder(modulesDirectory(t, ""), moduleNames)
 	require.NoError(t, err)
 	list := strings.Join(order, " ")
 	require.Contains(t, list, "kernel/fs/base.ko kernel/fs/mid-dle.ko.xz kernel/fs/overlay.ko")
@@ -39,6 +39,6 @@ func TestModulesComeAfterWhatTheyNeed(t *testing.T) {
 }
 
 func TestAModuleThatTheKernelLacksIsNamed(t *testing.T) {
-	_, err := moduleOrder(modulesDirectory(t, "virtio_net"))
+	_, err := moduleOrder(modulesDirectory(t, "virtio_net"), moduleNames)
 	require.ErrorContains(t, err, "virtio_net")
 }

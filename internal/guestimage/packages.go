@@ -21,19 +21,30 @@ type Package struct {
 // runtimePackages bring the programs of the initrd.
 var runtimePackages = []string{"crun", "e2fsprogs"}
 
+// bootPackages bring the boot loaders of the ISO.
+var bootPackages = []string{"isolinux", "syslinux-common", "grub-efi-amd64-bin"}
+
 // selection is what an image is made of.
 type selection struct {
 	Kernel  Package   `json:"kernel"`
 	Runtime []Package `json:"runtime"`
+	Boot    []Package `json:"boot,omitempty"` // only where there is to be an ISO
 }
 
-func (s selection) all() []Package { return append([]Package{s.Kernel}, s.Runtime...) }
+func (s selection) all() []Package { return slices.Concat([]Package{s.Kernel}, s.Runtime, s.Boot) }
 
-// resolve asks apt's lists for the candidate of kernelPackage, of the runtime packages and of the libraries below them.
-func resolve(ctx context.Context, kernelPackage string) (selection, error) {
-	kernel, err := resolveKernel(ctx, kernelPackage)
-	if err != nil {
+// resolve asks apt's lists for the candidate of kernelPackage, of the runtime packages and of the libraries below them,
+// and of what an ISO needs.
+func resolve(ctx context.Context, kernelPackage string, iso bool) (selection, error) {
+	var s selection
+	var err error
+	if s.Kernel, err = resolveKernel(ctx, kernelPackage); err != nil {
 		return selection{}, err
+	}
+	if iso {
+		if s.Boot, err = show(ctx, bootPackages); err != nil {
+			return selection{}, err
+		}
 	}
 	found := map[string]Package{}
 	for want := runtimePackages; len(want) > 0; {
@@ -53,7 +64,6 @@ func resolve(ctx context.Context, kernelPackage string) (selection, error) {
 			}
 		}
 	}
-	s := selection{Kernel: kernel}
 	for _, p := range found {
 		s.Runtime = append(s.Runtime, p)
 	}

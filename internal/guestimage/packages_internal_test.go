@@ -56,12 +56,12 @@ var wanted = []string{"linux-image-1", "crun", "e2fsprogs", "libc6", "libgcc-s1"
 
 func TestResolveFollowsLibrariesAndTheMetaPackage(t *testing.T) {
 	apt(t)
-	s, err := resolve(t.Context(), "linux-meta")
+	s, err := resolve(t.Context(), "linux-meta", false)
 	require.NoError(t, err)
 	require.Equal(t, wanted, names(s))
 	require.Equal(t, "1:1.0", s.Kernel.Version)
 
-	_, err = resolve(t.Context(), "linux-absent")
+	_, err = resolve(t.Context(), "linux-absent", false)
 	require.ErrorIs(t, err, errNotInLists)
 }
 
@@ -74,11 +74,11 @@ func TestAFilledCacheNeedsNoNetwork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bin := apt(t)
 			c := debCache{t.TempDir()}
-			_, err := c.selection(t.Context(), "linux-meta")
+			_, err := c.selection(t.Context(), "linux-meta", false)
 			require.NoError(t, err)
 			script(t, bin, "offline", "")
 			breakMore(t, bin)
-			s, err := c.selection(t.Context(), "linux-meta")
+			s, err := c.selection(t.Context(), "linux-meta", false)
 			require.NoError(t, err)
 			require.Equal(t, wanted, names(s))
 		})
@@ -88,12 +88,12 @@ func TestAFilledCacheNeedsNoNetwork(t *testing.T) {
 func TestACorruptPackageIsFound(t *testing.T) {
 	bin := apt(t)
 	c := debCache{t.TempDir()}
-	s, err := c.selection(t.Context(), "linux-meta")
+	s, err := c.selection(t.Context(), "linux-meta", false)
 	require.NoError(t, err)
 	crun := c.path(s.Runtime[0])
 
 	require.NoError(t, os.WriteFile(crun, []byte("corrupt"), 0o644))
-	_, err = c.selection(t.Context(), "linux-meta")
+	_, err = c.selection(t.Context(), "linux-meta", false)
 	require.NoError(t, err)
 	b, err := os.ReadFile(crun)
 	require.NoError(t, err)
@@ -101,7 +101,7 @@ func TestACorruptPackageIsFound(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(crun, []byte("corrupt"), 0o644))
 	script(t, bin, "offline", "")
-	_, err = c.selection(t.Context(), "linux-meta")
+	_, err = c.selection(t.Context(), "linux-meta", false)
 	require.ErrorIs(t, err, ErrCorrupt)
 	require.ErrorContains(t, err, crun)
 }
@@ -109,6 +109,6 @@ func TestACorruptPackageIsFound(t *testing.T) {
 func TestAMirrorThatSendsSomethingElseIsRefused(t *testing.T) {
 	bin := apt(t)
 	script(t, bin, "apt-get", `echo other > x.deb`)
-	_, err := debCache{t.TempDir()}.selection(t.Context(), "linux-meta")
+	_, err := debCache{t.TempDir()}.selection(t.Context(), "linux-meta", false)
 	require.ErrorIs(t, err, ErrCorrupt)
 }

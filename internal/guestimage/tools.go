@@ -6,24 +6,39 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
-// tools are the programs that a build runs, with the Debian package that brings each.
-var tools = []struct{ name, pkg string }{
+// tool is a program that a build runs, and the Debian package that brings it.
+type tool struct{ name, pkg string }
+
+var tools = []tool{
 	{"apt-cache", "apt"},
 	{"apt-get", "apt"},
 	{"dpkg-deb", "dpkg"},
 	{"depmod", "kmod"},
 }
 
+// isoTools are those that an ISO needs besides.
+var isoTools = []tool{
+	{"xorriso", "xorriso"},
+	{"mformat", "mtools"},
+	{"mmd", "mtools"},
+	{"mcopy", "mtools"},
+}
+
 // ErrMissingTools says that a program which the build needs is not installed.
 var ErrMissingTools = errors.New("programs are missing")
 
 // checkTools returns one error that names every missing program.
-func checkTools() error {
+func checkTools(iso bool) error {
+	needed := tools
+	if iso {
+		needed = slices.Concat(tools, isoTools)
+	}
 	var missing []string
-	for _, t := range tools {
+	for _, t := range needed {
 		if _, err := lookPath(t.name); err != nil {
 			missing = append(missing, fmt.Sprintf("%s (apt-get install %s)", t.name, t.pkg))
 		}
@@ -56,7 +71,8 @@ func command(ctx context.Context, dir, name string, args ...string) (string, err
 	}
 	cmd := exec.CommandContext(ctx, p, args...)
 	cmd.Dir = dir
-	cmd.Env = append(cmd.Environ(), "LC_ALL=C")
+	// What writes dates takes this one, so that the same input gives the same output.
+	cmd.Env = append(cmd.Environ(), "LC_ALL=C", "SOURCE_DATE_EPOCH="+isoDate)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
