@@ -53,6 +53,9 @@ func LoadAuthority(path string) (*Authority, error) {
 
 // keep writes the file whole, unless another process was first: then its content counts.
 func keep(path string, b []byte) ([]byte, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return nil, err

@@ -86,7 +86,7 @@ type host struct {
 
 func start(t *testing.T) *host {
 	t.Helper()
-	authority, err := channels.LoadAuthority(filepath.Join(t.TempDir(), "authority.pem"))
+	authority, err := channels.LoadAuthority(filepath.Join(t.TempDir(), "node", "authority.pem"))
 	require.NoError(t, err)
 	on, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -36,15 +36,24 @@ func (v *VCenter) furnish() error {
 			mhz = int64(hw.CpuMhz) * cores
 		}
 	}
+	v.host = capacity{mhz, memory}
 	for _, e := range registry.All("ResourcePool") {
 		if pool, ok := e.(*simulator.ResourcePool); ok {
-			cpu, ram := &pool.Runtime.Cpu, &pool.Runtime.Memory
-			cpu.MaxUsage, cpu.UnreservedForPool, cpu.UnreservedForVm = mhz, mhz, mhz
-			ram.MaxUsage, ram.UnreservedForPool, ram.UnreservedForVm = memory, memory, memory
+			v.host.furnish(pool)
 			pool.Config.CpuAllocation.Limit, pool.Config.MemoryAllocation.Limit = types.NewInt64(-1), types.NewInt64(-1)
 		}
 	}
 	return v.furnishDatastore()
+}
+
+// capacity is what the host has.
+type capacity struct{ mhz, memoryBytes int64 }
+
+// furnish lets a pool use all of it.
+func (c capacity) furnish(pool *simulator.ResourcePool) {
+	cpu, ram := &pool.Runtime.Cpu, &pool.Runtime.Memory
+	cpu.MaxUsage, cpu.UnreservedForPool, cpu.UnreservedForVm = c.mhz, c.mhz, c.mhz
+	ram.MaxUsage, ram.UnreservedForPool, ram.UnreservedForVm = c.memoryBytes, c.memoryBytes, c.memoryBytes
 }
 
 func (v *VCenter) furnishDatastore() error {

@@ -53,8 +53,12 @@ func (observer) Reference() types.ManagedObjectReference {
 	return types.ManagedObjectReference{Type: "SimulatedObserver", Value: "observer"}
 }
 
-// PutObject implements simulator.RegisterObject.
-func (observer) PutObject(*simulator.Context, mo.Reference) {}
+// PutObject lets a new pool use what its limits leave of the host.
+func (o observer) PutObject(_ *simulator.Context, obj mo.Reference) {
+	if pool, ok := obj.(*simulator.ResourcePool); ok {
+		o.v.host.furnish(pool)
+	}
+}
 
 // UpdateObject notes the leases of imports.
 func (o observer) UpdateObject(_ *simulator.Context, obj mo.Reference, changes []types.PropertyChange) {
@@ -66,6 +70,9 @@ func (o observer) UpdateObject(_ *simulator.Context, obj mo.Reference, changes [
 // RemoveObject forgets a VM that is gone.
 func (o observer) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectReference) {
 	o.v.leases.drop(ref)
+	if ref.Type != "VirtualMachine" {
+		return // a session that logs out holds its registry while it removes its views
+	}
 	o.v.mu.Lock()
 	defer o.v.mu.Unlock()
 	for s := range o.v.sessions {

@@ -39,12 +39,8 @@ import (
 // patience is how long a boot may take: all is emulated, on a busy machine.
 const patience = 3 * time.Minute
 
-const (
-	uid = "uid-1"
-	mac = "00:50:56:00:00:01"
-	// grain is what a disk's size is a multiple of.
-	grain = 64 << 10
-)
+// grain is what a disk's size is a multiple of.
+const grain = 64 << 10
 
 // bootISO is the ISO of "make guest-image" with another guest program in it, made once.
 var bootISO = sync.OnceValues(func() (string, error) {
@@ -79,14 +75,19 @@ func TestMain(m *testing.M) {
 // lab is a simulated vCenter with a VCH in it, an administrator, and a server for guests.
 type lab struct {
 	*testing.T
-	dir    string // the vCenter's
-	vc     *simulated.VCenter
-	h      *vsphere.Hypervisor
-	admin  *govmomi.Client
-	server net.Listener
-	// gateway and address are those of the pod.
+	dir     string // the vCenter's
+	vc      *simulated.VCenter
+	h       *vsphere.Hypervisor
+	admin   *govmomi.Client
+	server  net.Listener
 	gateway netip.Addr
-	address netip.Prefix
+	pod
+}
+
+// pod is the one that a lab's methods are about.
+type pod struct {
+	uid, mac string
+	address  netip.Prefix
 }
 
 func newLab(t *testing.T, network simulated.Network, gateway netip.Addr, address netip.Prefix) *lab {
@@ -120,7 +121,7 @@ func newLab(t *testing.T, network simulated.Network, gateway netip.Addr, address
 	server, err := net.Listen("tcp4", listen)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = server.Close() })
-	return &lab{T: t, dir: dir, vc: vc, h: h, admin: admin, server: server, gateway: gateway, address: address}
+	return &lab{T: t, dir: dir, vc: vc, h: h, admin: admin, server: server, gateway: gateway, pod: pod{"uid-1", "00:50:56:00:00:01", address}}
 }
 
 // userLab has a network that needs no privilege.
@@ -131,10 +132,10 @@ func userLab(t *testing.T) *lab {
 
 func (l *lab) spec(disks ...portlayer.Disk) portlayer.VMSpec {
 	return portlayer.VMSpec{
-		Identity: portlayer.Identity{UID: uid, Namespace: "default", Name: "pod", NodeName: "node", Generation: 1},
+		Identity: portlayer.Identity{UID: l.uid, Namespace: "default", Name: "pod", NodeName: "node", Generation: 1},
 		Size:     portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 256 << 20},
 		Disks:    disks,
-		NICs:     []portlayer.NIC{{Scope: "bridge", MAC: mac, Address: l.address, Gateway: l.gateway}},
+		NICs:     []portlayer.NIC{{Scope: "bridge", MAC: l.mac, Address: l.address, Gateway: l.gateway}},
 		Tasks:    []string{"app"},
 	}
 }
@@ -177,7 +178,7 @@ func (l *lab) tell(key, value string) {
 // machine is the pod's VM, as an administrator finds it.
 func (l *lab) machine() *object.VirtualMachine {
 	l.Helper()
-	vm, err := find.NewFinder(l.admin.Client).VirtualMachine(l.Context(), "/DC0/vm/default-pod-"+uid)
+	vm, err := find.NewFinder(l.admin.Client).VirtualMachine(l.Context(), "/DC0/vm/default-pod-"+l.uid)
 	require.NoError(l, err)
 	return vm
 }
@@ -194,7 +195,7 @@ func (l *lab) state() portlayer.State {
 	vms, err := l.h.List(l.Context())
 	require.NoError(l, err)
 	for _, vm := range vms {
-		if vm.UID() == uid {
+		if vm.UID() == l.uid {
 			return vm.State
 		}
 	}
@@ -234,7 +235,7 @@ type guest struct {
 // powerOn starts the VM and waits for its guest's call.
 func (l *lab) powerOn() *guest {
 	l.Helper()
-	require.NoError(l, l.h.PowerOn(l.Context(), uid))
+	require.NoError(l, l.h.PowerOn(l.Context(), l.uid))
 	return l.accept()
 }
 

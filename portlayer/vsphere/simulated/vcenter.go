@@ -95,6 +95,7 @@ type VCenter struct {
 	model   *simulator.Model
 	server  *simulator.Server
 	target  vsphere.Target
+	host    capacity
 	leases  leases
 	watches sync.WaitGroup // of QEMUs, until their end is told
 

@@ -39,7 +39,7 @@ func TestAGuestSeesVSphereHardware(t *testing.T) {
 		{Driver: "vmw_pvscsi", Target: 0, Bytes: 3 * grain, Head: "an image"},
 		{Driver: "vmw_pvscsi", Target: 1, Bytes: 64 << 20},
 	}, r.Disks)
-	assert.Equal(t, []report.NIC{{Driver: "vmxnet3", MAC: mac}}, r.NICs)
+	assert.Equal(t, []report.NIC{{Driver: "vmxnet3", MAC: l.mac}}, r.NICs)
 	assert.Equal(t, []string{"/dev/sr0"}, r.CDs)
 	assert.Equal(t, l.blob(), r.Boot)
 	assert.Equal(t, 1, r.CPUs)
@@ -54,7 +54,7 @@ func TestDisksComeAndGoWhileTheVMRuns(t *testing.T) {
 	require.NoError(t, err)
 	g := l.powerOn()
 	g.look(2)
-	before := l.files("default-pod-" + uid)
+	before := l.files("default-pod-" + l.uid)
 
 	disks := l.spec(
 		portlayer.Disk{Kind: portlayer.DiskImage, Serial: "image0", Ref: image},
@@ -80,7 +80,7 @@ func TestDisksComeAndGoWhileTheVMRuns(t *testing.T) {
 	for _, d := range g.look(2).Disks {
 		assert.Less(t, d.Target, 2)
 	}
-	assert.ElementsMatch(t, before, l.files("default-pod-"+uid), "the disks' files are gone")
+	assert.ElementsMatch(t, before, l.files("default-pod-"+l.uid), "the disks' files are gone")
 	assert.Contains(t, l.files("vic/vch/images"), string(other), "but for the image's")
 
 	task, err := l.machine().Reconfigure(t.Context(), types.VirtualMachineConfigSpec{NumCPUs: 2})
@@ -122,15 +122,15 @@ func TestAVMOverItsPowerCycles(t *testing.T) {
 	assert.ElementsMatch(t, []string{"own", "scratch"}, heads)
 
 	// The plug is pulled, and the VM destroyed: all that is left is the image's disk, as it was.
-	require.NoError(t, l.h.PowerOff(t.Context(), uid))
+	require.NoError(t, l.h.PowerOff(t.Context(), l.uid))
 	assert.Equal(t, portlayer.StateStopped, l.state())
 	assert.Empty(t, qemus(t, l), "no QEMU is left")
-	require.NoError(t, l.h.Destroy(t.Context(), uid))
+	require.NoError(t, l.h.Destroy(t.Context(), l.uid))
 	assert.ElementsMatch(t, []string{string(image), flat}, l.files("vic/vch/images"))
 	now, err := os.ReadFile(filepath.Join(l.dir, "datastore/vic/vch/images", flat))
 	require.NoError(t, err)
 	assert.Equal(t, base, now)
-	assert.NotContains(t, l.files(""), "default-pod-"+uid)
+	assert.NotContains(t, l.files(""), "default-pod-"+l.uid)
 }
 
 // qemus are the processes that run the pod's VM.
@@ -155,12 +155,12 @@ func qemus(t *testing.T, l *lab) []int {
 func TestAQEMUThatIsKilledLeavesTheVMOff(t *testing.T) {
 	l := userLab(t)
 	l.create()
-	require.NoError(t, l.h.PowerOn(t.Context(), uid))
+	require.NoError(t, l.h.PowerOn(t.Context(), l.uid))
 	pids := qemus(t, l)
 	require.Len(t, pids, 1)
 	require.NoError(t, unix.Kill(pids[0], unix.SIGKILL))
 	l.await(portlayer.StateStopped)
-	require.NoError(t, l.h.PowerOn(t.Context(), uid), "and it can be powered on again")
+	require.NoError(t, l.h.PowerOn(t.Context(), l.uid), "and it can be powered on again")
 	task, err := l.machine().Reset(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, task.Wait(t.Context()))
@@ -178,11 +178,11 @@ func TestAVMThatCannotStartStaysOff(t *testing.T) {
 	task, err := object.NewFileManager(l.admin.Client).DeleteDatastoreFile(t.Context(), simulated.BootISO, dc.(*object.Datacenter))
 	require.NoError(t, err)
 	require.NoError(t, task.Wait(t.Context()))
-	err = l.h.PowerOn(t.Context(), uid)
+	err = l.h.PowerOn(t.Context(), l.uid)
 	require.Error(t, err)
 	assert.Equal(t, portlayer.StateCreated, l.state())
 	assert.Empty(t, qemus(t, l))
-	require.NoError(t, l.h.Destroy(t.Context(), uid))
+	require.NoError(t, l.h.Destroy(t.Context(), l.uid))
 }
 
 // TestPodsHaveTheirOwnAddresses needs root, as the network does.
@@ -191,16 +191,28 @@ func TestPodsHaveTheirOwnAddresses(t *testing.T) {
 	n, err := network.Open(t.Context(), network.Config{Dir: dir})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, network.Purge(context.WithoutCancel(t.Context()), dir)) })
-	address := netip.PrefixFrom(n.Gateway().Next().Next(), n.Subnet().Bits())
-	l := newLab(t, simulated.Taps{Network: n}, n.Gateway(), address)
+	first := n.Gateway().Next().Next()
+	l := newLab(t, simulated.Taps{Network: n}, n.Gateway(), netip.PrefixFrom(first, n.Subnet().Bits()))
 	l.create()
-	g := l.powerOn()
-	g.look(2)
-	host, _, err := net.SplitHostPort(g.conn.RemoteAddr().String())
-	require.NoError(t, err)
-	assert.Equal(t, address.Addr().String(), host)
-	g.send("off")
+	other := *l
+	other.pod = pod{"uid-2", "00:50:56:00:00:02", netip.PrefixFrom(first.Next(), n.Subnet().Bits())}
+	other.create()
+
+	// Both run at once, with children of one disk.
+	require.NoError(t, l.h.PowerOn(t.Context(), l.uid))
+	require.NoError(t, l.h.PowerOn(t.Context(), other.uid))
+	var hosts []string
+	for range 2 {
+		g := l.accept()
+		assert.Contains(t, g.look(2).Disks, report.Disk{Driver: "vmw_pvscsi", Target: 0, Bytes: 3 * grain, Head: "an image"})
+		host, _, err := net.SplitHostPort(g.conn.RemoteAddr().String())
+		require.NoError(t, err)
+		hosts = append(hosts, host)
+		g.send("off")
+	}
+	assert.ElementsMatch(t, []string{first.String(), first.Next().String()}, hosts)
 	l.await(portlayer.StateStopped)
+	other.await(portlayer.StateStopped)
 }
 
 func TestCapacityIsTheMachines(t *testing.T) {
@@ -220,7 +232,7 @@ func TestQEMUEndsWithAVCenterThatIsKilled(t *testing.T) {
 	if os.Getenv(key) != "" {
 		l := userLab(t)
 		l.create()
-		require.NoError(t, l.h.PowerOn(t.Context(), uid))
+		require.NoError(t, l.h.PowerOn(t.Context(), l.uid))
 		fmt.Println("QEMU", qemus(t, l)[0])
 		select {}
 	}
