@@ -57,11 +57,12 @@ type vsphereFile struct {
 
 // check refuses what can be seen to be wrong without asking anybody.
 func (f *vsphereFile) check(subnet netip.Prefix) error {
-	for key, value := range map[string]string{
-		"address": f.Address, "user": f.User, "passwordFile": f.PasswordFile, "bootISO": f.BootISO, "network": f.Network, "guestListen": f.GuestListen,
+	for _, needed := range []struct{ key, value string }{
+		{"address", f.Address}, {"user", f.User}, {"passwordFile", f.PasswordFile}, {"bootISO", f.BootISO}, {"network", f.Network},
+		{"guestListen", f.GuestListen},
 	} {
-		if value == "" {
-			return fmt.Errorf("vsphere.%s is missing", key)
+		if needed.value == "" {
+			return fmt.Errorf("vsphere.%s is missing", needed.key)
 		}
 	}
 	trusts := 0
@@ -78,9 +79,12 @@ func (f *vsphereFile) check(subnet netip.Prefix) error {
 	case len(f.AdvertiseAddresses) == 0:
 		return errors.New("vsphere.advertiseAddresses is missing: guests dial them")
 	}
-	for _, a := range append([]string{f.GuestListen}, f.AdvertiseAddresses...) {
-		if _, _, err := net.SplitHostPort(a); err != nil {
-			return fmt.Errorf("vsphere: %w", err)
+	if _, _, err := net.SplitHostPort(f.GuestListen); err != nil {
+		return fmt.Errorf("vsphere.guestListen: %w", err)
+	}
+	for _, a := range f.AdvertiseAddresses {
+		if host, _, err := net.SplitHostPort(a); err != nil || host == "" {
+			return fmt.Errorf("vsphere.advertiseAddresses: %q is no HOST:PORT", a)
 		}
 	}
 	scope, err := f.scope(subnet)
