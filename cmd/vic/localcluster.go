@@ -116,6 +116,9 @@ func (c *localCluster) openNode(ctx context.Context) error {
 	c.node, err = openVCHNode(ctx, vchNodeConfig{
 		Flags: c.options.node, State: c.state, Rest: rest, Images: images,
 		VCH: func(ctx context.Context) (*vch, error) {
+			if c.options.simulator {
+				return c.openSimulated(ctx)
+			}
 			return openQEMU(ctx, c.options.node, c.state, c.image, c.network)
 		},
 		Address: address, Listen: netip.AddrPortFrom(address, 0).String(), DNS: c.dns(),

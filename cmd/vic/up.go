@@ -21,9 +21,11 @@ type upOptions struct {
 	apiPort  int
 	keepPods bool
 	purge    bool
-	node     nodeFlags
-	registry registryFlags
-	limits   imageLimitFlags
+	// simulator has pods run on a simulated vCenter.
+	simulator bool
+	node      nodeFlags
+	registry  registryFlags
+	limits    imageLimitFlags
 }
 
 func newUpCommand() *cobra.Command {
@@ -52,6 +54,7 @@ the next vic up.`,
 	f.IntVar(&o.apiPort, "api-port", 0, "port of the API server on loopback; 0 keeps the last one, or takes a free one")
 	f.BoolVar(&o.keepPods, "keep-pods", false, "leave pod VMs running at the end, for the next vic up to adopt")
 	f.BoolVar(&o.purge, "purge", false, "stop and remove everything of the directory, and do nothing else")
+	f.BoolVar(&o.simulator, "vsphere-simulator", false, "have pods run on a vCenter that is simulated, with VMs that are QEMU's (docs/vsphere.md)")
 	o.node.add(cmd)
 	o.registry.add(cmd)
 	o.limits.add(cmd)
@@ -64,6 +67,9 @@ func (o *upOptions) validate() error {
 	}
 	if o.apiPort < 0 || o.apiPort > 65535 {
 		return misused("--api-port %d is no port (0 to 65535)", o.apiPort)
+	}
+	if o.simulator && o.keepPods {
+		return misused("--keep-pods: VMs of --vsphere-simulator end with it")
 	}
 	_, err := o.images()
 	return errors.Join(o.node.validate(), err)
