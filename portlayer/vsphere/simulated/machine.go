@@ -11,6 +11,8 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcsim"
 )
 
 // startTimeout is how long QEMU may take until it answers, on a machine that is busy.
@@ -29,6 +31,7 @@ func (v *VCenter) intercept(ctx *simulator.Context, method *simulator.Method) (m
 	if ctx.Session == nil {
 		return nil, nil //nolint:nilnil // the simulator goes on by itself
 	}
+	vcsim.BeforeCall(ctx, method)
 	session := ctx.Session.Registry
 	v.mu.Lock()
 	v.sessions[session] = true
