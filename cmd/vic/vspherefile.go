@@ -58,7 +58,11 @@ type vsphereFile struct {
 // check refuses what can be seen to be wrong without asking anybody.
 func (f *vsphereFile) check(subnet netip.Prefix) error {
 	for _, needed := range []struct{ key, value string }{
-		{"address", f.Address}, {"user", f.User}, {"passwordFile", f.PasswordFile}, {"bootISO", f.BootISO}, {"network", f.Network},
+		{"address", f.Address},
+		{"user", f.User},
+		{"passwordFile", f.PasswordFile},
+		{"bootISO", f.BootISO},
+		{"network", f.Network},
 		{"guestListen", f.GuestListen},
 	} {
 		if needed.value == "" {

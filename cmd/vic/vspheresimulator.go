@@ -49,12 +49,12 @@ func (c *localCluster) openSimulated(ctx context.Context) (*vch, error) {
 	}
 	v, err := f.open(ctx, c.options.node, c.state, c.network.Subnet())
 	if err != nil {
-		vc.Close()
+		vc.Close() //nolint:contextcheck // it ends what was begun, also when ctx has ended
 		return nil, err
 	}
 	v.runsOn = fmt.Sprintf("a simulated vCenter with QEMU (%s)", accel)
 	letGo := v.close
-	v.close = func() { letGo(); vc.Close() }
+	v.close = func() { letGo(); vc.Close() } //nolint:contextcheck // as above
 	return v, nil
 }
 

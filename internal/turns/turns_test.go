@@ -3,11 +3,11 @@ package turns_test
 import (
 	"context"
 	"errors"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/virtual-kubelet/vic/internal/turns"
 )
@@ -15,18 +15,21 @@ import (
 func TestOneHoldsAKeyAtATime(t *testing.T) {
 	var keys turns.Turns
 	var holders, most int
-	var all sync.WaitGroup
+	var all errgroup.Group
 	for range 50 {
-		all.Go(func() {
+		all.Go(func() error {
 			giveBack, err := keys.Take(t.Context(), "key")
-			assert.NoError(t, err)
+			if err != nil {
+				return err
+			}
+			defer giveBack()
 			holders++
 			most = max(most, holders)
 			holders--
-			giveBack()
+			return nil
 		})
 	}
-	all.Wait()
+	require.NoError(t, all.Wait())
 	assert.Equal(t, 1, most)
 }
 

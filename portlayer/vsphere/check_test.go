@@ -39,7 +39,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 	good := v.checked(func(*vsphere.Config) {})
 	for _, subject := range []string{"clock", "datacenter", "resource pool", "VM folder", "datastore", "network of scope pods"} {
 		require.Contains(t, good, subject)
-		assert.NoError(t, good[subject].Err, subject)
+		require.NoError(t, good[subject].Err, subject)
 	}
 	require.Error(t, good["boot ISO"].Err, "nobody has put it there")
 	require.NoError(t, v.upload("vic/boot.iso"))

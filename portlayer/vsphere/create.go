@@ -36,6 +36,11 @@ func (h *Hypervisor) create(ctx context.Context, spec portlayer.VMSpec) (machine
 		return machine{}, err
 	}
 	defer giveBack()
+	if !h.seen.isCurrent() { // a call before may have made it, whose answer got lost
+		if err := h.seen.readAll(ctx); err != nil {
+			return machine{}, err
+		}
+	}
 	if _, ok := h.seen.find(uid); ok {
 		return machine{}, portlayer.ErrExists
 	}
@@ -54,8 +59,8 @@ func (h *Hypervisor) create(ctx context.Context, spec portlayer.VMSpec) (machine
 	// A task that nobody waits for any more goes on: what it makes is found, and is the pod's VM.
 	task, err := h.place.folder.CreateVM(ctx, config, h.place.pool, nil)
 	result, err := h.tasks.await(ctx, task, err)
-	if errors.Is(err, errTaskLost) {
-		return h.created(ctx, uid)
+	if errors.Is(err, errTaskLost) || lost(err) {
+		return h.created(ctx, uid, err)
 	}
 	if err != nil {
 		return machine{}, err
@@ -69,15 +74,15 @@ func (h *Hypervisor) create(ctx context.Context, spec portlayer.VMSpec) (machine
 	return m, nil
 }
 
-// created looks for the VM of a task whose end nobody saw.
-func (h *Hypervisor) created(ctx context.Context, uid string) (machine, error) {
+// created looks for the VM of a task whose beginning or end nobody saw.
+func (h *Hypervisor) created(ctx context.Context, uid string, unseen error) (machine, error) {
 	if err := h.seen.readAll(ctx); err != nil {
 		return machine{}, err
 	}
 	if m, ok := h.seen.find(uid); ok {
 		return m, nil
 	}
-	return machine{}, fmt.Errorf("%w, and there is no VM: %w", errTaskLost, portlayer.ErrBusy)
+	return machine{}, fmt.Errorf("%w, and there is no VM: %w", unseen, portlayer.ErrBusy)
 }
 
 func (h *Hypervisor) configSpec(r record) (types.VirtualMachineConfigSpec, error) {

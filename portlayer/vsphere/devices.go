@@ -137,7 +137,7 @@ func (h *Hypervisor) addDisk(d portlayer.Disk, controller, unit int32) *types.Vi
 	backing := &types.VirtualDiskFlatVer2BackingInfo{
 		VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{Datastore: &datastore},
 		DiskMode:                     string(types.VirtualDiskModePersistent),
-		ThinProvisioned:              types.NewBool(true),
+		ThinProvisioned:              new(true),
 	}
 	disk := &types.VirtualDisk{
 		VirtualDevice: types.VirtualDevice{

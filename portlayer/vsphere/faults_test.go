@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"io"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -185,17 +184,7 @@ func TestAVMThatIsRemovedByHandIsGone(t *testing.T) {
 	task, err := v.machine(uid).Destroy(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, task.Wait(t.Context()))
-	until := time.After(patience)
-	for {
-		if _, ok := get(t, h); !ok {
-			break
-		}
-		select {
-		case <-changes:
-		case <-until:
-			require.Fail(t, "the removal was not seen")
-		}
-	}
+	await(t, changes, func() bool { _, ok := get(t, h); return !ok })
 	require.NoError(t, h.Destroy(t.Context(), uid))
 	_, err = h.Create(t.Context(), spec())
 	require.NoError(t, err, "and the pod may have a VM again")

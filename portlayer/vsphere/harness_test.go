@@ -15,9 +15,11 @@ import (
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcsim"
 )
 
 // patience is how long the simulator may take: it is slow to tell of changes when it is busy.
@@ -42,6 +44,10 @@ func start(t *testing.T, model *simulator.Model) *vcenter {
 	t.Cleanup(func() { go server.Close() }) // waits a minute for questions that came with a session which is lost
 	v := &vcenter{T: t, model: model, server: server, guests: newGuests()}
 	model.Map().AddHandler(v.guests)
+	model.Map().Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+		vcsim.BeforeCall(ctx, method)
+		return nil, nil //nolint:nilnil // the simulator goes on by itself
+	}
 
 	dir := t.TempDir()
 	password, _ := server.URL.User.Password()

@@ -84,7 +84,7 @@ func (d *imageDisks) importSpec(src portlayer.DiskSource, ref portlayer.DiskRef)
 					VirtualDevice: types.VirtualDevice{
 						Key: diskKeys, ControllerKey: pvscsiKey, UnitNumber: &unit,
 						Backing: &types.VirtualDiskFlatVer2BackingInfo{
-							DiskMode: string(types.VirtualDiskModePersistent), ThinProvisioned: types.NewBool(true),
+							DiskMode: string(types.VirtualDiskModePersistent), ThinProvisioned: new(true),
 						},
 					},
 					CapacityInKB: vmdk.Capacity(src.SizeBytes) / 1024,

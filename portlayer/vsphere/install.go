@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/vmware/govmomi/fault"
@@ -71,8 +72,8 @@ func takeBack(ctx context.Context, steps []Step) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	var failed error
-	for i := len(steps) - 1; i >= 0; i-- {
-		if s := steps[i]; !s.Exists {
+	for _, s := range slices.Backward(steps) {
+		if !s.Exists {
 			if err := s.undo(ctx); err != nil {
 				failed = errors.Join(failed, fmt.Errorf("take back %s %s: %w", s.Subject, s.Detail, translate(err)))
 			}

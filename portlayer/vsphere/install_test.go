@@ -81,7 +81,7 @@ func TestAVCHIsMadeUsedAndRemoved(t *testing.T) {
 	require.Equal(t, with("have", parts...), states(again))
 	require.NoError(t, vsphere.Make(t.Context(), again))
 	for _, f := range vsphere.Check(t.Context(), cfg) {
-		assert.NoError(t, f.Err, f.Subject)
+		require.NoError(t, f.Err, f.Subject)
 	}
 	var pool mo.ResourcePool
 	found, err := v.finder().ResourcePool(t.Context(), cfg.Pool)

@@ -3,6 +3,7 @@ package vsphere
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -46,10 +47,7 @@ func newInventory(session *Session, folder types.ManagedObjectReference, notify,
 
 // list returns all pod VMs. While nobody tells of changes it reads them.
 func (i *inventory) list(ctx context.Context) ([]portlayer.VM, error) {
-	i.mu.Lock()
-	current := i.current
-	i.mu.Unlock()
-	if !current {
+	if !i.isCurrent() {
 		if err := i.readAll(ctx); err != nil {
 			return nil, err
 		}
@@ -148,6 +146,12 @@ func (i *inventory) run(ctx context.Context) {
 	}
 }
 
+func (i *inventory) isCurrent() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.current
+}
+
 func (i *inventory) setCurrent(current bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -169,7 +173,7 @@ func (i *inventory) watch(ctx context.Context) error {
 	gone := context.WithoutCancel(ctx)
 	defer func() { _, _ = pc.Destroy(gone), v.Destroy(gone) }() // the session may be lost, and they with it
 	filter := new(property.WaitFilter).Add(v.Reference(), "VirtualMachine", vmSigns, v.TraversalSpec())
-	filter.Spec.ObjectSet[0].Skip = types.NewBool(true)
+	filter.Spec.ObjectSet[0].Skip = new(true)
 	filter.Options = &types.WaitOptions{MaxWaitSeconds: types.NewInt32(maxWaitSeconds)}
 	if _, err := pc.CreateFilter(ctx, filter.CreateFilter); err != nil {
 		return fmt.Errorf("make filter of VMs: %w", err)
@@ -274,11 +278,7 @@ func (i *inventory) readAll(ctx context.Context) error {
 func (i *inventory) touches() map[types.ManagedObjectReference]uint64 {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	touched := make(map[types.ManagedObjectReference]uint64, len(i.touched))
-	for ref, n := range i.touched {
-		touched[ref] = n
-	}
-	return touched
+	return maps.Clone(i.touched)
 }
 
 // take takes what was read, of VMs that none of our operations has changed since.

@@ -103,7 +103,7 @@ func (t *tasks) watch(ctx context.Context) error {
 	defer func() { _, _ = pc.Destroy(gone), v.Destroy(gone) }() // the session may be lost, and they with it
 	filter := new(property.WaitFilter).Add(v.Reference(), "Task", []string{"info.state", "info.error", "info.result"},
 		&types.TraversalSpec{Type: "ListView", Path: "view"})
-	filter.Spec.ObjectSet[0].Skip = types.NewBool(true)
+	filter.Spec.ObjectSet[0].Skip = new(true)
 	filter.Options = &types.WaitOptions{MaxWaitSeconds: types.NewInt32(maxWaitSeconds)}
 	if _, err := pc.CreateFilter(ctx, filter.CreateFilter); err != nil {
 		return fmt.Errorf("make filter of tasks: %w", err)

@@ -35,8 +35,7 @@ func (l *Listener) join(w http.ResponseWriter, r *http.Request) {
 	cert, err := l.joined(w, r)
 	if err != nil {
 		status := http.StatusServiceUnavailable
-		var refused *refusal
-		if errors.As(err, &refused) {
+		if refused, ok := errors.AsType[*refusal](err); ok {
 			status = refused.status
 		}
 		logging.From(r.Context()).DebugContext(r.Context(), "join refused", "from", r.RemoteAddr, "err", err)
