@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/vmware/govmomi/fault"
+	"github.com/vmware/govmomi/task"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -36,18 +37,36 @@ func translate(err error) error {
 	if err == nil {
 		return nil
 	}
+	switch kind := kindOf(err); {
+	case kind == nil, errors.Is(err, kind):
+		return err
+	default:
+		return fmt.Errorf("%w: %s", kind, err) //nolint:errorlint // no vim25 error leaves this package
+	}
+}
+
+// kindOf is the kind of error that callers act on; nil where there is none.
+func kindOf(err error) error {
 	for _, k := range kinds {
 		if errors.Is(err, k.kind) {
-			return err
+			return k.kind
 		}
 		for _, f := range k.faults {
 			if fault.Is(err, f) {
-				return fmt.Errorf("%w: %s", k.kind, err) //nolint:errorlint // no vim25 error leaves this package
+				return k.kind
 			}
 		}
 	}
 	if lost(err) {
-		return fmt.Errorf("%w: %w", portlayer.ErrBusy, err)
+		return portlayer.ErrBusy
+	}
+	return nil
+}
+
+// notStarted is the error of a power-on whose task failed for a reason that is none of our kinds.
+func notStarted(m machine, err error) error {
+	if failed, ok := errors.AsType[task.Error](err); ok && kindOf(err) == nil {
+		return &portlayer.PowerError{UID: m.uid(), Reason: "vSphere does not start it: " + failed.Error()}
 	}
 	return err
 }

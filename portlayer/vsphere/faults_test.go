@@ -151,12 +151,15 @@ func TestALostSessionIsRenewed(t *testing.T) {
 	await(t, changes, func() bool { vm, _ := get(t, h); return vm.State == portlayer.StateStopped })
 }
 
-// starved is a VM whose host has no memory for it.
-type starved struct{ *simulator.VirtualMachine }
+// starved is a VM that its host does not start.
+type starved struct {
+	*simulator.VirtualMachine
+	fault types.BaseMethodFault
+}
 
 func (s *starved) PowerOnVMTask(ctx *simulator.Context, _ *types.PowerOnVM_Task) soap.HasFault {
 	task := simulator.CreateTask(s, "powerOn", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
-		return nil, &types.InsufficientMemoryResourcesFault{}
+		return nil, s.fault
 	})
 	return &methods.PowerOnVM_TaskBody{Res: &types.PowerOnVM_TaskResponse{Returnval: task.Run(ctx)}}
 }
@@ -167,7 +170,11 @@ func TestAPowerOnThatFailsLeavesTheVMAsItWas(t *testing.T) {
 	require.NoError(t, err)
 	reg := v.model.Map()
 	ref := v.machine(uid).Reference()
-	reg.Put(&starved{reg.Get(ref).(*simulator.VirtualMachine)})
+	vm0 := reg.Get(ref).(*simulator.VirtualMachine)
+	reg.Put(&starved{vm0, &types.GenericVmConfigFault{Reason: "no such device"}})
+	var ended *portlayer.PowerError
+	require.ErrorAs(t, h.PowerOn(t.Context(), uid), &ended)
+	reg.Put(&starved{vm0, &types.InsufficientMemoryResourcesFault{}})
 	require.ErrorIs(t, h.PowerOn(t.Context(), uid), portlayer.ErrOutOfMemory)
 	vm, ok := get(t, h)
 	require.True(t, ok)

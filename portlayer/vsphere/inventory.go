@@ -170,8 +170,7 @@ func (i *inventory) watch(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make collector of VMs: %w", err)
 	}
-	gone := context.WithoutCancel(ctx)
-	defer func() { _, _ = pc.Destroy(gone), v.Destroy(gone) }() // the session may be lost, and they with it
+	defer destroy(ctx, pc, v)
 	filter := new(property.WaitFilter).Add(v.Reference(), "VirtualMachine", vmSigns, v.TraversalSpec())
 	filter.Spec.ObjectSet[0].Skip = new(true)
 	filter.Options = &types.WaitOptions{MaxWaitSeconds: types.NewInt32(maxWaitSeconds)}
@@ -250,7 +249,7 @@ func (i *inventory) readAll(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list VMs: %w", err)
 	}
-	defer func() { _ = v.Destroy(context.WithoutCancel(ctx)) }() // it goes with the session at the latest
+	defer destroy(ctx, v)
 	var vms []mo.VirtualMachine
 	if err := v.Retrieve(ctx, []string{"VirtualMachine"}, vmFacts, &vms); err != nil {
 		return fmt.Errorf("list VMs: %w", err)

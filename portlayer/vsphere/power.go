@@ -49,7 +49,7 @@ func (h *Hypervisor) powerOn(ctx context.Context, m machine) error {
 	}
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	return errors.Join(err, h.notePower(undo, &m, before))
+	return errors.Join(notStarted(m, err), h.notePower(undo, &m, before))
 }
 
 // undoTimeout is how long it may take to undo what failed.

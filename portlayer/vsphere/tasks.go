@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/property"
@@ -18,8 +19,8 @@ import (
 const (
 	// maxWaitSeconds is how long one wait for updates may take: a lost session does not wake it.
 	maxWaitSeconds = 60
-	// sweepAt is how many ended tasks the view may hold.
-	sweepAt = 64
+	// sweepAt is how many ended tasks the view may hold: vSphere looks at all of a view at each change.
+	sweepAt = 4
 )
 
 // tasks awaits all tasks with one list view and one collector.
@@ -79,13 +80,19 @@ func (t *tasks) add(ctx context.Context, v *view.ListView, ref types.ManagedObje
 
 // run delivers the ends of tasks until ctx ends.
 func (t *tasks) run(ctx context.Context) {
+	pause := firstPause
 	for ctx.Err() == nil {
+		began := time.Now()
 		err := t.session.during(ctx, t.watch)
 		if ctx.Err() != nil {
 			return
 		}
 		logging.From(ctx).WarnContext(ctx, "tasks are watched anew", "err", err)
-		wait(ctx, firstPause)
+		if time.Since(began) > maxWaitSeconds*time.Second {
+			pause = firstPause
+		}
+		wait(ctx, pause)
+		pause = min(2*pause, lastPause)
 	}
 }
 
@@ -99,8 +106,7 @@ func (t *tasks) watch(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make collector of tasks: %w", err)
 	}
-	gone := context.WithoutCancel(ctx)
-	defer func() { _, _ = pc.Destroy(gone), v.Destroy(gone) }() // the session may be lost, and they with it
+	defer destroy(ctx, pc, v)
 	filter := new(property.WaitFilter).Add(v.Reference(), "Task", []string{"info.state", "info.error", "info.result"},
 		&types.TraversalSpec{Type: "ListView", Path: "view"})
 	filter.Spec.ObjectSet[0].Skip = new(true)

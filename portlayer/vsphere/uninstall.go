@@ -82,7 +82,7 @@ func (p *planner) requireEmpty(ctx context.Context, folder types.ManagedObjectRe
 	if err != nil {
 		return err
 	}
-	defer func() { _ = v.Destroy(context.WithoutCancel(ctx)) }() // it goes with the session at the latest
+	defer destroy(ctx, v)
 	var entities []mo.ManagedEntity
 	if err := v.Retrieve(ctx, []string{"ManagedEntity"}, []string{"name"}, &entities); err != nil {
 		return err

@@ -28,3 +28,17 @@ func wait(ctx context.Context, pause time.Duration) bool {
 		return false
 	}
 }
+
+// destroyer is a view or a collector.
+type destroyer interface {
+	Destroy(ctx context.Context) error
+}
+
+// destroy lets go of what vSphere keeps for us, which goes with the session at the latest.
+func destroy(ctx context.Context, all ...destroyer) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	for _, d := range all {
+		_ = d.Destroy(ctx) // the session may be lost, and it with it
+	}
+}
