@@ -133,7 +133,7 @@ func (s *bench) open() *vsphere.Hypervisor {
 	s.Helper()
 	session, err := vsphere.Connect(s.Context(), s.target)
 	require.NoError(s, err)
-	h, err := vsphere.Open(s.Context(), vsphere.Config{Name: "vch", Session: session, BootISO: "[LocalDS_0] boot.iso"})
+	h, err := vsphere.Open(s.Context(), vsphere.Config{Name: "vch", Guests: newGuests(), Session: session, BootISO: "[LocalDS_0] boot.iso"})
 	require.NoError(s, err)
 	s.Cleanup(func() {
 		h.Close()

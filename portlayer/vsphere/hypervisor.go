@@ -71,8 +71,8 @@ var _ portlayer.Hypervisor = (*Hypervisor)(nil)
 // Open finds the VCH's parts and its VMs. The caller calls Close, and then closes the session. ctx carries the logger
 // for what runs until then.
 func Open(ctx context.Context, cfg Config) (*Hypervisor, error) {
-	if cfg.Name == "" {
-		return nil, errors.New("open VCH: it has no name")
+	if cfg.Name == "" || cfg.Guests == nil {
+		return nil, errors.New("open VCH: it has no name, or nobody takes its guests")
 	}
 	if cfg.Directory == "" {
 		cfg.Directory = defaultDirectory(cfg.Name)

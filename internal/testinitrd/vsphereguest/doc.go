@@ -1,7 +1,7 @@
 // Command vsphereguest is PID 1 of VMs that have vSphere's hardware, in tests of what they boot and of what they see: it
 // loads the initrd's modules and tells of its disks, interfaces and CDs, and of what QEMU's firmware configuration has for it.
 //
-// Without a blob in opt/vic/boot it writes "REPORT" and a Report to the console, and powers off. A blob is a Boot: it dials
+// Without a blob in opt/vic/test it writes "REPORT" and a Report to the console, and powers off. A blob is a Boot: it dials
 // the server in there, and does what the lines that the server sends tell it:
 //
 //	report              answers with a Report

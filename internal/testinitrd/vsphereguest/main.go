@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	blob = "/sys/firmware/qemu_fw_cfg/by_name/opt/vic/boot/raw"
+	blob = "/sys/firmware/qemu_fw_cfg/by_name/opt/vic/test/raw"
 	// settle is how long devices may take to come once their drivers are there.
 	settle   = 20 * time.Second
 	patience = 60 * time.Second

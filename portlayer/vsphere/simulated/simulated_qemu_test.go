@@ -33,6 +33,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/testinitrd/vsphereguest/report"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/channels"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/simulated"
 )
 
@@ -106,8 +107,10 @@ func newLab(t *testing.T, network simulated.Network, gateway netip.Addr, address
 	require.NoError(t, err)
 	session, err := vsphere.Connect(t.Context(), target)
 	require.NoError(t, err)
+	authority, err := channels.LoadAuthority(filepath.Join(dir, "authority.pem"))
+	require.NoError(t, err)
 	h, err := vsphere.Open(t.Context(), vsphere.Config{
-		Name: "vch", Session: session, BootISO: simulated.BootISO, Networks: map[string]string{"bridge": simulated.PortGroup},
+		Name: "vch", Session: session, Guests: channels.New(channels.Config{Authority: authority}), BootISO: simulated.BootISO, Networks: map[string]string{"bridge": simulated.PortGroup},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -150,7 +153,7 @@ func (l *lab) create() (image portlayer.DiskRef) {
 		portlayer.Disk{Kind: portlayer.DiskScratch, Serial: "scratch", SizeBytes: 64 << 20},
 	))
 	require.NoError(l, err)
-	l.tell("guestinfo.vic.boot", l.blob())
+	l.tell("guestinfo.vic.test", l.blob())
 	return image
 }
 

@@ -113,7 +113,7 @@ func TestAVMOverItsPowerCycles(t *testing.T) {
 	g.send("off")
 	l.await(portlayer.StateStopped)
 	assert.Nil(t, l.facts().Summary.Runtime.BootTime)
-	l.tell("guestinfo.vic.boot", l.blob()+"\n")
+	l.tell("guestinfo.vic.test", l.blob()+"\n")
 	g = l.powerOn()
 	third := g.look(2)
 	assert.Equal(t, l.blob()+"\n", third.Boot)
