@@ -8,10 +8,12 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,7 +73,31 @@ func up(t *testing.T, args ...string) *cluster {
 }
 
 func newCluster(dir string, args ...string) *cluster {
-	return &cluster{dir: dir, args: args}
+	c := &cluster{dir: dir, args: args}
+	alive.set(c, true)
+	return c
+}
+
+// alive are the clusters that were not purged yet.
+var alive = clusters{is: map[*cluster]bool{}}
+
+type clusters struct {
+	mu sync.Mutex // guards is
+	is map[*cluster]bool
+}
+
+func (a *clusters) set(c *cluster, is bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.is[c] = is; !is {
+		delete(a.is, c)
+	}
+}
+
+func (a *clusters) all() []*cluster {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Collect(maps.Keys(a.is))
 }
 
 // start runs `vic up` and waits until the node is Ready.
@@ -149,6 +175,7 @@ func (c *cluster) kill() {
 // purge leaves nothing of the cluster behind, whatever state it is in.
 func (c *cluster) purge(t testContext) {
 	t.Helper()
+	defer alive.set(c, false)
 	if c.cmd != nil {
 		c.kill()
 	}
@@ -410,4 +437,9 @@ func (*mainContext) Logf(format string, args ...any) {
 }
 
 func (m *mainContext) Errorf(format string, args ...any) { m.failed = true; m.Logf(format, args...) }
-func (m *mainContext) FailNow()                          { os.Exit(1) }
+
+// FailNow unwinds TestMain, which leaves nothing behind.
+func (m *mainContext) FailNow() {
+	m.failed = true
+	panic(m)
+}

@@ -5,7 +5,9 @@ package e2e_test
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,11 +25,20 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
-func run(m *testing.M) int {
+func run(m *testing.M) (code int) {
 	t := &mainContext{}
+	defer func() {
+		if t.failed {
+			code = 1
+		}
+		if cause := recover(); cause != nil && cause != any(t) {
+			panic(cause)
+		}
+	}()
 	dir, err := os.MkdirTemp("", "vic-e2e-")
 	require.NoError(t, err)
 	defer func() { _ = os.RemoveAll(dir) }()
+	endClustersOnSignal(t, dir)
 	imageArchive = filepath.Join(dir, "image.tar")
 	require.NoError(t, buildImage(dir, imageArchive))
 	stopRegistry := serveImage(t)
@@ -39,14 +50,25 @@ func run(m *testing.M) int {
 	defer shared.purge(t)
 	shared.start(t)
 	shared.importImage(t)
-	code := m.Run()
-	if code == 0 {
+	if code = m.Run(); code == 0 {
 		shared.stop(t)
 	}
-	if t.failed {
-		return 1
-	}
 	return code
+}
+
+// endClustersOnSignal leaves nothing behind when somebody ends the tests.
+func endClustersOnSignal(t testContext, dir string) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	// Ends with the program.
+	go func() {
+		<-signals
+		for _, c := range alive.all() {
+			c.purge(t)
+		}
+		_ = os.RemoveAll(dir) // it is a temporary one
+		os.Exit(130)
+	}()
 }
 
 // importImage gives the cluster the test image.
