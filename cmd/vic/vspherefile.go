@@ -113,6 +113,11 @@ func (f *vsphereFile) scope(subnet netip.Prefix) (portlayer.ScopeConfig, error) 
 			return s, fmt.Errorf("vsphere.%s: %w", a.key, err)
 		}
 	}
+	for _, a := range f.AdvertiseAddresses {
+		if to, err := netip.ParseAddrPort(a); err == nil { // or it is a name
+			s.Reserved = append(s.Reserved, to.Addr())
+		}
+	}
 	return s, nil
 }
 

@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	dialTimeout = 30 * time.Second
+	dialTimeout = 10 * time.Second // of one address
 	joinTimeout = 30 * time.Second
 	firstPause  = 200 * time.Millisecond
 	lastPause   = 10 * time.Second
@@ -30,6 +30,9 @@ const (
 	steady = 30 * time.Second
 	// keepAlive finds out that a host has gone, which a channel that nobody speaks on would not.
 	keepAlive = 15 * time.Second
+	// unheardMost is how many channels may end without a word of the host's before the guest joins anew: the host may have
+	// lost what it knew of the certificate.
+	unheardMost = 3
 )
 
 // Dialer opens the channel of one boot. Its methods are for one goroutine.
@@ -39,6 +42,8 @@ type Dialer struct {
 	key    *ecdsa.PrivateKey
 	own    *tls.Certificate // nil until it has joined
 	latest int              // host that answered last
+	// unheard counts channels that ended without a word of the host's.
+	unheard int
 }
 
 // New returns a Dialer for what the blob says.
@@ -87,7 +92,28 @@ func (d *Dialer) once(ctx context.Context, serve func(net.Conn) error) error {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	return serve(conn)
+	h := &heard{Conn: conn}
+	err = serve(h)
+	if d.unheard++; h.any {
+		d.unheard = 0
+	}
+	if d.unheard >= unheardMost {
+		d.own, d.unheard = nil, 0 // the key stays, by which the host knows this boot
+	}
+	return err
+}
+
+// heard is a connection that knows whether the host has said anything.
+type heard struct {
+	net.Conn
+	any bool
+}
+
+// Read implements io.Reader.
+func (h *heard) Read(b []byte) (int, error) {
+	n, err := h.Conn.Read(b)
+	h.any = h.any || n > 0
+	return n, err
 }
 
 // dial connects to the host that answered last, or to the next one that does.
@@ -166,10 +192,15 @@ func (d *Dialer) join(ctx context.Context) error {
 
 func (d *Dialer) post(ctx context.Context, body []byte) (wire.Joined, error) {
 	var joined wire.Joined
+	conn, err := d.dial(ctx, wire.ProtocolJoin)
+	if err != nil {
+		return joined, err
+	}
+	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	client := http.Client{Transport: &http.Transport{
-		DialTLSContext:    func(ctx context.Context, _, _ string) (net.Conn, error) { return d.dial(ctx, wire.ProtocolJoin) },
+		DialTLSContext:    func(context.Context, string, string) (net.Conn, error) { return conn, nil },
 		DisableKeepAlives: true,
 	}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+wire.HostName+wire.PathJoin, bytes.NewReader(body))

@@ -4,10 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/vmware/govmomi/fault"
+	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -63,15 +69,23 @@ func (h *Hypervisor) create(ctx context.Context, spec portlayer.VMSpec) (machine
 		return h.created(ctx, uid, err)
 	}
 	if err != nil {
+		h.missed(err, spec.Disks)
 		return machine{}, err
 	}
 	ref, ok := result.(types.ManagedObjectReference)
 	if !ok {
-		return machine{}, fmt.Errorf("task has made %T and no VM", result)
+		return h.created(ctx, uid, fmt.Errorf("task has made %T and no VM", result))
 	}
 	m.ref = ref
 	h.seen.put(m)
 	return m, nil
+}
+
+// missed notes that a VM was refused for want of a disk.
+func (h *Hypervisor) missed(err error, disks []portlayer.Disk) {
+	if fault.Is(err, &types.FileNotFound{}) {
+		h.disks.lose(disks)
+	}
 }
 
 // created looks for the VM of a task whose beginning or end nobody saw.
@@ -103,7 +117,10 @@ func (h *Hypervisor) configSpec(r record) (types.VirtualMachineConfigSpec, error
 		Files:        &types.VirtualMachineFileInfo{VmPathName: h.place.datastore.Path("")},
 		Annotation:   fmt.Sprintf("Pod %s/%s (UID %s) of node %s. Made by vic; changes are undone or lost.", id.Namespace, id.Name, id.UID, id.NodeName),
 		ManagedBy:    &types.ManagedByInfo{ExtensionKey: managedBy, Type: "pod"},
-		ExtraConfig:  append(extra, &types.OptionValue{Key: "disk.EnableUUID", Value: "TRUE"}),
+		ExtraConfig: append(extra,
+			&types.OptionValue{Key: "disk.EnableUUID", Value: "TRUE"},
+			// Only the guest's root reads the boot blob, and no container.
+			&types.OptionValue{Key: "monitor_control.restrict_backdoor", Value: "TRUE"}),
 		DeviceChange: devices,
 	}
 	setSize(&config, r.spec.Size)
@@ -118,7 +135,8 @@ func setSize(config *types.VirtualMachineConfigSpec, size portlayer.Size) {
 	}}
 }
 
-// Destroy removes the VM. Its disks are its own: children of images, and scratch.
+// Destroy removes the VM with the disks that are its own: children of images, and scratch. What somebody else has attached
+// is detached and stays.
 func (h *Hypervisor) Destroy(ctx context.Context, uid string) error {
 	m, giveBack, err := h.change(ctx, uid)
 	if errors.Is(err, portlayer.ErrNotFound) {
@@ -138,10 +156,39 @@ func (h *Hypervisor) destroy(ctx context.Context, m machine) error {
 	if err := h.cutPower(ctx, m); err != nil {
 		return err
 	}
+	if err := h.detachForeign(ctx, m); err != nil {
+		return err
+	}
 	task, err := h.vm(m).Destroy(ctx)
 	_, err = h.tasks.await(ctx, task, err)
 	if err == nil || errors.Is(translate(err), portlayer.ErrNotFound) {
 		h.seen.drop(m)
 	}
+	return err
+}
+
+// detachForeign takes disks out of a VM that we did not give it: vSphere deletes the files of all disks of a VM with it.
+func (h *Hypervisor) detachForeign(ctx context.Context, m machine) error {
+	var facts mo.VirtualMachine
+	err := property.DefaultCollector(h.client).RetrieveOne(ctx, m.ref, []string{"config.hardware.device"}, &facts)
+	if err != nil || facts.Config == nil {
+		return err
+	}
+	units := slices.Collect(maps.Values(m.record.units))
+	controller := ourController(facts.Config.Hardware.Device)
+	var foreign []types.BaseVirtualDeviceConfigSpec
+	for _, d := range facts.Config.Hardware.Device {
+		disk, ok := d.(*types.VirtualDisk)
+		if !ok || disk.ControllerKey == controller && disk.UnitNumber != nil && slices.Contains(units, *disk.UnitNumber) {
+			continue
+		}
+		foreign = append(foreign, &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationRemove, Device: disk})
+	}
+	if len(foreign) == 0 {
+		return nil
+	}
+	logging.From(ctx).WarnContext(ctx, "disks detached that are not the pod's", "vm", m.ref.Value, "disks", len(foreign))
+	task, err := h.vm(m).Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: foreign})
+	_, err = h.tasks.await(ctx, task, err)
 	return err
 }

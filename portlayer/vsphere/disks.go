@@ -178,10 +178,24 @@ func (d *imageDisks) delete(ctx context.Context, ref portlayer.DiskRef) error {
 	if d.has(ref) {
 		return nil // it was made again before we had the turn
 	}
-	task, err := object.NewVirtualDiskManager(d.h.client).DeleteVirtualDisk(ctx, d.path(ref), d.h.place.datacenter)
+	return d.deleteFile(ctx, d.path(ref))
+}
+
+// deleteFile deletes a disk that no VM has. A missing one is no error.
+func (d *imageDisks) deleteFile(ctx context.Context, file string) error {
+	task, err := object.NewVirtualDiskManager(d.h.client).DeleteVirtualDisk(ctx, file, d.h.place.datacenter)
 	_, err = d.h.tasks.await(ctx, task, err)
 	if fault.Is(err, &types.FileNotFound{}) {
 		return nil
 	}
 	return err
+}
+
+// lose forgets disks that somebody may have deleted: the next one who wants them has them made again.
+func (d *imageDisks) lose(disks []portlayer.Disk) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, disk := range disks {
+		delete(d.known, disk.Ref)
+	}
 }

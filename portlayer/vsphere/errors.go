@@ -19,10 +19,6 @@ var kinds = []struct {
 	kind   error
 	faults []types.BaseMethodFault
 }{
-	{portlayer.ErrOutOfMemory, []types.BaseMethodFault{
-		&types.InsufficientMemoryResourcesFault{}, &types.NumVirtualCpusIncompatible{}, &types.InsufficientHostMemoryCapacityFault{},
-		&types.InsufficientCpuResourcesFault{}, &types.InsufficientResourcesFault{},
-	}},
 	{portlayer.ErrOutOfSpace, []types.BaseMethodFault{&types.NoDiskSpace{}, &types.InsufficientStorageSpace{}}},
 	{portlayer.ErrExists, []types.BaseMethodFault{&types.DuplicateName{}}},
 	{portlayer.ErrNotFound, []types.BaseMethodFault{&types.ManagedObjectNotFound{}}},
@@ -56,6 +52,10 @@ func kindOf(err error) error {
 				return k.kind
 			}
 		}
+	}
+	var insufficient types.BaseInsufficientResourcesFault // of host, pool or cluster, also what HA keeps back
+	if _, ok := fault.As(err, &insufficient); ok || errors.Is(err, portlayer.ErrOutOfMemory) {
+		return portlayer.ErrOutOfMemory
 	}
 	if lost(err) {
 		return portlayer.ErrBusy

@@ -117,6 +117,73 @@ func TestDestroyLeavesSharedDisks(t *testing.T) {
 	assert.ElementsMatch(t, before, v.files("vic/vch/images"))
 }
 
+// TestADiskThatSomebodyHasAttachedStays has an administrator give a pod's VM a disk, on a controller of its own.
+func TestADiskThatSomebodyHasAttachedStays(t *testing.T) {
+	v, h := cluster(t)
+	_, err := h.Create(t.Context(), spec())
+	require.NoError(t, err)
+	vm := v.machine(uid)
+	devices, err := vm.Device(t.Context())
+	require.NoError(t, err)
+	scsi, err := devices.CreateSCSIController("pvscsi")
+	require.NoError(t, err)
+	require.NoError(t, vm.AddDevice(t.Context(), scsi))
+	devices, err = vm.Device(t.Context())
+	require.NoError(t, err)
+	controllers := devices.SelectByType((*types.ParaVirtualSCSIController)(nil))
+	require.Len(t, controllers, 2)
+	store, err := v.finder().DefaultDatastore(t.Context())
+	require.NoError(t, err)
+	dc, err := v.finder().DefaultDatacenter(t.Context())
+	require.NoError(t, err)
+	task, err := object.NewVirtualDiskManager(v.admin.Client).CreateVirtualDisk(t.Context(), store.Path("vic/data.vmdk"), dc,
+		&types.FileBackedVirtualDiskSpec{
+			VirtualDiskSpec: types.VirtualDiskSpec{DiskType: string(types.VirtualDiskTypeThin), AdapterType: string(types.VirtualDiskAdapterTypeLsiLogic)},
+			CapacityKb:      1024,
+		})
+	require.NoError(t, err)
+	require.NoError(t, task.Wait(t.Context()))
+	data := devices.CreateDisk(controllers[1].(types.BaseVirtualController), store.Reference(), store.Path("vic/data.vmdk"))
+	require.NoError(t, vm.AddDevice(t.Context(), data))
+
+	created, ok := get(t, h)
+	require.True(t, ok)
+	changed := created.Spec.Clone()
+	changed.Disks = append(changed.Disks, portlayer.Disk{Kind: portlayer.DiskScratch, Serial: "second", SizeBytes: 64 << 20})
+	_, err = h.Update(t.Context(), changed, created.Version)
+	require.NoError(t, err)
+	require.Contains(t, v.files("vic"), "data.vmdk")
+	require.NoError(t, h.Destroy(t.Context(), uid))
+	assert.Zero(t, v.vms())
+	assert.Contains(t, v.files("vic"), "data.vmdk")
+}
+
+// TestACopyOfAVMIsLeftAlone has somebody make a VM that says the same of itself as a pod's.
+func TestACopyOfAVMIsLeftAlone(t *testing.T) {
+	v, h := cluster(t)
+	_, err := h.Create(t.Context(), spec())
+	require.NoError(t, err)
+	var facts mo.VirtualMachine
+	vm := v.machine(uid)
+	require.NoError(t, vm.Properties(t.Context(), vm.Reference(), []string{"config.extraConfig"}, &facts))
+	folder, err := v.finder().DefaultFolder(t.Context())
+	require.NoError(t, err)
+	pool, err := v.finder().DefaultResourcePool(t.Context())
+	require.NoError(t, err)
+	task, err := folder.CreateVM(t.Context(), types.VirtualMachineConfigSpec{
+		Name: "copy", GuestId: "otherLinux64Guest", Files: &types.VirtualMachineFileInfo{VmPathName: "[LocalDS_0]"},
+		ExtraConfig: facts.Config.ExtraConfig,
+	}, pool, nil)
+	require.NoError(t, err)
+	require.NoError(t, task.Wait(t.Context()))
+	next := v.open()
+	vms, err := next.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, vms, 1)
+	require.NoError(t, next.Destroy(t.Context(), uid))
+	assert.Equal(t, 1, v.vms(), "the copy")
+}
+
 func TestAnImportLeavesNothingButTheDisk(t *testing.T) {
 	v, h := cluster(t)
 	_, err := h.EnsureDisk(t.Context(), source("image"))
@@ -124,23 +191,28 @@ func TestAnImportLeavesNothingButTheDisk(t *testing.T) {
 	assert.Zero(t, v.vms(), "the VM of the import is gone")
 }
 
-func TestALostSessionIsRenewed(t *testing.T) {
-	v, h := cluster(t)
-	_, err := h.Create(t.Context(), spec())
-	require.NoError(t, err)
+// endSessions ends all but the administrator's.
+func (v *vcenter) endSessions() {
+	v.Helper()
 	var manager mo.SessionManager
-	require.NoError(t, v.admin.RetrieveOne(t.Context(), *v.admin.ServiceContent.SessionManager, nil, &manager))
-	mine, err := v.admin.SessionManager.UserSession(t.Context())
-	require.NoError(t, err)
+	require.NoError(v, v.admin.RetrieveOne(v.Context(), *v.admin.ServiceContent.SessionManager, nil, &manager))
+	mine, err := v.admin.SessionManager.UserSession(v.Context())
+	require.NoError(v, err)
 	var theirs []string
 	for _, s := range manager.SessionList {
 		if s.Key != mine.Key {
 			theirs = append(theirs, s.Key)
 		}
 	}
-	require.NotEmpty(t, theirs)
-	require.NoError(t, session.NewManager(v.admin.Client).TerminateSession(t.Context(), theirs))
+	require.NotEmpty(v, theirs)
+	require.NoError(v, session.NewManager(v.admin.Client).TerminateSession(v.Context(), theirs))
+}
 
+func TestALostSessionIsRenewed(t *testing.T) {
+	v, h := cluster(t)
+	_, err := h.Create(t.Context(), spec())
+	require.NoError(t, err)
+	v.endSessions()
 	require.NoError(t, h.PowerOn(t.Context(), uid))
 	vm, ok := get(t, h)
 	require.True(t, ok)
@@ -174,8 +246,10 @@ func TestAPowerOnThatFailsLeavesTheVMAsItWas(t *testing.T) {
 	reg.Put(&starved{vm0, &types.GenericVmConfigFault{Reason: "no such device"}})
 	var ended *portlayer.PowerError
 	require.ErrorAs(t, h.PowerOn(t.Context(), uid), &ended)
-	reg.Put(&starved{vm0, &types.InsufficientMemoryResourcesFault{}})
-	require.ErrorIs(t, h.PowerOn(t.Context(), uid), portlayer.ErrOutOfMemory)
+	for _, fault := range []types.BaseMethodFault{&types.InsufficientMemoryResourcesFault{}, &types.InsufficientFailoverResourcesFault{}} {
+		reg.Put(&starved{vm0, fault})
+		require.ErrorIs(t, h.PowerOn(t.Context(), uid), portlayer.ErrOutOfMemory)
+	}
 	vm, ok := get(t, h)
 	require.True(t, ok)
 	assert.Equal(t, portlayer.StateCreated, vm.State)

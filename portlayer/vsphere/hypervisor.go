@@ -95,7 +95,9 @@ func (h *Hypervisor) open(ctx context.Context) error {
 		return err
 	}
 	h.tasks = newTasks(h.config.Session)
-	h.seen = newInventory(h.config.Session, h.place.folder.Reference(), h.notify, h.config.Guests.Forget)
+	h.seen = newInventory(h.config.Session, h.place.folder.Reference(), hooks{
+		notify: h.notify, forget: h.config.Guests.Forget, named: h.instanceUUID,
+	})
 	h.disks = newImageDisks(h)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	h.stop = stop

@@ -155,13 +155,14 @@ func (d *imageDisks) keep(ctx context.Context, vm *object.VirtualMachine, ref po
 	dc := d.h.place.datacenter
 	task, err = object.NewVirtualDiskManager(d.h.client).MoveVirtualDisk(ctx, file, dc, d.path(ref), dc, false)
 	_, err = d.h.tasks.await(ctx, task, err)
+	if err == nil {
+		return nil
+	}
+	left := d.deleteFile(context.WithoutCancel(ctx), file) // nobody has the disk any more
 	if fault.Is(err, &types.FileAlreadyExists{}) {
-		return nil // another process was as fast; what is left of ours goes with its VM's directory
+		return left // another process was as fast
 	}
-	if err != nil {
-		return fmt.Errorf("name imported disk: %w", err)
-	}
-	return nil
+	return errors.Join(fmt.Errorf("name imported disk: %w", err), left)
 }
 
 // discard removes the VM of an import, and the disk if it still has it.

@@ -1,9 +1,13 @@
 package vsphere
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -224,21 +228,53 @@ func (p *planner) iso(ctx context.Context, in Install) (Step, error) {
 			return s, fmt.Errorf("boot ISO: %w", err)
 		}
 	}
-	there, err := store.Stat(ctx, to.Path)
-	if err == nil {
+	if _, err := store.Stat(ctx, to.Path); err == nil {
 		s.Exists = true
-		if size := there.GetFileInfo().FileSize; size != 0 && size != local.Size() {
-			return s, fmt.Errorf("boot ISO %s has %d bytes and %s %d: give the new one another name", p.config.BootISO, size, in.BootISO, local.Size())
-		}
-		return s, nil
+		return s, sameFile(ctx, store, to.Path, in.BootISO)
 	}
-	s.make = func(ctx context.Context) error {
-		err := p.files.MakeDirectory(ctx, store.Path(path.Dir(to.Path)), p.datacenter, true)
-		if err != nil && !fault.Is(err, &types.FileAlreadyExists{}) {
-			return err
-		}
-		return store.UploadFile(ctx, in.BootISO, to.Path, &soap.DefaultUpload)
-	}
+	s.make = func(ctx context.Context) error { return p.upload(ctx, store, in.BootISO, to.Path) }
 	s.undo = func(ctx context.Context) error { return p.delete(ctx, p.config.BootISO) }
 	return s, nil
+}
+
+// sameFile refuses a file on the datastore that is not what a file of this machine is.
+func sameFile(ctx context.Context, store *object.Datastore, path, local string) error {
+	remote, _, err := store.Download(ctx, path, &soap.DefaultDownload)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", store.Path(path), err)
+	}
+	defer remote.Close()
+	mine, err := os.Open(local)
+	if err != nil {
+		return err
+	}
+	defer mine.Close()
+	var sums [2]hash.Hash
+	for i, from := range []io.Reader{remote, mine} {
+		sums[i] = sha256.New()
+		if _, err := io.Copy(sums[i], from); err != nil {
+			return fmt.Errorf("compare %s: %w", store.Path(path), err)
+		}
+	}
+	if !bytes.Equal(sums[0].Sum(nil), sums[1].Sum(nil)) {
+		return fmt.Errorf("%s is not %s, and VMs may boot it: give the new one another name", store.Path(path), local)
+	}
+	return nil
+}
+
+// upload puts a file on the datastore, whole or not at all.
+func (p *planner) upload(ctx context.Context, store *object.Datastore, local, to string) error {
+	err := p.files.MakeDirectory(ctx, store.Path(path.Dir(to)), p.datacenter, true)
+	if err != nil && !fault.Is(err, &types.FileAlreadyExists{}) {
+		return err
+	}
+	part := to + ".part"
+	if err := store.UploadFile(ctx, local, part, &soap.DefaultUpload); err != nil {
+		return errors.Join(err, p.delete(context.WithoutCancel(ctx), store.Path(part)))
+	}
+	task, err := p.files.MoveDatastoreFile(ctx, store.Path(part), p.datacenter, store.Path(to), p.datacenter, false)
+	if err != nil {
+		return err
+	}
+	return task.Wait(ctx)
 }

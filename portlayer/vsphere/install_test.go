@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -111,6 +110,32 @@ func TestAVCHIsMadeUsedAndRemoved(t *testing.T) {
 	assert.Equal(t, append(with("make", parts[:3]...), with("have", parts[3])...), states(plan(t, cfg, in)))
 }
 
+func TestAVCHThatIsUsedIsNotRemoved(t *testing.T) {
+	v := bare(t)
+	cfg, in := wanted(t, v)
+	require.NoError(t, vsphere.Make(t.Context(), plan(t, cfg, in)))
+	busy := func(cfg vsphere.Config, says string) {
+		t.Helper()
+		_, err := vsphere.PlanRemoval(t.Context(), cfg)
+		require.ErrorIs(t, err, portlayer.ErrBusy)
+		require.ErrorContains(t, err, says)
+	}
+	inside := cfg
+	inside.BootISO = "[LocalDS_0] vic/vch/boot.iso"
+	busy(inside, "boot ISO")
+
+	anywhere := cfg
+	anywhere.Folder = ""
+	h, err := vsphere.Open(t.Context(), anywhere)
+	require.NoError(t, err)
+	_, err = h.Create(t.Context(), spec())
+	require.NoError(t, err)
+	busy(anywhere, "default-pod-uid-1")
+	busy(cfg, "VMs and pools")
+	require.NoError(t, h.Destroy(t.Context(), uid))
+	h.Close()
+}
+
 // full is a folder that takes no more folders.
 type full struct{ *simulator.Folder }
 
@@ -150,7 +175,7 @@ func TestAPlanRefusesWhatItCannotMake(t *testing.T) {
 	}
 	cfg, in := wanted(t, v)
 	require.NoError(t, vsphere.Make(t.Context(), plan(t, cfg, in)))
-	require.NoError(t, os.WriteFile(in.BootISO, []byte(strings.Repeat("another image", 9)), 0o600))
+	require.NoError(t, os.WriteFile(in.BootISO, []byte("IMAGE"), 0o600)) // of the same size
 	_, err := vsphere.PlanInstall(t.Context(), cfg, in)
 	require.ErrorContains(t, err, "give the new one another name")
 }

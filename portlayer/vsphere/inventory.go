@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -28,20 +29,30 @@ type inventory struct {
 	session *Session
 	client  *vim25.Client
 	folder  types.ManagedObjectReference
-	notify  func(uid string)
-	forget  func(vm string) // of instance UUIDs that are gone
+	hooks   hooks
 
 	mu       sync.Mutex // guards what follows
 	machines map[types.ManagedObjectReference]machine
 	touched  map[types.ManagedObjectReference]uint64 // by our own operations, how often
+	strange  map[types.ManagedObjectReference]bool   // VMs that were told of and are left alone
 	current  bool                                    // the collector tells of every change
 	since    time.Time                               // current or not
 }
 
-func newInventory(session *Session, folder types.ManagedObjectReference, notify, forget func(string)) *inventory {
+// hooks are what an inventory needs of the hypervisor.
+type hooks struct {
+	// notify tells of a VM that has changed, and forget of an instance UUID that is gone.
+	notify func(uid string)
+	forget func(vm string)
+	// named is the instance UUID that a pod's VM has.
+	named func(uid string) string
+}
+
+func newInventory(session *Session, folder types.ManagedObjectReference, hooks hooks) *inventory {
 	return &inventory{
-		session: session, client: session.client, folder: folder, notify: notify, forget: forget, since: time.Now(),
+		session: session, client: session.client, folder: folder, hooks: hooks, since: time.Now(),
 		machines: map[types.ManagedObjectReference]machine{}, touched: map[types.ManagedObjectReference]uint64{},
+		strange: map[types.ManagedObjectReference]bool{},
 	}
 }
 
@@ -73,6 +84,18 @@ func (i *inventory) find(uid string) (machine, bool) {
 	return machine{}, false
 }
 
+// hasAddress tells whether a VM was given an address.
+func (i *inventory) hasAddress(a netip.Addr) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, m := range i.machines {
+		if slices.ContainsFunc(m.record.spec.NICs, func(n portlayer.NIC) bool { return n.Address.Addr() == a }) {
+			return true
+		}
+	}
+	return false
+}
+
 // named returns the VM with an instance UUID; false where there is none.
 func (i *inventory) named(uuid string) (machine, bool) {
 	i.mu.Lock()
@@ -85,13 +108,30 @@ func (i *inventory) named(uuid string) (machine, bool) {
 	return machine{}, false
 }
 
-// put takes what one of our operations made of a VM.
+// put takes what one of our operations made of a VM. Its power is what was seen last, whatever it was when the operation
+// began.
 func (i *inventory) put(m machine) {
 	i.mu.Lock()
+	if was, ok := i.machines[m.ref]; ok {
+		m.on, m.bootedAt = was.on, was.bootedAt
+	}
+	i.putLocked(m)
+	i.mu.Unlock()
+	i.hooks.notify(m.uid())
+}
+
+// putOff takes that one of our operations has powered a VM off.
+func (i *inventory) putOff(m machine) {
+	m.on, m.bootedAt = false, time.Time{}
+	i.mu.Lock()
+	i.putLocked(m)
+	i.mu.Unlock()
+	i.hooks.notify(m.uid())
+}
+
+func (i *inventory) putLocked(m machine) {
 	i.touched[m.ref]++
 	i.machines[m.ref] = m
-	i.mu.Unlock()
-	i.notify(m.uid())
 }
 
 // drop takes that one of our operations removed a VM.
@@ -105,8 +145,8 @@ func (i *inventory) drop(m machine) {
 
 // gone tells those who have something for a VM.
 func (i *inventory) gone(m machine) {
-	i.forget(m.uuid)
-	i.notify(m.uid())
+	i.hooks.forget(m.uuid)
+	i.hooks.notify(m.uid())
 }
 
 // running is the memory of all VMs that are on.
@@ -173,7 +213,6 @@ func (i *inventory) watch(ctx context.Context) error {
 	defer destroy(ctx, pc, v)
 	filter := new(property.WaitFilter).Add(v.Reference(), "VirtualMachine", vmSigns, v.TraversalSpec())
 	filter.Spec.ObjectSet[0].Skip = new(true)
-	filter.Options = &types.WaitOptions{MaxWaitSeconds: types.NewInt32(maxWaitSeconds)}
 	if _, err := pc.CreateFilter(ctx, filter.CreateFilter); err != nil {
 		return fmt.Errorf("make filter of VMs: %w", err)
 	}
@@ -181,23 +220,17 @@ func (i *inventory) watch(ctx context.Context) error {
 		return err
 	}
 	read := time.Now()
-	for {
-		var failed error
-		err := pc.WaitForUpdatesEx(ctx, &filter.WaitOptions, func(updates []types.ObjectUpdate) bool {
-			failed = i.update(ctx, updates)
-			i.setCurrent(failed == nil)
-			return failed != nil
-		})
-		if err == nil {
-			err = failed
-		}
-		if err == nil && time.Since(read) > relistPeriod {
-			err, read = i.readAll(ctx), time.Now()
-		}
-		if err != nil || ctx.Err() != nil {
+	return follow(ctx, i.client, pc, func(updates []types.ObjectUpdate) error {
+		if err := i.update(ctx, updates); err != nil {
 			return err
 		}
-	}
+		i.setCurrent(true)
+		if time.Since(read) < relistPeriod {
+			return nil
+		}
+		read = time.Now()
+		return i.readAll(ctx)
+	})
 }
 
 // update reads what has changed.
@@ -238,8 +271,7 @@ func (i *inventory) read(ctx context.Context, refs []types.ManagedObjectReferenc
 	if err != nil {
 		return fmt.Errorf("read VMs: %w", err)
 	}
-	i.take(ctx, vms, touched)
-	return nil
+	return i.read(ctx, i.take(ctx, vms, touched))
 }
 
 // readAll reads the whole folder, and drops what it has no more.
@@ -258,7 +290,7 @@ func (i *inventory) readAll(ctx context.Context) error {
 	for _, vm := range vms {
 		there[vm.Self] = true
 	}
-	i.take(ctx, vms, touched)
+	skipped := i.take(ctx, vms, touched)
 	var gone []machine
 	i.mu.Lock()
 	for ref, m := range i.machines {
@@ -271,7 +303,7 @@ func (i *inventory) readAll(ctx context.Context) error {
 	for _, m := range gone {
 		i.gone(m)
 	}
-	return nil
+	return i.read(ctx, skipped)
 }
 
 func (i *inventory) touches() map[types.ManagedObjectReference]uint64 {
@@ -280,23 +312,43 @@ func (i *inventory) touches() map[types.ManagedObjectReference]uint64 {
 	return maps.Clone(i.touched)
 }
 
-// take takes what was read, of VMs that none of our operations has changed since.
-func (i *inventory) take(ctx context.Context, vms []mo.VirtualMachine, touched map[types.ManagedObjectReference]uint64) {
+// take takes what was read, of VMs that none of our operations has changed since. It returns those others.
+func (i *inventory) take(ctx context.Context, vms []mo.VirtualMachine, touched map[types.ManagedObjectReference]uint64) (skipped []types.ManagedObjectReference) {
 	var news []string
 	i.mu.Lock()
 	for _, vm := range vms {
 		m, ours, err := readMachine(vm)
-		if err != nil {
-			logging.From(ctx).WarnContext(ctx, "VM left alone", "err", err)
+		if ours && err == nil && m.uuid != i.hooks.named(m.uid()) {
+			err = fmt.Errorf("VM %s says that it is pod %s's, and its instance UUID is another: it is a copy, or another VCH's", vm.Self.Value, m.uid())
 		}
-		if !ours || err != nil || i.touched[vm.Self] != touched[vm.Self] {
+		if err != nil {
+			i.leaveAloneLocked(ctx, vm.Self, err)
+		}
+		if !ours || err != nil {
 			continue
+		}
+		if i.touched[vm.Self] != touched[vm.Self] {
+			skipped = append(skipped, vm.Self)
+			continue
+		}
+		if was, ok := i.machines[vm.Self]; ok && was.on && m.on && m.bootedAt.IsZero() {
+			m.bootedAt = was.bootedAt // vCenter may forget it when a VM moves
 		}
 		i.machines[vm.Self] = m
 		news = append(news, m.uid())
 	}
 	i.mu.Unlock()
 	for _, uid := range news {
-		i.notify(uid)
+		i.hooks.notify(uid)
 	}
+	return skipped
+}
+
+// leaveAloneLocked says once of a VM why it is none of ours.
+func (i *inventory) leaveAloneLocked(ctx context.Context, ref types.ManagedObjectReference, why error) {
+	if i.strange[ref] {
+		return
+	}
+	i.strange[ref] = true
+	logging.From(ctx).WarnContext(ctx, "VM left alone", "err", why)
 }

@@ -64,6 +64,8 @@ func (m machine) bootName() string {
 		return ""
 	case !m.bootedAt.IsZero():
 		return strconv.FormatInt(m.bootedAt.UnixNano(), 10)
+	case m.record.join.Boot != "":
+		return m.record.join.Boot // nobody says that there was another power-on
 	}
 	return strconv.FormatInt(m.record.power.StartedAt.UnixNano(), 10)
 }
@@ -81,6 +83,9 @@ func (h *Hypervisor) Guest(vm string) (channels.VM, bool) {
 	j := m.record.join
 	return channels.VM{Address: address, TokenHash: j.TokenHash, Boot: m.bootName(), Joined: j.Boot, Key: j.Key}, true
 }
+
+// HasAddress implements channels.VMs.
+func (h *Hypervisor) HasAddress(a netip.Addr) bool { return h.seen.hasAddress(a) }
 
 // Join implements channels.VMs: the VM carries which boot has joined, so that the next process knows it too.
 func (h *Hypervisor) Join(ctx context.Context, vm, boot string, key [32]byte) error {

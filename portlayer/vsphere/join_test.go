@@ -9,7 +9,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -112,6 +114,25 @@ func TestARestartByTheClusterIsAnotherBoot(t *testing.T) {
 	assert.Equal(t, vm.Boot, now.Joined, "the new boot may join")
 	assert.Equal(t, blob, v.blob(), "with the same blob")
 	assert.Equal(t, sha256.Sum256([]byte(blob.Token)), now.TokenHash)
+}
+
+// TestAVMThatMovesKeepsItsBoot has vCenter forget when a VM was powered on, as it may when a VM moves to another host.
+func TestAVMThatMovesKeepsItsBoot(t *testing.T) {
+	v, h, name := powered(t)
+	before, _ := h.Guest(name)
+	require.NoError(t, h.Join(t.Context(), name, before.Boot, [32]byte{1}))
+	vm := v.model.Map().Get(v.machine(uid).Reference()).(*simulator.VirtualMachine)
+	v.model.Service.Context.WithLock(vm, func() { vm.Summary.Runtime.BootTime, vm.Runtime.BootTime = nil, nil })
+	changes := h.Watch(t.Context())
+	task, err := v.machine(uid).Reconfigure(t.Context(), types.VirtualMachineConfigSpec{Annotation: "moved"})
+	require.NoError(t, err)
+	require.NoError(t, task.Wait(t.Context()))
+	<-changes
+	now, _ := h.Guest(name)
+	assert.Equal(t, before.Boot, now.Boot)
+	next, _ := v.open().Guest(name)
+	assert.Equal(t, before.Boot, next.Boot, "the next process knows no better, and asks for no other")
+	assert.Equal(t, before.Boot, next.Joined)
 }
 
 func TestAGuestThatRebootsEndsItsVM(t *testing.T) {

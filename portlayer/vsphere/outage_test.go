@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -186,4 +187,41 @@ func TestACreationWhoseAnswerGetsLost(t *testing.T) {
 	require.NoError(t, h.PowerOn(context.WithoutCancel(t.Context()), uid))
 	require.NoError(t, h.Destroy(t.Context(), uid))
 	assert.Zero(t, v.vms())
+}
+
+func TestAPasswordThatIsRefusedIsNotShownAgain(t *testing.T) {
+	v := bare(t)
+	v.server.URL.User = url.UserPassword("user", "pass")
+	v.model.Service.Listen.User = v.server.URL.User
+	d := throughDoor(t, v)
+	logins := 0
+	d.set(func(d *door) {
+		d.before = func(call string) bool {
+			if call == "Login" {
+				logins++
+			}
+			return true
+		}
+	})
+	right, err := os.ReadFile(v.target.PasswordFile)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(v.target.PasswordFile, []byte("wrong"), 0o600))
+	for range 3 {
+		_, err := vsphere.Connect(t.Context(), v.target)
+		require.ErrorContains(t, err, "log in as")
+	}
+	require.Equal(t, 3, logins, "each process asks once")
+	require.NoError(t, os.WriteFile(v.target.PasswordFile, right, 0o600))
+	h := v.open()
+	require.NoError(t, os.WriteFile(v.target.PasswordFile, []byte("wrong"), 0o600))
+	v.endSessions()
+	before := logins
+	for range 3 {
+		_, err := h.Capacity(t.Context())
+		require.ErrorContains(t, err, "log in as")
+	}
+	require.LessOrEqual(t, logins, before+1)
+	require.NoError(t, os.WriteFile(v.target.PasswordFile, right, 0o600))
+	_, err = h.Capacity(t.Context())
+	require.NoError(t, err)
 }

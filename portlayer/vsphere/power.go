@@ -35,7 +35,7 @@ func (h *Hypervisor) powerOn(ctx context.Context, m machine) error {
 		return err
 	}
 	// A token is worth nothing before its hash is there, and both come with the note.
-	m.record.join.TokenHash = hash
+	m.record.join = join{TokenHash: hash}
 	if err := h.notePower(ctx, &m, power{StartedAt: time.Now().UTC()}, boot, option(keyJoin, m.record.join)); err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (h *Hypervisor) powerOn(ctx context.Context, m machine) error {
 	switch {
 	case err == nil, fault.Is(err, &types.InvalidPowerState{}):
 		return h.seen.read(ctx, []types.ManagedObjectReference{m.ref})
-	case errors.Is(err, errTaskLost), ctx.Err() != nil:
+	case errors.Is(err, errTaskLost), lost(err), ctx.Err() != nil:
 		return err // it may run
 	}
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
@@ -105,7 +105,6 @@ func (h *Hypervisor) cutPower(ctx context.Context, m machine) error {
 	if err != nil && !fault.Is(err, &types.InvalidPowerState{}) {
 		return err
 	}
-	m.on, m.bootedAt = false, time.Time{}
-	h.seen.put(m)
+	h.seen.putOff(m)
 	return nil
 }

@@ -153,6 +153,8 @@ func (m machine) view() portlayer.VM {
 }
 
 // instanceUUID is what makes a pod's VM unique in all of vCenter.
-func (h *Hypervisor) instanceUUID(uid string) string {
-	return uuid.NewSHA1(uuid.NewSHA1(uuid.NameSpaceURL, []byte("vic:"+h.config.Name)), []byte(uid)).String()
+func (h *Hypervisor) instanceUUID(uid string) string { return instanceUUID(h.config.Name, uid) }
+
+func instanceUUID(vch, uid string) string {
+	return uuid.NewSHA1(uuid.NewSHA1(uuid.NameSpaceURL, []byte("vic:"+vch)), []byte(uid)).String()
 }

@@ -2,6 +2,7 @@ package vsphere
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/url"
@@ -9,6 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/session"
@@ -18,6 +21,13 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+)
+
+const (
+	// loginTimeout is how long a login may take, for which others may wait.
+	loginTimeout = 30 * time.Second
+	// refusalLife is longer than the time in which accounts are locked for a few wrong passwords.
+	refusalLife = 5 * time.Minute
 )
 
 // Target says where vCenter or ESXi is and who we are there.
@@ -68,8 +78,9 @@ type Session struct {
 	client *vim25.Client
 	manage *session.Manager
 
-	mu     sync.Mutex // held while logging in; guards logins
-	logins int
+	loggingIn chan struct{} // has one place, which whoever logs in has
+	logins    atomic.Int64
+	refused   refusal // of whoever logs in
 
 	watching sync.Mutex    // guards renewed
 	renewed  chan struct{} // closed and replaced at each login
@@ -105,7 +116,7 @@ func connect(ctx context.Context, t Target, u *url.URL) (*Session, error) {
 	if err := client.UseServiceVersion(); err != nil {
 		return nil, err
 	}
-	s := &Session{target: t, client: client, renewed: make(chan struct{})}
+	s := &Session{target: t, client: client, loggingIn: make(chan struct{}, 1), renewed: make(chan struct{})}
 	// The manager's own calls go past the round tripper that logs in again.
 	plain := *client
 	s.manage = session.NewManager(&plain)
@@ -114,24 +125,52 @@ func connect(ctx context.Context, t Target, u *url.URL) (*Session, error) {
 }
 
 // login logs in, unless another call has since the one that found the session lost after so many logins.
-func (s *Session) login(ctx context.Context, after int) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.logins != after {
+func (s *Session) login(ctx context.Context, after int64) error {
+	select {
+	case s.loggingIn <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("log in as %q: %w", s.target.User, context.Cause(ctx))
+	}
+	defer func() { <-s.loggingIn }()
+	if s.logins.Load() != after {
 		return nil
 	}
 	password, err := s.target.password()
 	if err != nil {
 		return err
 	}
-	if err := s.manage.Login(ctx, url.UserPassword(s.target.User, password)); err != nil {
-		return fmt.Errorf("log in as %q: %w", s.target.User, err)
+	if err := s.refused.remembers(password); err != nil {
+		return err
 	}
-	s.logins++
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
+	defer cancel()
+	if err := s.manage.Login(ctx, url.UserPassword(s.target.User, password)); err != nil {
+		err = fmt.Errorf("log in as %q: %w", s.target.User, err)
+		if fault.Is(err, &types.InvalidLogin{}) {
+			s.refused = refusal{hash: sha256.Sum256([]byte(password)), at: time.Now(), err: err}
+		}
+		return err
+	}
+	s.logins.Add(1)
 	s.watching.Lock()
 	defer s.watching.Unlock()
 	close(s.renewed)
 	s.renewed = make(chan struct{})
+	return nil
+}
+
+// refusal is a password that vSphere does not take. Who shows it again and again locks the account.
+type refusal struct {
+	hash [sha256.Size]byte
+	at   time.Time
+	err  error
+}
+
+// remembers answers for vSphere, for a while.
+func (r refusal) remembers(password string) error {
+	if r.err != nil && r.hash == sha256.Sum256([]byte(password)) && time.Since(r.at) < refusalLife {
+		return fmt.Errorf("not asked again before %s, or with another password: %w", r.at.Add(refusalLife).Format(time.TimeOnly), r.err)
+	}
 	return nil
 }
 
@@ -160,12 +199,6 @@ func (s *Session) during(ctx context.Context, watch func(context.Context) error)
 	return err
 }
 
-func (s *Session) loginsSoFar() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.logins
-}
-
 // Close logs out.
 func (s *Session) Close(ctx context.Context) {
 	if err := s.manage.Logout(ctx); err != nil {
@@ -181,7 +214,7 @@ type recovering struct {
 
 // RoundTrip implements soap.RoundTripper.
 func (r *recovering) RoundTrip(ctx context.Context, req, res soap.HasFault) error {
-	logins := r.session.loginsSoFar()
+	logins := r.session.logins.Load()
 	err := r.next.RoundTrip(ctx, req, res)
 	if reads(req) {
 		for pause := range retryPauses {
@@ -191,7 +224,7 @@ func (r *recovering) RoundTrip(ctx context.Context, req, res soap.HasFault) erro
 			err = r.next.RoundTrip(ctx, req, res)
 		}
 	}
-	if !fault.Is(err, &types.NotAuthenticated{}) {
+	if !unauthenticated(res, err) {
 		return err
 	}
 	if err := r.session.login(ctx, logins); err != nil {
@@ -199,6 +232,25 @@ func (r *recovering) RoundTrip(ctx context.Context, req, res soap.HasFault) erro
 	}
 	reflect.ValueOf(res).Elem().SetZero() // an answer that is no fault leaves the former one in it
 	return r.next.RoundTrip(ctx, req, res)
+}
+
+// unauthenticated tells whether a call failed for want of a session, or every property that it asked for is missing for it.
+func unauthenticated(res soap.HasFault, err error) bool {
+	if err != nil {
+		return fault.Is(err, &types.NotAuthenticated{})
+	}
+	body, ok := res.(*methods.RetrievePropertiesExBody)
+	if !ok || body.Res == nil || body.Res.Returnval == nil {
+		return false
+	}
+	for _, o := range body.Res.Returnval.Objects {
+		for _, m := range o.MissingSet {
+			if _, ok := m.Fault.Fault.(*types.NotAuthenticated); ok {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // reads tells whether a call changes nothing, so that it may be made twice.

@@ -29,9 +29,16 @@ type tasks struct {
 	client  *vim25.Client
 
 	mu      sync.Mutex // guards what follows
-	pending map[types.ManagedObjectReference]chan taskEnd
+	pending map[types.ManagedObjectReference]*pending
 	view    *view.ListView // nil while there is none
+	renew   func(error)    // has the view made anew
 	ended   []types.ManagedObjectReference
+}
+
+// pending is a task that somebody waits for: what it has told so far comes in one update or in several.
+type pending struct {
+	end  chan taskEnd
+	info types.TaskInfo
 }
 
 // taskEnd is what a task came to.
@@ -41,7 +48,7 @@ type taskEnd struct {
 }
 
 func newTasks(session *Session) *tasks {
-	return &tasks{session: session, client: session.client, pending: map[types.ManagedObjectReference]chan taskEnd{}}
+	return &tasks{session: session, client: session.client, pending: map[types.ManagedObjectReference]*pending{}}
 }
 
 // await returns what a task came to. When ctx ends first the task goes on.
@@ -52,7 +59,7 @@ func (t *tasks) await(ctx context.Context, started *object.Task, err error) (typ
 	ref := started.Reference()
 	end := make(chan taskEnd, 1)
 	t.mu.Lock()
-	t.pending[ref] = end
+	t.pending[ref] = &pending{end: end}
 	view := t.view
 	t.mu.Unlock()
 	if view != nil {
@@ -67,11 +74,16 @@ func (t *tasks) await(ctx context.Context, started *object.Task, err error) (typ
 	}
 }
 
-// add puts a task into the view. Where that fails the view is gone, and the next one has every task that is pending.
+// add puts a task into the view. Where that fails the view is made anew, with every task that is pending.
 func (t *tasks) add(ctx context.Context, v *view.ListView, ref types.ManagedObjectReference) {
 	unresolved, err := v.Add(ctx, []types.ManagedObjectReference{ref})
 	if err != nil {
 		logging.From(ctx).DebugContext(ctx, "task not watched yet", "task", ref.Value, "err", err)
+		t.mu.Lock()
+		if t.view == v {
+			t.renew(fmt.Errorf("watch a task: %w", err))
+		}
+		t.mu.Unlock()
 	}
 	for _, r := range unresolved {
 		t.deliver(r, taskEnd{err: errTaskLost})
@@ -97,7 +109,14 @@ func (t *tasks) run(ctx context.Context) {
 }
 
 // watch makes a view of all that is pending, and delivers until it breaks.
-func (t *tasks) watch(ctx context.Context) error {
+func (t *tasks) watch(ctx context.Context) (err error) {
+	ctx, renew := context.WithCancelCause(ctx)
+	defer func() {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		renew(nil)
+	}()
 	v, err := view.NewManager(t.client).CreateListView(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("make view of tasks: %w", err)
@@ -110,12 +129,11 @@ func (t *tasks) watch(ctx context.Context) error {
 	filter := new(property.WaitFilter).Add(v.Reference(), "Task", []string{"info.state", "info.error", "info.result"},
 		&types.TraversalSpec{Type: "ListView", Path: "view"})
 	filter.Spec.ObjectSet[0].Skip = new(true)
-	filter.Options = &types.WaitOptions{MaxWaitSeconds: types.NewInt32(maxWaitSeconds)}
 	if _, err := pc.CreateFilter(ctx, filter.CreateFilter); err != nil {
 		return fmt.Errorf("make filter of tasks: %w", err)
 	}
 	t.mu.Lock()
-	t.view, t.ended = v, nil
+	t.view, t.renew, t.ended = v, renew, nil
 	var known []types.ManagedObjectReference
 	for ref := range t.pending {
 		known = append(known, ref)
@@ -129,27 +147,27 @@ func (t *tasks) watch(ctx context.Context) error {
 	for _, ref := range known {
 		t.add(ctx, v, ref)
 	}
-	for {
-		// It returns without an error when there was nothing for so long.
-		err := pc.WaitForUpdatesEx(ctx, &filter.WaitOptions, func(updates []types.ObjectUpdate) bool {
-			for _, u := range updates {
-				t.update(u)
-			}
-			t.sweep(ctx, v)
-			return false
-		})
-		if err != nil || ctx.Err() != nil {
-			return err
+	return follow(ctx, t.client, pc, func(updates []types.ObjectUpdate) error {
+		for _, u := range updates {
+			t.update(u)
 		}
-	}
+		t.sweep(ctx, v)
+		return nil
+	})
 }
 
-// update takes one change of a task. What a task came to comes in one update or in several, its state among the last.
+// update takes one change of a task.
 func (t *tasks) update(u types.ObjectUpdate) {
 	if u.Kind == types.ObjectUpdateKindLeave {
 		return // it was swept
 	}
-	var info types.TaskInfo
+	t.mu.Lock()
+	p := t.pending[u.Obj]
+	t.mu.Unlock()
+	if p == nil {
+		return // nobody waits for it any more
+	}
+	info := &p.info // this goroutine alone has it
 	for _, c := range u.ChangeSet {
 		switch v := c.Val.(type) {
 		case types.TaskInfoState:
@@ -180,7 +198,7 @@ func (t *tasks) deliver(ref types.ManagedObjectReference, end taskEnd) {
 	defer t.mu.Unlock()
 	if to, ok := t.pending[ref]; ok {
 		delete(t.pending, ref)
-		to <- end
+		to.end <- end
 		t.ended = append(t.ended, ref)
 	}
 }

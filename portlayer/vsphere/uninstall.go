@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/view"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
@@ -39,6 +40,12 @@ func planRemoval(ctx context.Context, cfg Config) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.requireNoPodVMs(ctx); err != nil {
+		return nil, err
+	}
+	if in := p.store.Path(p.config.Directory) + "/"; strings.HasPrefix(p.config.BootISO, in) {
+		return nil, fmt.Errorf("boot ISO %s lies in the VCH's directory, and would go with it: %w", p.config.BootISO, portlayer.ErrBusy)
+	}
 	var steps []Step
 	if p.config.Folder != "" {
 		folder, err := p.finder.Folder(ctx, p.config.Folder)
@@ -54,6 +61,9 @@ func planRemoval(ctx context.Context, cfg Config) ([]Step, error) {
 	}
 	if p.config.Pool != "" {
 		pool, err := p.finder.ResourcePool(ctx, p.config.Pool)
+		if err == nil {
+			err = p.requireUnused(ctx, pool.Reference())
+		}
 		if err != nil && !missing(err) {
 			return nil, err
 		}
@@ -74,6 +84,45 @@ func planRemoval(ctx context.Context, cfg Config) ([]Step, error) {
 
 func (p *planner) removal(subject, detail string, o object.Common) Step {
 	return Step{Subject: subject, Detail: detail, Exists: true, undo: func(ctx context.Context) error { return p.destroy(ctx, o) }}
+}
+
+// requireNoPodVMs refuses a VCH with VMs, wherever in its folder they are.
+func (p *planner) requireNoPodVMs(ctx context.Context) error {
+	folder, err := p.finder.FolderOrDefault(ctx, p.config.Folder)
+	if missing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	nobody := hooks{
+		notify: func(string) {}, forget: func(string) {},
+		named: func(uid string) string { return instanceUUID(p.config.Name, uid) },
+	}
+	vms, err := newInventory(p.config.Session, folder.Reference(), nobody).list(ctx)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, vm := range vms {
+		names = append(names, vmName(vm.Spec.Identity))
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("it has pod VMs %s: %w", strings.Join(names, ", "), portlayer.ErrBusy)
+	}
+	return nil
+}
+
+// requireUnused refuses a resource pool that somebody has VMs or pools in: they would move up and lose its limits.
+func (p *planner) requireUnused(ctx context.Context, ref types.ManagedObjectReference) error {
+	var pool mo.ResourcePool
+	if err := property.DefaultCollector(p.config.Session.client).RetrieveOne(ctx, ref, []string{"vm", "resourcePool"}, &pool); err != nil {
+		return err
+	}
+	if n := len(pool.Vm) + len(pool.ResourcePool); n > 0 {
+		return fmt.Errorf("resource pool %s has %d VMs and pools in it: %w", p.config.Pool, n, portlayer.ErrBusy)
+	}
+	return nil
 }
 
 // requireEmpty refuses a folder with anything in it.

@@ -3,6 +3,7 @@ package vsphere
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/vmware/govmomi/property"
@@ -60,6 +61,7 @@ func (h *Hypervisor) update(ctx context.Context, m machine, spec portlayer.VMSpe
 	config.ChangeVersion = facts.Config.ChangeVersion
 	task, err := h.vm(m).Reconfigure(ctx, config)
 	if _, err := h.tasks.await(ctx, task, err); err != nil {
+		h.missed(err, spec.Disks)
 		return m, err
 	}
 	m.record = next
@@ -104,18 +106,24 @@ func (h *Hypervisor) changes(devices []types.BaseVirtualDevice, from, to record)
 	return config, err
 }
 
+// ourController is the key of the controller that our disks are on: the one with the lowest bus number.
+func ourController(devices []types.BaseVirtualDevice) int32 {
+	key, bus := int32(pvscsiKey), int32(math.MaxInt32)
+	for _, d := range devices {
+		if c, ok := d.(*types.ParaVirtualSCSIController); ok && c.BusNumber < bus {
+			key, bus = c.Key, c.BusNumber
+		}
+	}
+	return key
+}
+
 // diskChanges take out what has no place any more, and add what has none yet.
 func (h *Hypervisor) diskChanges(devices []types.BaseVirtualDevice, from, to record) []types.BaseVirtualDeviceConfigSpec {
+	controller := ourController(devices)
 	there := map[int32]*types.VirtualDisk{}
-	controller := int32(pvscsiKey)
 	for _, d := range devices {
-		switch d := d.(type) {
-		case *types.ParaVirtualSCSIController:
-			controller = d.Key
-		case *types.VirtualDisk:
-			if d.UnitNumber != nil {
-				there[*d.UnitNumber] = d
-			}
+		if disk, ok := d.(*types.VirtualDisk); ok && disk.UnitNumber != nil && disk.ControllerKey == controller {
+			there[*disk.UnitNumber] = disk
 		}
 	}
 	var changes []types.BaseVirtualDeviceConfigSpec

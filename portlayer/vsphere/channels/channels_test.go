@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -60,6 +61,17 @@ func (i *inventory) Join(_ context.Context, vm, boot string, key [32]byte) error
 	v.Joined, v.Key = boot, key
 	i.vms[vm] = v
 	return nil
+}
+
+func (i *inventory) HasAddress(a netip.Addr) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, v := range i.vms {
+		if v.Address == a {
+			return true
+		}
+	}
+	return false
 }
 
 func (i *inventory) Rebooted(_ context.Context, vm, boot string) error {
@@ -279,8 +291,32 @@ func TestJoinsThatAreRefused(t *testing.T) {
 	status(http.StatusOK, request(t, mine, "token"))
 	status(http.StatusOK, request(t, mine, "token")) // its answer was lost
 	assert.Empty(t, h.vms.rebooted)
+	leave := h.guestWith(t, mine)
+	status(http.StatusConflict, request(t, newKey(t), "token"))
+	assert.Empty(t, h.vms.rebooted, "its channel is open")
+	leave()
 	status(http.StatusConflict, request(t, newKey(t), "token"))
 	assert.Equal(t, []string{"vm one"}, h.vms.rebooted)
+}
+
+// guestWith has its channel open with the certificate that a key has got, until leave is called.
+func (h *host) guestWith(t *testing.T, key *ecdsa.PrivateKey) (leave func()) {
+	t.Helper()
+	status, cert := h.post(t, request(t, key, "token"))
+	require.Equal(t, http.StatusOK, status)
+	block, _ := pem.Decode(cert)
+	config := h.tls(t)
+	config.NextProtos = []string{wire.ProtocolChannel}
+	config.Certificates = []tls.Certificate{{Certificate: [][]byte{block.Bytes}, PrivateKey: key}}
+	conn, err := tls.Dial("tcp", h.address, config)
+	require.NoError(t, err)
+	taken := h.dial(t)
+	return func() {
+		require.NoError(t, conn.Close())
+		_, err := taken.Read(make([]byte, 1))
+		require.Error(t, err)
+		_ = taken.Close() // it is broken
+	}
 }
 
 func TestCertificatesThatAreRefused(t *testing.T) {
@@ -340,11 +376,53 @@ func TestAStrangerCostsLittle(t *testing.T) {
 		}
 	}
 	assert.Empty(t, dropped, "four may wait for their first word")
-	for _, conn := range open {
-		_ = conn.Close() // it leaves
-	}
+	// A pod that keeps its places keeps its guest from nothing: the oldest one goes.
 	h.guest(t, h.blob("vm", "token"))
 	requireAnswers(t, h.dial(t))
+}
+
+func TestStrangersLeaveRoomForGuests(t *testing.T) {
+	h := start(t)
+	h.vms.change("vm", func(v *channels.VM) { v.Address = netip.MustParseAddr("127.0.0.2") })
+	from := func(address string) net.Conn {
+		t.Helper()
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+		conn, err := d.DialContext(t.Context(), "tcp", h.address)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	gone := make(chan struct{}, 100)
+	for i := range 100 { // of as many addresses that no VM has, without a word
+		conn := from(fmt.Sprintf("127.0.1.%d", i+1))
+		go func() {
+			_, _ = conn.Read(make([]byte, 1)) // until it is dropped
+			gone <- struct{}{}
+		}()
+	}
+	for range 36 {
+		select {
+		case <-gone:
+		case <-time.After(patience):
+			require.Fail(t, "strangers have 64 places")
+		}
+	}
+	config := h.tls(t)
+	config.NextProtos = []string{wire.ProtocolJoin}
+	guest := tls.Client(from("127.0.0.2"), config)
+	require.NoError(t, guest.SetDeadline(time.Now().Add(patience)))
+	require.NoError(t, guest.HandshakeContext(t.Context()), "an address of a VM has a place")
+}
+
+func TestAGuestWhoseCertificateIsNotKnownJoinsAgain(t *testing.T) {
+	h := start(t)
+	h.guest(t, h.blob("vm", "token"))
+	requireAnswers(t, h.dial(t))
+	// The host names the boot in another way, as after vSphere has forgotten when the VM was powered on.
+	h.vms.change("vm", func(v *channels.VM) { v.Boot, v.Joined = "1", "1" })
+	h.Forget("vm")
+	requireAnswers(t, h.dial(t))
+	assert.Empty(t, h.vms.rebooted)
 }
 
 func TestAHostThatIsNotTheBlobsIsNotTold(t *testing.T) {

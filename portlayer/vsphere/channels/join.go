@@ -66,6 +66,9 @@ func (l *Listener) joined(w http.ResponseWriter, r *http.Request) ([]byte, error
 		return nil, refuse(http.StatusBadRequest, "VM %s: %w", j.VM, err)
 	}
 	if again := vm.Joined == vm.Boot; again && vm.Key != key {
+		if l.alive(j.VM) { // it is somebody else, or has rebooted just now and is told soon that its channel is gone
+			return nil, refuse(http.StatusConflict, "boot %s of VM %s has joined, and has its channel open", vm.Boot, j.VM)
+		}
 		err := l.vms.Rebooted(r.Context(), j.VM, vm.Boot)
 		return nil, refuse(http.StatusConflict, "boot %s of VM %s has joined: %v", vm.Boot, j.VM, err)
 	} else if !again {

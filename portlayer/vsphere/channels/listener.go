@@ -19,7 +19,7 @@ import (
 
 const (
 	// helloTimeout is what a stranger has for all that it says: handshake and join.
-	helloTimeout = 20 * time.Second
+	helloTimeout = 10 * time.Second
 	headerBytes  = 4 << 10
 )
 
@@ -42,6 +42,8 @@ type VMs interface {
 	Guest(vm string) (VM, bool)
 	// Join keeps that a boot has joined with a key. It fails where another one was faster.
 	Join(ctx context.Context, vm, boot string, key [32]byte) error
+	// HasAddress tells whether a VM was given the address.
+	HasAddress(a netip.Addr) bool
 	// Rebooted says that a guest has booted anew within a power-on: it has the token, and another key.
 	Rebooted(ctx context.Context, vm, boot string) error
 }
@@ -105,7 +107,7 @@ func (l *Listener) Serve(ctx context.Context, on net.Listener, vms VMs) error {
 	srv.SetKeepAlivesEnabled(false)
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
-	err = srv.ServeTLS(newStrangers(on), "", "")
+	err = srv.ServeTLS(newStrangers(on, vms.HasAddress), "", "")
 	l.closeAll()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
@@ -143,6 +145,14 @@ func (l *Listener) slotLocked(vm string) *slot {
 	return s
 }
 
+// alive tells whether the guest of a VM has its channel open, as far as is known.
+func (l *Listener) alive(vm string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.slots[vm]
+	return s != nil && (s.waiting.isOpen() || s.taken.isOpen())
+}
+
 // Forget closes what a VM has that is gone.
 func (l *Listener) Forget(vm string) {
 	l.mu.Lock()
@@ -177,6 +187,18 @@ type channel struct {
 	once   sync.Once // guards closed
 }
 
+func (c *channel) isOpen() bool {
+	if c == nil {
+		return false
+	}
+	select {
+	case <-c.closed:
+		return false
+	default:
+		return true
+	}
+}
+
 // Close ends the channel; the guest dials in again.
 func (c *channel) Close() error {
 	var err error
@@ -206,6 +228,7 @@ func (l *Listener) open(ctx context.Context, conn *tls.Conn) {
 	select {
 	case <-c.closed:
 	case <-ctx.Done():
+		_ = c.Close() // nobody else does
 	}
 }
 
