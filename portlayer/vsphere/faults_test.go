@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -206,6 +207,31 @@ func (v *vcenter) endSessions() {
 	}
 	require.NotEmpty(v, theirs)
 	require.NoError(v, session.NewManager(v.admin.Client).TerminateSession(v.Context(), theirs))
+}
+
+// TestAnImportThatAFormerProcessLeftIsRemoved has one that is two hours old, and one that goes on.
+func TestAnImportThatAFormerProcessLeftIsRemoved(t *testing.T) {
+	v, _ := cluster(t)
+	folder, err := v.finder().DefaultFolder(t.Context())
+	require.NoError(t, err)
+	pool, err := v.finder().DefaultResourcePool(t.Context())
+	require.NoError(t, err)
+	for name, age := range map[string]time.Duration{"vic-import-old": 2 * time.Hour, "vic-import-new": 0} {
+		task, err := folder.CreateVM(t.Context(), types.VirtualMachineConfigSpec{
+			Name: name, GuestId: "otherLinux64Guest", Files: &types.VirtualMachineFileInfo{VmPathName: "[LocalDS_0]"},
+			ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: "vic.importing", Value: "sha256:00"}},
+		}, pool, nil)
+		require.NoError(t, err)
+		info, err := task.WaitForResult(t.Context())
+		require.NoError(t, err)
+		vm := v.model.Map().Get(info.Result.(types.ManagedObjectReference)).(*simulator.VirtualMachine)
+		v.model.Service.Context.WithLock(vm, func() { vm.Config.CreateDate = new(time.Now().Add(-age)) })
+	}
+	require.Equal(t, 2, v.vms())
+	v.open()
+	require.Equal(t, 1, v.vms())
+	_, err = v.finder().VirtualMachine(t.Context(), "vic-import-new")
+	require.NoError(t, err)
 }
 
 func TestALostSessionIsRenewed(t *testing.T) {

@@ -104,7 +104,7 @@ func (h *Hypervisor) open(ctx context.Context) error {
 	// Both end at Close.
 	h.running.Go(func() { h.tasks.run(background) })
 	h.running.Go(func() { h.seen.run(background) })
-	err = errors.Join(h.seen.readAll(ctx), h.disks.open(ctx))
+	err = errors.Join(h.seen.readAll(ctx), h.disks.open(ctx), h.disks.tidy(ctx))
 	if err != nil {
 		h.Close()
 	}

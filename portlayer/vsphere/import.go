@@ -6,16 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/nfc"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/view"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/vmdk"
 )
@@ -175,6 +178,37 @@ func (d *imageDisks) discard(ctx context.Context, vm *object.VirtualMachine) err
 		return fmt.Errorf("remove import: %w", err)
 	}
 	return nil
+}
+
+// importLife is longer than any import takes.
+const importLife = time.Hour
+
+// tidy removes VMs of imports that a former process has left.
+func (d *imageDisks) tidy(ctx context.Context) error {
+	v, err := view.NewManager(d.h.client).CreateContainerView(ctx, d.h.place.folder.Reference(), []string{"VirtualMachine"}, true)
+	if err != nil {
+		return fmt.Errorf("look for imports: %w", err)
+	}
+	defer destroy(ctx, v)
+	var vms []mo.VirtualMachine
+	if err := v.Retrieve(ctx, []string{"VirtualMachine"}, []string{"config.extraConfig", "config.createDate"}, &vms); err != nil {
+		return fmt.Errorf("look for imports: %w", err)
+	}
+	for _, vm := range vms {
+		if !isImport(vm) || vm.Config.CreateDate == nil || time.Since(*vm.Config.CreateDate) < importLife {
+			continue
+		}
+		if err := d.discard(ctx, object.NewVirtualMachine(d.h.client, vm.Self)); err != nil {
+			logging.From(ctx).WarnContext(ctx, "import left behind", "vm", vm.Self.Value, "err", err)
+		}
+	}
+	return nil
+}
+
+func isImport(vm mo.VirtualMachine) bool {
+	return vm.Config != nil && slices.ContainsFunc(vm.Config.ExtraConfig, func(o types.BaseOptionValue) bool {
+		return o.GetOptionValue().Key == keyDisk
+	})
 }
 
 // counter counts what is written.
