@@ -47,39 +47,46 @@ func planRemoval(ctx context.Context, cfg Config) ([]Step, error) {
 		return nil, fmt.Errorf("boot ISO %s lies in the VCH's directory, and would go with it: %w", p.config.BootISO, portlayer.ErrBusy)
 	}
 	var steps []Step
-	if p.config.Folder != "" {
-		folder, err := p.finder.Folder(ctx, p.config.Folder)
-		if err == nil {
-			err = p.requireEmpty(ctx, folder.Reference(), "VM folder "+p.config.Folder)
-		}
+	for _, removal := range []func(context.Context) (Step, error){p.folderRemoval, p.poolRemoval, p.directoryRemoval} {
+		step, err := removal(ctx)
 		if err != nil && !missing(err) {
 			return nil, err
 		}
-		if err == nil {
-			steps = append(steps, p.removal("VM folder", p.config.Folder, folder.Common))
+		if err == nil && step.Exists {
+			steps = append(steps, step)
 		}
-	}
-	if p.config.Pool != "" {
-		pool, err := p.finder.ResourcePool(ctx, p.config.Pool)
-		if err == nil {
-			err = p.requireUnused(ctx, pool.Reference())
-		}
-		if err != nil && !missing(err) {
-			return nil, err
-		}
-		if err == nil {
-			steps = append(steps, p.removal("resource pool", p.config.Pool, pool.Common))
-		}
-	}
-	directory, err := p.directory(ctx, Install{})
-	if err != nil {
-		return nil, err
-	}
-	if directory.Exists {
-		directory.undo = func(ctx context.Context) error { return p.delete(ctx, directory.Detail) }
-		steps = append(steps, directory)
 	}
 	return steps, nil
+}
+
+// folderRemoval, poolRemoval and directoryRemoval find what there is to remove; the step does not exist where there is
+// nothing.
+func (p *planner) folderRemoval(ctx context.Context) (Step, error) {
+	if p.config.Folder == "" {
+		return Step{}, nil // the datacenter's
+	}
+	folder, err := p.finder.Folder(ctx, p.config.Folder)
+	if err != nil {
+		return Step{}, err
+	}
+	return p.removal("VM folder", p.config.Folder, folder.Common), p.requireEmpty(ctx, folder.Reference(), "VM folder "+p.config.Folder)
+}
+
+func (p *planner) poolRemoval(ctx context.Context) (Step, error) {
+	if p.config.Pool == "" {
+		return Step{}, nil // that of the host or cluster itself
+	}
+	pool, err := p.finder.ResourcePool(ctx, p.config.Pool)
+	if err != nil {
+		return Step{}, err
+	}
+	return p.removal("resource pool", p.config.Pool, pool.Common), p.requireUnused(ctx, pool.Reference())
+}
+
+func (p *planner) directoryRemoval(ctx context.Context) (Step, error) {
+	s, err := p.directory(ctx, Install{})
+	s.undo = func(ctx context.Context) error { return p.delete(ctx, s.Detail) }
+	return s, err
 }
 
 func (p *planner) removal(subject, detail string, o object.Common) Step {
