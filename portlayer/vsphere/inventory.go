@@ -21,7 +21,7 @@ import (
 )
 
 // relistPeriod is how often everything is read again, whatever the collector said.
-const relistPeriod = 5 * time.Minute
+const relistPeriod = time.Minute
 
 // inventory is what the folder has, as it was last seen. Our own operations write to it what they did; a read that began
 // before that does not count.

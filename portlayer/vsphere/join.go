@@ -84,6 +84,15 @@ func (h *Hypervisor) Guest(vm string) (channels.VM, bool) {
 	return channels.VM{Address: address, TokenHash: j.TokenHash, Boot: m.bootName(), Joined: j.Boot, Key: j.Key}, true
 }
 
+// Refresh implements channels.VMs.
+func (h *Hypervisor) Refresh(ctx context.Context, vm string) error {
+	m, ok := h.seen.named(vm)
+	if !ok {
+		return nil
+	}
+	return translate(h.seen.read(ctx, []types.ManagedObjectReference{m.ref}))
+}
+
 // HasAddress implements channels.VMs.
 func (h *Hypervisor) HasAddress(a netip.Addr) bool { return h.seen.hasAddress(a) }
 

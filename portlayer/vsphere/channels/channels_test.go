@@ -42,6 +42,7 @@ type inventory struct {
 	mu       sync.Mutex // guards what follows
 	vms      map[string]channels.VM
 	rebooted []string
+	next     string // the boot that vSphere has not told of
 }
 
 func (i *inventory) Guest(vm string) (channels.VM, bool) {
@@ -60,6 +61,17 @@ func (i *inventory) Join(_ context.Context, vm, boot string, key [32]byte) error
 	}
 	v.Joined, v.Key = boot, key
 	i.vms[vm] = v
+	return nil
+}
+
+func (i *inventory) Refresh(_ context.Context, vm string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if next := i.next; next != "" {
+		v := i.vms[vm]
+		v.Boot, i.next = next, ""
+		i.vms[vm] = v
+	}
 	return nil
 }
 
@@ -262,6 +274,20 @@ func (h *host) post(t *testing.T, body any) (int, []byte) {
 		require.NoError(t, json.NewDecoder(res.Body).Decode(&joined))
 	}
 	return res.StatusCode, []byte(joined.Certificate)
+}
+
+func TestABootThatVSphereHasNotToldOfJoins(t *testing.T) {
+	h := start(t)
+	status, _ := h.post(t, request(t, newKey(t), "token"))
+	require.Equal(t, http.StatusOK, status)
+	h.vms.mu.Lock()
+	h.vms.next = "two"
+	h.vms.mu.Unlock()
+	status, _ = h.post(t, request(t, newKey(t), "token"))
+	assert.Equal(t, http.StatusOK, status)
+	assert.Empty(t, h.vms.rebooted)
+	v, _ := h.vms.Guest("vm")
+	assert.Equal(t, "two", v.Joined)
 }
 
 func TestJoinsThatAreRefused(t *testing.T) {

@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
@@ -58,25 +59,37 @@ func (l *Listener) joined(w http.ResponseWriter, r *http.Request) ([]byte, error
 		return nil, refuse(http.StatusForbidden, "VM %q has no such token", j.VM)
 	case vm.Address != source(r.RemoteAddr):
 		return nil, refuse(http.StatusForbidden, "VM %s has address %s", j.VM, vm.Address)
-	case vm.Boot == "":
-		return nil, refuse(http.StatusConflict, "VM %s is off", j.VM)
 	}
 	public, key, err := publicKey(j.Request)
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "VM %s: %w", j.VM, err)
 	}
-	if again := vm.Joined == vm.Boot; again && vm.Key != key {
-		if l.alive(j.VM) { // it is somebody else, or has rebooted just now and is told soon that its channel is gone
-			return nil, refuse(http.StatusConflict, "boot %s of VM %s has joined, and has its channel open", vm.Boot, j.VM)
-		}
-		err := l.vms.Rebooted(r.Context(), j.VM, vm.Boot)
-		return nil, refuse(http.StatusConflict, "boot %s of VM %s has joined: %v", vm.Boot, j.VM, err)
-	} else if !again {
-		if err := l.vms.Join(r.Context(), j.VM, vm.Boot, key); err != nil {
+	if vm.Joined == vm.Boot && vm.Key != key { // vSphere may have powered it on since, and not told yet
+		if err := l.vms.Refresh(r.Context(), j.VM); err != nil {
 			return nil, err
 		}
+		vm, _ = l.vms.Guest(j.VM)
+	}
+	if err := l.admit(r.Context(), j.VM, vm, key); err != nil {
+		return nil, err
 	}
 	return l.config.Authority.guest(public, j.VM, vm.Boot)
+}
+
+// admit lets a boot join with a key, or join again.
+func (l *Listener) admit(ctx context.Context, name string, vm VM, key [32]byte) error {
+	switch {
+	case vm.Boot == "":
+		return refuse(http.StatusConflict, "VM %s is off", name)
+	case vm.Joined != vm.Boot:
+		return l.vms.Join(ctx, name, vm.Boot, key)
+	case vm.Key == key:
+		return nil // it has missed the answer
+	case l.alive(name): // it is somebody else, or has rebooted just now and is told soon that its channel is gone
+		return refuse(http.StatusConflict, "boot %s of VM %s has joined, and has its channel open", vm.Boot, name)
+	}
+	err := l.vms.Rebooted(ctx, name, vm.Boot)
+	return refuse(http.StatusConflict, "boot %s of VM %s has joined: %v", vm.Boot, name, err)
 }
 
 // publicKey is the key of a certificate request, whose holder has it, and its hash.

@@ -42,6 +42,8 @@ type VMs interface {
 	Guest(vm string) (VM, bool)
 	// Join keeps that a boot has joined with a key. It fails where another one was faster.
 	Join(ctx context.Context, vm, boot string, key [32]byte) error
+	// Refresh asks vSphere about a VM whose state may have changed just now.
+	Refresh(ctx context.Context, vm string) error
 	// HasAddress tells whether a VM was given the address.
 	HasAddress(a netip.Addr) bool
 	// Rebooted says that a guest has booted anew within a power-on: it has the token, and another key.
@@ -216,7 +218,7 @@ func (l *Listener) open(ctx context.Context, conn *tls.Conn) {
 		logging.From(ctx).DebugContext(ctx, "channel refused", "from", conn.RemoteAddr().String(), "err", err)
 		return
 	}
-	admit(conn.NetConn())
+	admitted(conn.NetConn())
 	c := &channel{Conn: conn, closed: make(chan struct{})}
 	l.mu.Lock()
 	s := l.slotLocked(vm)

@@ -91,8 +91,8 @@ func (s *stranger) Close() error {
 	return s.Conn.Close()
 }
 
-// admit takes a connection out of the count.
-func admit(conn net.Conn) {
+// admitted takes a connection out of the count.
+func admitted(conn net.Conn) {
 	if s, ok := conn.(*stranger); ok {
 		s.leave()
 	}
