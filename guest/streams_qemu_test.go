@@ -105,6 +105,8 @@ func TestExec(t *testing.T) {
 		assert.Equal(t, "one|deep|deep|-rw-------", v.output("app",
 			`printf "%s|%s|%s|%s" $(cat /config/key) $(cat /config/dir/file) $(cat /etc/single) $(stat -Lc %A /config/key)`))
 		assert.Equal(t, "refused\n", v.output("app", "echo x 2>/dev/null > /config/new || echo refused"))
+		options := v.output("app", "cat /proc/fs/ext4/*/options")
+		assert.Contains(t, options, "noinit_itable\n", "nobody fills the scratch disk in the background")
 		assert.Equal(t, "full\n", v.output("app", "dd if=/dev/zero of=/mem/x bs=1024 count=2000 2>/dev/null || echo full"))
 		assert.Equal(t, "drwxrwxrwx\n", v.output("app", "stat -c %A /data"))
 		v.must("PUT", wire.PathFiles, wire.Files{Volume: "config", Files: []wire.File{{Path: "key", Mode: 0o600, Data: []byte("two")}}})

@@ -49,7 +49,9 @@ func Scratch(ctx context.Context, r Runner, device, target string) error {
 	if err := os.MkdirAll(target, 0o711); err != nil { //nolint:gosec // containers reach their volumes through it
 		return err
 	}
-	if err := unix.Mount(device, target, "ext4", unix.MS_NOATIME|unix.MS_NODEV, ""); err != nil {
+	// The kernel would write zeros over the tables of all inodes in the background, which the sparse disk has already, and
+	// which take 1.6 % of it where they are written.
+	if err := unix.Mount(device, target, "ext4", unix.MS_NOATIME|unix.MS_NODEV, "noinit_itable"); err != nil {
 		return fmt.Errorf("mount scratch disk: %w", err)
 	}
 	return nil

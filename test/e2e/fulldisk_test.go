@@ -5,11 +5,14 @@ package e2e_test
 import (
 	"context"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,22 +95,21 @@ func TestAFullDiskIsOutlived(t *testing.T) {
 	ns := shared.namespace(t)
 	ref, held := registry.image(t, "library/wanted", noise(1, 48))
 
-	const awaitGo = "until [ -e /go ]; do sleep 1; done; "
-	logs := m.create(t, m.pod(ns, "logs", awaitGo+"/testpod count "+strconv.Itoa(lines)+" 100000; "+sleepForever))
+	var full atomic.Bool
+	awaitGo, withHost := awaitOn(t, &full)
+	logs := m.create(t, m.pod(ns, "logs", awaitGo+"/testpod count "+strconv.Itoa(lines)+" 100000; "+sleepForever, withHost))
 	// What is on a tmpfs counts as the VM's memory: it is not much.
-	scratch := m.create(t, m.pod(ns, "scratch", awaitGo+"dd if=/dev/urandom of=/big bs=1M count=16 && sync && echo written; "+sleepForever))
+	scratch := m.create(t, m.pod(ns, "scratch", awaitGo+"dd if=/dev/urandom of=/big bs=1M count=16 && sync && echo written; "+sleepForever, withHost))
 	pulled := m.create(t, m.pod(ns, "pulled", "sha256sum /more; "+sleepForever, pulls(ref)))
 	logs, scratch = m.waitReady(t, logs), m.waitReady(t, scratch)
 	<-held.asked
 	filler := filepath.Join(disk, "filler")
 	fill(t, filler, 1)
 	close(held.free)
-	for _, p := range []*corev1.Pod{logs, scratch} {
-		m.kubectl(t, "-n", ns, "exec", p.Name, "--", "touch", "/go")
-	}
+	full.Store(true)
 	m.waitPod(t, pulled, "is told that its image finds no room", func(p *corev1.Pod) bool {
 		w := waiting(p)
-		return w != nil && w.Reason == "ErrImagePull" && strings.Contains(w.Message, "no space left on device")
+		return w != nil && strings.Contains(w.Message, "no space left on device")
 	})
 	m.eventually(t, "the log's copy stops", func(context.Context) (bool, string) {
 		return strings.Contains(m.out.String(), "append to the log of main"), m.out.String()
@@ -126,6 +128,28 @@ func TestAFullDiskIsOutlived(t *testing.T) {
 	})
 	for _, p := range []*corev1.Pod{logs, scratch, pulled} {
 		assert.Zero(t, restarts(m.waitReady(t, p)), p.Name)
+	}
+}
+
+// awaitOn is the beginning of a script that waits until the flag is set, and what its pod needs for that. It asks a server of
+// the test's: a VM whose disk is full can't be told by an exec.
+func awaitOn(t *testing.T, flag *atomic.Bool) (script string, change func(*corev1.Pod)) {
+	t.Helper()
+	l, err := net.Listen("tcp4", ":0")
+	require.NoError(t, err)
+	server := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if !flag.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})}
+	go func() { _ = server.Serve(l) }() // ends with Close
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	return "until wget -q -O /dev/null http://$HOST:" + port + "/ 2>/dev/null; do sleep 1; done; ", func(p *corev1.Pod) {
+		p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{
+			Name: "HOST", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.hostIP"}},
+		})
 	}
 }
 
