@@ -1,3 +1,5 @@
+//go:build !race
+
 package vsphere_test
 
 import (
@@ -298,32 +300,37 @@ func TestAVMThatIsRemovedByHandIsGone(t *testing.T) {
 }
 
 // strict is a folder that refuses a second VM of a name, as vCenter does and the simulator does not.
-type strict struct{ *simulator.Folder }
+type strict struct {
+	*simulator.Folder
+	names map[string]bool // of VMs that were asked for, made or not
+}
+
+// makeStrict has the VMs' folder refuse them.
+func (v *vcenter) makeStrict() {
+	v.Helper()
+	folder, err := v.finder().DefaultFolder(v.Context())
+	require.NoError(v, err)
+	reg := v.model.Map()
+	reg.Put(&strict{reg.Get(folder.Reference()).(*simulator.Folder), map[string]bool{}})
+}
 
 func (s *strict) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) soap.HasFault {
-	for _, child := range ctx.Map.All("VirtualMachine") {
-		if vm, ok := child.(*simulator.VirtualMachine); ok && vm.Name == req.Config.Name {
-			task := simulator.CreateTask(s, "createVm", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
-				return nil, &types.DuplicateName{Name: vm.Name, Object: vm.Self}
-			})
-			return &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: task.Run(ctx)}}
-		}
+	if s.names[req.Config.Name] { // calls of one object come one at a time
+		task := simulator.CreateTask(s, "createVm", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+			return nil, &types.DuplicateName{Name: req.Config.Name, Object: s.Self}
+		})
+		return &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: task.Run(ctx)}}
 	}
+	s.names[req.Config.Name] = true
 	return s.Folder.CreateVMTask(ctx, req)
 }
 
 // TestACreationThatNobodySawEndIsNotRepeated has two processes create the VM of one pod.
 func TestACreationThatNobodySawEndIsNotRepeated(t *testing.T) {
 	v, h := cluster(t)
-	reg := v.model.Map()
-	finder := find.NewFinder(v.admin.Client)
-	dc, err := finder.DefaultDatacenter(t.Context())
-	require.NoError(t, err)
-	folder, err := finder.SetDatacenter(dc).DefaultFolder(t.Context())
-	require.NoError(t, err)
-	reg.Put(&strict{reg.Get(folder.Reference()).(*simulator.Folder)})
+	v.makeStrict()
 	other := v.open()
-	_, err = other.Create(t.Context(), spec())
+	_, err := other.Create(t.Context(), spec())
 	require.NoError(t, err)
 	_, err = h.Create(t.Context(), spec())
 	require.ErrorIs(t, err, portlayer.ErrExists)
