@@ -87,7 +87,7 @@ func TestAddressesAreGivenInTurnAndRest(t *testing.T) {
 		again, h := joined(t, e, "a")
 		assert.Equal(t, first, again, "its former holder gets it at once")
 		e.Discard(h)
-		time.Sleep(3 * time.Minute) // in a bubble
+		<-time.After(3 * time.Minute) // in a bubble
 		require.NoError(t, x.JoinScope("default"))
 		assert.Equal(t, first.Address, x.Spec().NICs[0].Address)
 		e.Close()
