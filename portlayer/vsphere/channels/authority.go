@@ -37,14 +37,14 @@ type Authority struct {
 func LoadAuthority(path string) (*Authority, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if b, err = newAuthority(); err == nil {
+		if b, err = MakeAuthority(); err == nil {
 			b, err = keep(path, b)
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("authority of guests: %w", err)
 	}
-	a, err := parseAuthority(b)
+	a, err := ParseAuthority(b)
 	if err != nil {
 		return nil, fmt.Errorf("authority of guests in %s: %w", path, err)
 	}
@@ -71,7 +71,8 @@ func keep(path string, b []byte) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-func newAuthority() ([]byte, error) {
+// MakeAuthority returns a new authority, certificate and key in PEM.
+func MakeAuthority() ([]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -94,7 +95,8 @@ func newAuthority() ([]byte, error) {
 	return append(b, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...), nil
 }
 
-func parseAuthority(b []byte) (*Authority, error) {
+// ParseAuthority reads what MakeAuthority has made.
+func ParseAuthority(b []byte) (*Authority, error) {
 	pair, err := tls.X509KeyPair(b, b)
 	if err != nil {
 		return nil, err

@@ -103,7 +103,7 @@ func (i *inventory) change(vm string, change func(*channels.VM)) {
 
 // host is a listener on loopback that knows the VM "vm" with the token "token".
 type host struct {
-	*channels.Listener
+	*channels.Entrance
 	vms     *inventory
 	address string
 }
@@ -115,12 +115,13 @@ func start(t *testing.T) *host {
 	on, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	h := &host{
-		Listener: channels.New(channels.Config{Authority: authority, Hosts: []string{on.Addr().String()}}), address: on.Addr().String(),
+		Entrance: channels.New(authority).At([]string{on.Addr().String()}), address: on.Addr().String(),
 		vms: &inventory{vms: map[string]channels.VM{"vm": {Address: loopback, TokenHash: sha256.Sum256([]byte("token")), Boot: "one"}}},
 	}
 	served := make(chan error, 1)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	go func() { served <- h.Serve(ctx, on, h.vms) }()
+	h.Admit(h.vms)
+	go func() { served <- h.Serve(ctx, on) }()
 	t.Cleanup(func() {
 		stop()
 		require.NoError(t, <-served)
@@ -197,7 +198,7 @@ func TestTheNextHostFindsGuests(t *testing.T) {
 	for i := range 2 {
 		authority, err := channels.LoadAuthority(filepath.Join(dir, "authority.pem"))
 		require.NoError(t, err)
-		h := &host{Listener: channels.New(channels.Config{Authority: authority, Hosts: []string{address}}), vms: vms}
+		h := &host{Entrance: channels.New(authority).At([]string{address}), vms: vms}
 		if i == 0 {
 			boot = h.blob("vm", "token")
 			h.guest(t, boot)
@@ -207,7 +208,8 @@ func TestTheNextHostFindsGuests(t *testing.T) {
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		served := make(chan error, 1)
-		go func() { served <- h.Serve(ctx, on, vms) }()
+		h.Admit(vms)
+		go func() { served <- h.Serve(ctx, on) }()
 		requireAnswers(t, h.dial(t))
 		stop()
 		require.NoError(t, <-served)
@@ -468,4 +470,30 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	_, err := h.Dial(ctx, "vm")
 	require.ErrorIs(t, err, context.Canceled)
 	h.Forget("vm")
+}
+
+func TestOneListenerTakesTheGuestsOfSeveralVCHs(t *testing.T) {
+	h := start(t)
+	other := &inventory{vms: map[string]channels.VM{"other": {Address: loopback, TokenHash: sha256.Sum256([]byte("another")), Boot: "one"}}}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+
+	leave := h.Admit(other)
+	h.guest(t, h.blob("vm", "token"))
+	h.guest(t, h.blob("other", "another"))
+	c, err := h.Dial(ctx, "other")
+	require.NoError(t, err)
+	requireAnswers(t, c)
+	stays := h.dial(t)
+	requireAnswers(t, stays)
+	v, _ := other.Guest("other")
+	assert.Equal(t, "one", v.Joined)
+
+	leave()
+	require.NoError(t, c.Close())
+	requireAnswers(t, stays)
+	gone, done := context.WithTimeout(t.Context(), 2*time.Second)
+	defer done()
+	_, err = h.Dial(gone, "other")
+	require.ErrorIs(t, err, context.DeadlineExceeded, "a VCH that has left has no guests")
 }

@@ -73,7 +73,7 @@ func (l *Listener) joined(w http.ResponseWriter, r *http.Request) ([]byte, error
 	if err := l.admit(r.Context(), j.VM, vm, key); err != nil {
 		return nil, err
 	}
-	return l.config.Authority.guest(public, j.VM, vm.Boot)
+	return l.authority.guest(public, j.VM, vm.Boot)
 }
 
 // admit lets a boot join with a key, or join again.

@@ -36,31 +36,10 @@ type VM struct {
 	Key    [32]byte
 }
 
-// VMs are those whose guests may dial in.
-type VMs interface {
-	// Guest returns what is known of a VM; false where there is none.
-	Guest(vm string) (VM, bool)
-	// Join keeps that a boot has joined with a key. It fails where another one was faster.
-	Join(ctx context.Context, vm, boot string, key [32]byte) error
-	// Refresh asks vSphere about a VM whose state may have changed just now.
-	Refresh(ctx context.Context, vm string) error
-	// HasAddress tells whether a VM was given the address.
-	HasAddress(a netip.Addr) bool
-	// Rebooted says that a guest has booted anew within a power-on: it has the token, and another key.
-	Rebooted(ctx context.Context, vm, boot string) error
-}
-
-// Config says where guests dial in.
-type Config struct {
-	Authority *Authority
-	// Hosts are the addresses with ports that guests dial.
-	Hosts []string
-}
-
-// Listener takes the channels of guests. It implements vsphere.GuestChannels and is safe for concurrent use.
+// Listener takes the channels of guests, of all VCHs that were admitted. It is safe for concurrent use.
 type Listener struct {
-	config Config
-	vms    VMs // set by Serve
+	authority *Authority
+	vms       several
 
 	mu    sync.Mutex // guards what follows
 	slots map[string]*slot
@@ -74,21 +53,32 @@ type slot struct {
 }
 
 // New returns a Listener that nobody reaches yet.
-func New(cfg Config) *Listener {
-	return &Listener{config: cfg, slots: map[string]*slot{}}
+func New(authority *Authority) *Listener {
+	return &Listener{authority: authority, slots: map[string]*slot{}}
+}
+
+// Admit takes guests of a VCH's VMs from now on, until leave is called.
+func (l *Listener) Admit(vms VMs) (leave func()) { return l.vms.add(vms) }
+
+// At returns the Listener as the guests of one VCH find it: at one of hosts, addresses with ports.
+func (l *Listener) At(hosts []string) *Entrance { return &Entrance{Listener: l, hosts: hosts} }
+
+// Entrance is a Listener at the addresses of one VCH. It implements vsphere.GuestChannels.
+type Entrance struct {
+	*Listener
+	hosts []string
 }
 
 // Boot is what the guest of a VM needs to dial in, but for its token and its interfaces.
-func (l *Listener) Boot(vm string) wire.Boot {
+func (e *Entrance) Boot(vm string) wire.Boot {
 	return wire.Boot{
-		Version: wire.BootVersion, VM: vm, Hosts: l.config.Hosts, CA: l.config.Authority.PEM(), Time: time.Now().UTC().Truncate(time.Second),
+		Version: wire.BootVersion, VM: vm, Hosts: e.hosts, CA: e.authority.PEM(), Time: time.Now().UTC().Truncate(time.Second),
 	}
 }
 
-// Serve takes guests of vms from on until ctx ends. It is called once.
-func (l *Listener) Serve(ctx context.Context, on net.Listener, vms VMs) error {
-	l.vms = vms
-	cert, err := l.config.Authority.server()
+// Serve takes guests from on until ctx ends. It is called once.
+func (l *Listener) Serve(ctx context.Context, on net.Listener) error {
+	cert, err := l.authority.server()
 	if err != nil {
 		return fmt.Errorf("serve guests: make certificate: %w", err)
 	}
@@ -100,7 +90,7 @@ func (l *Listener) Serve(ctx context.Context, on net.Listener, vms VMs) error {
 		ErrorLog:    slog.NewLogLogger(logging.From(ctx).Handler(), slog.LevelDebug),
 		TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}, NextProtos: []string{wire.ProtocolChannel, wire.ProtocolJoin},
-			ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: l.config.Authority.pool(), SessionTicketsDisabled: true,
+			ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: l.authority.pool(), SessionTicketsDisabled: true,
 		},
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){
 			wire.ProtocolChannel: func(_ *http.Server, conn *tls.Conn, _ http.Handler) { l.open(ctx, conn) },
@@ -109,7 +99,7 @@ func (l *Listener) Serve(ctx context.Context, on net.Listener, vms VMs) error {
 	srv.SetKeepAlivesEnabled(false)
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
-	err = srv.ServeTLS(newStrangers(on, vms.HasAddress), "", "")
+	err = srv.ServeTLS(newStrangers(on, l.vms.HasAddress), "", "")
 	l.closeAll()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil

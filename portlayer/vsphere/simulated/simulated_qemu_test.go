@@ -110,7 +110,7 @@ func newLab(t *testing.T, network simulated.Network, gateway netip.Addr, address
 	authority, err := channels.LoadAuthority(filepath.Join(dir, "authority.pem"))
 	require.NoError(t, err)
 	h, err := vsphere.Open(t.Context(), vsphere.Config{
-		Name: "vch", Session: session, Guests: channels.New(channels.Config{Authority: authority}), BootISO: simulated.BootISO, Networks: map[string]string{"bridge": simulated.PortGroup},
+		Name: "vch", Session: session, Guests: channels.New(authority).At(nil), BootISO: simulated.BootISO, Networks: map[string]string{"bridge": simulated.PortGroup},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
