@@ -133,7 +133,7 @@ fmt: bin/golangci-lint ## Format
 	bin/golangci-lint fmt ./...
 
 .PHONY: tools
-tools: bin/golangci-lint bin/mockery ## Build the pinned tools into bin/
+tools: bin/golangci-lint bin/mockery bin/controller-gen ## Build the pinned tools into bin/
 
 bin/golangci-lint: tools/go.mod
 	cd tools && $(GO) build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
@@ -141,8 +141,11 @@ bin/golangci-lint: tools/go.mod
 bin/mockery: tools/go.mod
 	cd tools && $(GO) build -o ../$@ github.com/vektra/mockery/v2
 
+bin/controller-gen: tools/go.mod
+	cd tools && $(GO) build -o ../$@ sigs.k8s.io/controller-tools/cmd/controller-gen
+
 .PHONY: generate
-generate: bin/mockery ## Make mocks and generated documents
+generate: bin/mockery bin/controller-gen ## Make mocks, deep copies, CRDs and generated documents
 	rm -rf mocks
 	bin/mockery --log-level warn
 	$(GO) generate ./...

@@ -46,10 +46,8 @@ func (f *capacityFlags) validate() error {
 }
 
 // capacity is what the configuration says of them.
-func (f *nodeFile) capacity() (capacityFlags, error) {
-	c := capacityFlags{
-		cpu: f.CPU, pods: f.Pods, reserved: resourcesFlag{}, transition: f.EvictionPressureTransitionPeriod.Duration,
-	}
+func (f *vchFile) capacity(transition time.Duration) (capacityFlags, error) {
+	c := capacityFlags{cpu: f.CPU, pods: f.Pods, reserved: resourcesFlag{}, transition: transition}
 	if f.Memory != "" {
 		if err := c.memory.Set(f.Memory); err != nil {
 			return c, fmt.Errorf("memory: %w", err)

@@ -38,7 +38,7 @@ evictionPressureTransitionPeriod: 30s
 `), 0o600))
 	f, err := readNodeFile(path)
 	require.NoError(t, err)
-	c, err := f.capacity()
+	c, err := f.capacity(f.EvictionPressureTransitionPeriod.Duration)
 	require.NoError(t, err)
 	assert.Equal(t, int64(4), c.cpu)
 	assert.Equal(t, int64(8<<30), c.memory.bytes)

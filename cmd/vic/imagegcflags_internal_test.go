@@ -44,7 +44,7 @@ func TestNodeFileSaysWhenImagesAreCollected(t *testing.T) {
 		if err != nil {
 			return imageGCFlags{}, err
 		}
-		flags, err := f.flags()
+		flags, err := f.flags(&f.vchFile)
 		return flags.imageGC, err
 	}
 	f, err := read("")

@@ -57,6 +57,11 @@ func up(ctx context.Context, out io.Writer, o upOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, state.Close()) }()
 
+	endTraces, err := sendTraces(ctx, o.node.tracing, o.node.name)
+	if err != nil {
+		return err
+	}
+	defer endTraces()
 	c := &localCluster{options: o, state: state, image: image, binary: binary, out: out}
 	return c.run(ctx)
 }

@@ -6,26 +6,18 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/api/validate/content"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/yaml"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/version"
 	"github.com/virtual-kubelet/vic/operations/plan"
-	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
-	"github.com/virtual-kubelet/vic/portlayer/rundir"
 	"github.com/virtual-kubelet/vic/provider"
 	"github.com/virtual-kubelet/vic/standalone"
 )
@@ -36,59 +28,16 @@ const kubeletPort = 10250
 // apiTimeout bounds the first question to the API server.
 const apiTimeout = 15 * time.Second
 
-// nodeFile is the configuration of `vic node`; docs/node.md shows every key.
-type nodeFile struct {
-	NodeName           string            `json:"nodeName"`
-	Dir                string            `json:"dir"`
-	Address            string            `json:"address"`
-	Port               int               `json:"port"`
-	GuestImage         string            `json:"guestImage"`
-	CPU                int64             `json:"cpu"`
-	Memory             string            `json:"memory"`
-	EphemeralStorage   string            `json:"ephemeralStorage"`
-	Pods               int64             `json:"pods"`
-	Accel              string            `json:"accel"`
-	Subnet             string            `json:"subnet"`
-	Taint              *bool             `json:"taint"`
-	Labels             map[string]string `json:"labels"`
-	ClusterDNS         []string          `json:"clusterDNS"`
-	ClusterDomain      string            `json:"clusterDomain"`
-	InsecureRegistries []string          `json:"insecureRegistries"`
-	RegistryMirrors    map[string]string `json:"registryMirrors"`
-	// AllowContainer runs the node where its pod VMs end with a container.
-	AllowContainer bool `json:"allowContainer"`
-
-	Reserved                         map[string]resource.Quantity `json:"reserved"`
-	EvictionPressureTransitionPeriod metav1.Duration              `json:"evictionPressureTransitionPeriod"`
-
-	ContainerLogMaxSize  string `json:"containerLogMaxSize"`
-	ContainerLogMaxFiles int    `json:"containerLogMaxFiles"`
-
-	ImageGCHighThresholdPercent int             `json:"imageGCHighThresholdPercent"`
-	ImageGCLowThresholdPercent  int             `json:"imageGCLowThresholdPercent"`
-	ImageMinimumGCAge           metav1.Duration `json:"imageMinimumGCAge"`
-	ImageGCPeriod               metav1.Duration `json:"imageGCPeriod"`
-	RegistryHostsDir            string          `json:"registryHostsDir"`
-
-	ImageCredentialProviderConfig string `json:"imageCredentialProviderConfig"`
-	ImageCredentialProviderBinDir string `json:"imageCredentialProviderBinDir"`
-
-	TracingEndpoint string `json:"tracingEndpoint"`
-
-	ImageLimits map[string]resource.Quantity `json:"imageLimits"`
-
-	// VSphere has pods run there, and not on this machine's QEMU.
-	VSphere *vsphereFile `json:"vsphere"`
-}
-
 func newNodeCommand() *cobra.Command {
 	var kubeconfig, config string
 	cmd := &cobra.Command{
 		Use:   "node",
-		Short: "Join a cluster as a node, with this machine's QEMU or a pool of vSphere",
-		Args:  cobra.NoArgs,
+		Short: "Join a cluster as one node or several: this machine's QEMU, or pools of vSphere",
+		Long: `Joins a cluster as a node whose pods are VMs of this machine's QEMU or of a resource pool on vSphere, or as several nodes: those
+of a list in the configuration, or those that the cluster's VirtualContainerHosts name (docs/node.md, docs/vsphere.md).`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if kubeconfig == "" || config == "" {
+			if config == "" || kubeconfig == "" && !inCluster() {
 				return misused("--kubeconfig and --config are needed (see docs/node.md)")
 			}
 			cfg, err := readNodeFile(config)
@@ -99,172 +48,60 @@ func newNodeCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("--kubeconfig %s: %w", kubeconfig, err)
 			}
-			return cfg.run(cmd.Context(), api)
+			return cfg.run(cmd.Context(), api, config)
 		},
 	}
-	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "`FILE` with the node's credential")
+	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "`FILE` with the node's credential (default, in a pod: that of its service account)")
 	cmd.Flags().StringVar(&config, "config", "", "`FILE` with the node's configuration (docs/node.md)")
 	return cmd
 }
 
-// readNodeFile reads, completes and checks a configuration; a key that it does not know is refused.
-func readNodeFile(path string) (*nodeFile, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("--config: %w", err)
-	}
-	f := &nodeFile{
-		Dir: "/var/lib/vic", Port: kubeletPort, Accel: "auto", ClusterDomain: clusterDomain, ContainerLogMaxFiles: rundir.DefaultSegments,
-		ImageGCHighThresholdPercent: imageGCHigh, ImageGCLowThresholdPercent: imageGCLow,
-		EvictionPressureTransitionPeriod: metav1.Duration{Duration: provider.DefaultPressureTransition},
-
-		ImageMinimumGCAge: metav1.Duration{Duration: imageGCMinAge}, ImageGCPeriod: metav1.Duration{Duration: imageGCPeriod},
-	}
-	if err := yaml.UnmarshalStrict(text, f); err != nil {
-		return nil, misused("--config %s: %w", path, err)
-	}
-	if err := f.check(); err != nil {
-		return nil, misused("--config %s: %w", path, err)
-	}
-	return f, nil
+// inCluster tells whether this process runs in a pod that has a service account.
+func inCluster() bool {
+	_, err := rest.InClusterConfig()
+	return err == nil
 }
 
-func (f *nodeFile) check() error {
-	if f.NodeName == "" {
-		return errors.New("nodeName is missing")
+// run serves the file's nodes until ctx ends; pod VMs outlive it.
+func (f *nodeFile) run(ctx context.Context, api *rest.Config, path string) (err error) {
+	s := &nodeServer{file: f, api: api}
+	if s.address, err = f.address(api); err != nil {
+		return err
 	}
-	flags, err := f.flags()
+	if err := s.checkMachine(); err != nil { // before anything is touched
+		return err
+	}
+	if err := s.checkAPI(ctx); err != nil {
+		return err
+	}
+	if s.state, err = standalone.Open(f.Dir); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.state.Close()) }()
+	endTraces, err := sendTraces(ctx, f.TracingEndpoint, f.NodeName)
 	if err != nil {
 		return err
 	}
-	subnet, err := f.subnet()
-	if err != nil {
-		return err
+	defer endTraces()
+	if f.isFleet() {
+		return s.runFleet(ctx, path)
 	}
-	if f.VSphere != nil {
-		if err := f.VSphere.check(subnet); err != nil {
-			return err
-		}
-	}
-	if f.Address != "" {
-		if _, err := netip.ParseAddr(f.Address); err != nil {
-			return fmt.Errorf("address: %w", err)
-		}
-	}
-	if f.Port < 1 || f.Port > 65535 {
-		return fmt.Errorf("port %d is no port (1 to 65535)", f.Port)
-	}
-	for _, server := range f.ClusterDNS {
-		if _, err := netip.ParseAddr(server); err != nil {
-			return fmt.Errorf("clusterDNS: %w", err)
-		}
-	}
-	for key, value := range f.Labels {
-		if errs := append(content.IsLabelKey(key), content.IsLabelValue(value)...); len(errs) > 0 {
-			return fmt.Errorf("labels: %s=%s: %s", key, value, errs[0])
-		}
-	}
-	_, err = f.images()
-	return errors.Join(flags.validate(), err)
+	return s.runOne(ctx)
 }
 
-func (f *nodeFile) flags() (nodeFlags, error) {
-	flags := nodeFlags{name: f.NodeName, accel: f.Accel, guestImage: f.GuestImage, tracing: f.TracingEndpoint}
-	flags.logs.maxFiles = f.ContainerLogMaxFiles
-	flags.credentials = credentialFlags{f.ImageCredentialProviderConfig, f.ImageCredentialProviderBinDir}
-	flags.imageGC = imageGCFlags{
-		high: f.ImageGCHighThresholdPercent, low: f.ImageGCLowThresholdPercent,
-		minAge: f.ImageMinimumGCAge.Duration, period: f.ImageGCPeriod.Duration,
-	}
-	var err error
-	if flags.capacity, err = f.capacity(); err != nil {
-		return nodeFlags{}, err
-	}
-	if f.ContainerLogMaxSize != "" {
-		if err := flags.logs.maxSize.Set(f.ContainerLogMaxSize); err != nil {
-			return nodeFlags{}, fmt.Errorf("containerLogMaxSize: %w", err)
-		}
-	}
-	return flags, nil
+// nodeServer opens the nodes of a process.
+type nodeServer struct {
+	file    *nodeFile
+	api     *rest.Config
+	address netip.Addr
+	state   *standalone.Dir
+	// guests is where the guests of all VCHs on vSphere dial in; nil where each VCH has a place of its own.
+	guests *guestListener
 }
 
-// subnet is the zero prefix where none is configured.
-func (f *nodeFile) subnet() (netip.Prefix, error) {
-	if f.Subnet == "" {
-		return netip.Prefix{}, nil
-	}
-	p, err := netip.ParsePrefix(f.Subnet)
-	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("subnet: %w", err)
-	}
-	return p, nil
-}
-
-func (f *nodeFile) registries() registryFlags {
-	r := registryFlags{insecure: f.InsecureRegistries, hostsDir: f.RegistryHostsDir}
-	for host, mirror := range f.RegistryMirrors {
-		r.mirrors = append(r.mirrors, host+"="+mirror)
-	}
-	return r
-}
-
-func (f *nodeFile) limits() (persona.Limits, error) {
-	var limits persona.Limits
-	for name, q := range f.ImageLimits {
-		if err := setImageLimit(&limits, name, q); err != nil {
-			return persona.Limits{}, fmt.Errorf("imageLimits: %s: %w", name, err)
-		}
-	}
-	return limits, nil
-}
-
-// images is the configuration of the image store, but for its directory.
-func (f *nodeFile) images() (persona.Config, error) {
-	registries := f.registries()
-	config, err := registries.config()
-	if err != nil {
-		return persona.Config{}, err
-	}
-	config.Limits, err = f.limits()
-	return config, err
-}
-
-// run is the node until ctx ends; pod VMs outlive it.
-func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
-	flags, err := f.flags()
-	if err != nil {
-		return err
-	}
-	images, err := f.images()
-	if err != nil {
-		return err
-	}
-	if f.VSphere == nil {
-		if err := qemu.OutliveProcess(); err != nil && !f.AllowContainer {
-			return fmt.Errorf("%w; run vic node on the host, or set allowContainer in --config", err)
-		}
-		if _, err := flags.files(); err != nil { // before anything is touched
-			return err
-		}
-	}
-	address, err := f.address(api)
-	if err != nil {
-		return err
-	}
-	if err := f.checkAPI(ctx, api); err != nil {
-		return err
-	}
-	state, err := standalone.Open(f.Dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, state.Close()) }()
-	n, err := openVCHNode(ctx, vchNodeConfig{
-		Flags: flags, State: state, Rest: api, Images: images,
-		VCH:     func(ctx context.Context) (*vch, error) { return f.openVCH(ctx, flags, state) },
-		Address: address, Listen: netip.AddrPortFrom(address, uint16(f.Port)).String(),
-		Taints: f.taints(), Labels: f.Labels, DNS: plan.ClusterDNS{Servers: f.ClusterDNS, Domain: f.ClusterDomain},
-	})
+// runOne serves the one node that the file has.
+func (s *nodeServer) runOne(ctx context.Context) error {
+	n, err := s.open(ctx, &s.file.vchFile, s.state)
 	if err != nil {
 		return err
 	}
@@ -272,25 +109,53 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config) (err error) {
 	go func() {
 		select {
 		case <-n.ready():
-			// Without systemd there is nobody to tell, which is no error.
-			if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
-				logging.From(ctx).WarnContext(ctx, "systemd was not told that the node is ready", "err", err)
-			}
-			logging.From(ctx).InfoContext(ctx, "node became Ready", "node", f.NodeName, "address", address.String(), "port", strconv.Itoa(f.Port))
+			tellReady(ctx)
+			logging.From(ctx).InfoContext(ctx, "node became Ready", "node", s.file.NodeName, "address", s.address.String(), "port", strconv.Itoa(s.file.Port))
 		case <-ctx.Done():
 		}
 	}()
 	return n.run(ctx)
 }
 
-// openVCH opens what pods run on.
-func (f *nodeFile) openVCH(ctx context.Context, flags nodeFlags, state *standalone.Dir) (*vch, error) {
-	subnet, err := f.subnet()
+// tellReady tells systemd. Without it there is nobody to tell, which is no error.
+func tellReady(ctx context.Context) {
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		logging.From(ctx).WarnContext(ctx, "systemd was not told that the node is ready", "err", err)
+	}
+}
+
+// open opens a node, whose state is in a directory of its own.
+func (s *nodeServer) open(ctx context.Context, n *vchFile, state *standalone.Dir) (*vchNode, error) {
+	flags, err := s.file.flags(n)
 	if err != nil {
 		return nil, err
 	}
-	if f.VSphere != nil {
-		return f.VSphere.open(ctx, flags, state, subnet)
+	images, err := s.file.images()
+	if err != nil {
+		return nil, err
+	}
+	address := s.address
+	if n.Address != "" {
+		if address, err = netip.ParseAddr(n.Address); err != nil {
+			return nil, fmt.Errorf("address: %w", err)
+		}
+	}
+	return openVCHNode(ctx, vchNodeConfig{
+		Flags: flags, State: state, Rest: s.api, Images: images,
+		VCH:     func(ctx context.Context) (*vch, error) { return s.openVCH(ctx, n, flags, state) },
+		Address: address, Listen: netip.AddrPortFrom(address, uint16(n.Port)).String(),
+		Taints: n.taints(), Labels: n.Labels, DNS: plan.ClusterDNS{Servers: s.file.ClusterDNS, Domain: s.file.ClusterDomain},
+	})
+}
+
+// openVCH opens what pods run on.
+func (s *nodeServer) openVCH(ctx context.Context, n *vchFile, flags nodeFlags, state *standalone.Dir) (*vch, error) {
+	subnet, err := n.subnet()
+	if err != nil {
+		return nil, err
+	}
+	if n.VSphere != nil {
+		return n.VSphere.open(ctx, flags, state, subnet, s.guests)
 	}
 	image, err := flags.files()
 	if err != nil {
@@ -303,9 +168,29 @@ func (f *nodeFile) openVCH(ctx context.Context, flags nodeFlags, state *standalo
 	return openQEMU(ctx, flags, state, image, network)
 }
 
-// checkAPI asks the API server who this node is, so that a wrong address or credential is known before anything is made.
-func (f *nodeFile) checkAPI(ctx context.Context, api *rest.Config) error {
-	clients, err := provider.NewClients(api, "vic/"+version.Version)
+// checkMachine looks whether VMs can run on this machine, where that is wanted.
+func (s *nodeServer) checkMachine() error {
+	for _, n := range s.file.vchs() {
+		if n.VSphere != nil {
+			continue
+		}
+		if err := qemu.OutliveProcess(); err != nil && !s.file.AllowContainer {
+			return fmt.Errorf("%w; run vic node on the host, or set allowContainer in --config", err)
+		}
+		flags, err := s.file.flags(n)
+		if err != nil {
+			return err
+		}
+		if _, err := flags.files(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkAPI asks the API server who we are, so that a wrong address or credential is known before anything is made.
+func (s *nodeServer) checkAPI(ctx context.Context) error {
+	clients, err := provider.NewClients(s.api, "vic/"+version.Version)
 	if err != nil {
 		return fmt.Errorf("--kubeconfig: %w", err)
 	}
@@ -313,19 +198,12 @@ func (f *nodeFile) checkAPI(ctx context.Context, api *rest.Config) error {
 	defer cancel()
 	username, err := clients.Check(ctx)
 	if err != nil {
-		return fmt.Errorf("API server %s (--kubeconfig) does not answer: %w", api.Host, err)
+		return fmt.Errorf("API server %s (--kubeconfig) does not answer: %w", s.api.Host, err)
 	}
-	if want := "system:node:" + f.NodeName; username != want {
+	if want := "system:node:" + s.file.NodeName; username != want {
 		logging.From(ctx).WarnContext(ctx, "serving certificate will not be signed for this user", "user", username, "want", want)
 	}
 	return nil
-}
-
-func (f *nodeFile) taints() []corev1.Taint {
-	if f.Taint != nil && !*f.Taint {
-		return nil
-	}
-	return []corev1.Taint{provider.DefaultTaint()}
 }
 
 // address is the configured one, else the one that this machine reaches the API server from.

@@ -21,9 +21,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/cache"
 	"github.com/virtual-kubelet/vic/guest/wire"
-	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/machine"
-	"github.com/virtual-kubelet/vic/internal/tracing"
 	"github.com/virtual-kubelet/vic/internal/version"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/operations/environment"
@@ -76,7 +74,6 @@ type vchNodeConfig struct {
 type vchNode struct {
 	config   vchNodeConfig
 	registry *prometheus.Registry
-	tracing  func(context.Context) error // sends the last traces
 	vch      *vch
 	engine   *portlayer.Engine
 	images   *persona.Store
@@ -89,18 +86,13 @@ type vchNode struct {
 // openVCHNode builds the node from the bottom up. Close undoes it; VMs that run are adopted and stay.
 func openVCHNode(ctx context.Context, cfg vchNodeConfig) (*vchNode, error) {
 	n := &vchNode{config: cfg, registry: newRegistry()}
-	for _, step := range []func(context.Context) error{n.openTracing, n.openHost, n.openImages, n.openOperations} {
+	for _, step := range []func(context.Context) error{n.openHost, n.openImages, n.openOperations} {
 		if err := step(ctx); err != nil {
 			n.close(ctx)
 			return nil, err
 		}
 	}
 	return n, nil
-}
-
-func (n *vchNode) openTracing(ctx context.Context) (err error) {
-	n.tracing, err = tracing.SetUp(ctx, tracing.Config{Endpoint: n.config.Flags.tracing, NodeName: n.config.Flags.name})
-	return err
 }
 
 func (n *vchNode) openHost(ctx context.Context) (err error) {
@@ -238,11 +230,6 @@ func (n *vchNode) close(ctx context.Context) {
 	}
 	if n.vch != nil {
 		n.vch.close()
-	}
-	if n.tracing != nil {
-		if err := n.tracing(ctx); err != nil {
-			logging.From(ctx).WarnContext(ctx, "traces lost", "err", err)
-		}
 	}
 }
 

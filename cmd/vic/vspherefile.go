@@ -23,6 +23,9 @@ const podScope = "pods"
 // authorityFile is in the node's directory: who has it can take the place of this host and of its guests.
 const authorityFile = "guests.pem"
 
+// refusals are of all VCHs: several may have one account.
+var refusals vsphere.Refusals
+
 // logOutTimeout bounds the farewell to vSphere.
 const logOutTimeout = 10 * time.Second
 
@@ -50,24 +53,30 @@ type vsphereFile struct {
 	LastAddress  string `json:"lastAddress"`
 	MTU          int    `json:"mtu"`
 
+	// password is read instead of PasswordFile, and ca are certificates beside CAFile's: they come from the cluster.
+	password func(context.Context) (string, error)
+	ca       []byte
+
 	// GuestListen is where guests dial in, and AdvertiseAddresses are what they dial: HOST:PORT, stable over restarts.
 	GuestListen        string   `json:"guestListen"`
 	AdvertiseAddresses []string `json:"advertiseAddresses"`
 }
 
 // check refuses what can be seen to be wrong without asking anybody.
-func (f *vsphereFile) check(subnet netip.Prefix) error {
+func (f *vsphereFile) check(subnet netip.Prefix, guests bool) error {
 	for _, needed := range []struct{ key, value string }{
 		{"address", f.Address},
 		{"user", f.User},
 		{"passwordFile", f.PasswordFile},
 		{"bootISO", f.BootISO},
 		{"network", f.Network},
-		{"guestListen", f.GuestListen},
 	} {
-		if needed.value == "" {
+		if needed.value == "" && (needed.key != "passwordFile" || f.password == nil) {
 			return fmt.Errorf("vsphere.%s is missing", needed.key)
 		}
+	}
+	if err := f.checkGuests(guests); err != nil {
+		return err
 	}
 	trusts := 0
 	for _, set := range []bool{f.CAFile != "", f.Thumbprint != "", f.Insecure} {
@@ -80,22 +89,33 @@ func (f *vsphereFile) check(subnet netip.Prefix) error {
 		return errors.New("vsphere: of caFile, thumbprint and insecure only one can be set")
 	case !subnet.IsValid():
 		return errors.New("subnet is missing: it is that of the port group vsphere.network")
-	case len(f.AdvertiseAddresses) == 0:
-		return errors.New("vsphere.advertiseAddresses is missing: guests dial them")
-	}
-	if _, _, err := net.SplitHostPort(f.GuestListen); err != nil {
-		return fmt.Errorf("vsphere.guestListen: %w", err)
-	}
-	for _, a := range f.AdvertiseAddresses {
-		if host, _, err := net.SplitHostPort(a); err != nil || host == "" {
-			return fmt.Errorf("vsphere.advertiseAddresses: %q is no HOST:PORT", a)
-		}
 	}
 	scope, err := f.scope(subnet)
 	if err == nil {
 		_, err = portlayer.NewScope(scope)
 	}
 	return err
+}
+
+// checkGuests refuses a place to dial in that is none. elsewhere tells that the process has one.
+func (f *vsphereFile) checkGuests(elsewhere bool) error {
+	if f.GuestListen == "" && !elsewhere {
+		return errors.New("vsphere.guestListen is missing")
+	}
+	if f.GuestListen != "" {
+		if _, _, err := net.SplitHostPort(f.GuestListen); err != nil {
+			return fmt.Errorf("vsphere.guestListen: %w", err)
+		}
+	}
+	if len(f.AdvertiseAddresses) == 0 {
+		return errors.New("vsphere.advertiseAddresses is missing: guests dial them")
+	}
+	for _, a := range f.AdvertiseAddresses {
+		if host, _, err := net.SplitHostPort(a); err != nil || host == "" {
+			return fmt.Errorf("vsphere.advertiseAddresses: %q is no HOST:PORT", a)
+		}
+	}
+	return nil
 }
 
 // scope is the port group with the addresses that pods may have in it.
@@ -124,44 +144,39 @@ func (f *vsphereFile) scope(subnet netip.Prefix) (portlayer.ScopeConfig, error) 
 func (f *vsphereFile) target() vsphere.Target {
 	return vsphere.Target{
 		Address: f.Address, User: f.User, PasswordFile: f.PasswordFile, CAFile: f.CAFile, Thumbprint: f.Thumbprint, Insecure: f.Insecure,
+		Password: f.password, CA: f.ca, Refusals: &refusals,
 	}
 }
 
-// open opens the VCH and begins to listen to its guests.
-func (f *vsphereFile) open(ctx context.Context, flags nodeFlags, state *standalone.Dir, subnet netip.Prefix) (*vch, error) {
+// open opens the VCH. Its guests dial in where those of all VCHs of the process do, or where this one says.
+func (f *vsphereFile) open(ctx context.Context, flags nodeFlags, state *standalone.Dir, subnet netip.Prefix, guests *guestListener) (*vch, error) {
 	scope, err := f.scope(subnet)
 	if err != nil {
 		return nil, err
 	}
-	authority, err := channels.LoadAuthority(filepath.Join(state.Node(), authorityFile))
+	var run func(context.Context) error
+	stop := func() {}
+	if f.GuestListen != "" || guests == nil {
+		authority, err := channels.LoadAuthority(filepath.Join(state.Node(), authorityFile))
+		if err != nil {
+			return nil, err
+		}
+		if guests, err = listenForGuests(ctx, "vsphere.guestListen", f.GuestListen, authority); err != nil {
+			return nil, err
+		}
+		run, stop = guests.run, guests.close
+	}
+	h, closeAll, err := f.openHypervisor(ctx, flags, guests.At(f.AdvertiseAddresses))
 	if err != nil {
+		stop()
 		return nil, err
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", f.GuestListen)
-	if err != nil {
-		return nil, fmt.Errorf("vsphere.guestListen: %w", err)
-	}
-	guests := channels.New(channels.Config{Authority: authority, Hosts: f.AdvertiseAddresses})
-	h, closeAll, err := f.openHypervisor(ctx, flags, guests)
-	if err != nil {
-		return nil, errors.Join(err, listener.Close())
-	}
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	served := make(chan error, 1)
-	// Ends with close, or with the listener.
-	go func() { served <- guests.Serve(serving, listener, h) }()
+	leave := guests.Admit(h)
 	return &vch{
 		hypervisor: h, scope: scope, instanceType: "vic-vsphere", system: "vSphere", runsOn: "vSphere at " + f.Address, network: "bridge",
 		capabilities: portlayer.Capabilities{Hypervisor: "vsphere", PodNetwork: true, HotAddDisk: true},
-		run: func(ctx context.Context) error {
-			select {
-			case err := <-served:
-				return err
-			case <-ctx.Done():
-				return nil
-			}
-		},
-		close: func() { stop(); closeAll() },
+		run:          run,
+		close:        func() { stop(); leave(); closeAll() },
 	}, nil
 }
 
@@ -187,6 +202,7 @@ func (f *vsphereFile) openHypervisor(ctx context.Context, flags nodeFlags, guest
 	}
 	cfg := f.config(flags.name, session)
 	cfg.MaxPods, cfg.Guests = flags.capacity.pods, guests
+	cfg.CPUMilli, cfg.MemoryBytes = flags.capacity.cpu*1000, flags.capacity.memory.bytes
 	h, err := vsphere.Open(ctx, cfg)
 	if err != nil {
 		f.logOut(ctx, session)

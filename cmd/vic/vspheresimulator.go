@@ -47,7 +47,7 @@ func (c *localCluster) openSimulated(ctx context.Context) (*vch, error) {
 		BootISO: simulated.BootISO, Network: simulated.PortGroup, Gateway: c.network.Gateway().String(),
 		GuestListen: guests, AdvertiseAddresses: []string{guests},
 	}
-	v, err := f.open(ctx, c.options.node, c.state, c.network.Subnet())
+	v, err := f.open(ctx, c.options.node, c.state, c.network.Subnet(), nil)
 	if err != nil {
 		vc.Close() //nolint:contextcheck // it ends what was begun, also when ctx has ended
 		return nil, err

@@ -49,6 +49,12 @@ func (h *Hypervisor) capacity(ctx context.Context) (portlayer.Capacity, error) {
 		StorageBytes: store.Summary.Capacity, FreeStorageBytes: store.Summary.FreeSpace,
 		Pods: h.config.MaxPods,
 	}
+	if most := h.config.CPUMilli; most > 0 {
+		c.CPUMilli = min(c.CPUMilli, most)
+	}
+	if most := h.config.MemoryBytes; most > 0 {
+		c.MemoryBytes = min(c.MemoryBytes, most)
+	}
 	c.UsedMemoryBytes = max(pool.Runtime.Memory.OverallUsage, 0)
 	c.UsedCPU = h.spent.add(time.Now(), pool.Runtime.Cpu.OverallUsage, m.mhzPerCore)
 	c.FreeMemoryBytes = max(0, c.MemoryBytes-max(h.seen.running(), c.UsedMemoryBytes))

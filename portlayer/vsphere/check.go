@@ -60,6 +60,14 @@ func Check(ctx context.Context, cfg Config) []Finding {
 	return c.findings
 }
 
+// Probe returns why Open would not find a part of the VCH, and changes nothing.
+func Probe(ctx context.Context, cfg Config) error {
+	if _, err := findPlace(ctx, cfg.Session.client, cfg); err != nil {
+		return fmt.Errorf("find VCH %s: %w", cfg.Name, translate(err))
+	}
+	return nil
+}
+
 type checker struct {
 	config   Config
 	session  *Session

@@ -44,7 +44,9 @@ type Config struct {
 	BootISO string
 	// MaxPods is what the node offers; 0 is 110.
 	MaxPods int64
-	Guests  GuestChannels
+	// CPUMilli and MemoryBytes are what the node offers at most; 0 is what the pool has.
+	CPUMilli, MemoryBytes int64
+	Guests                 GuestChannels
 }
 
 // Hypervisor is a VCH on vSphere. It implements portlayer.Hypervisor.

@@ -2,7 +2,7 @@ package vsphere
 
 import (
 	"context"
-	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
@@ -23,12 +23,8 @@ import (
 	"github.com/virtual-kubelet/vic/internal/logging"
 )
 
-const (
-	// loginTimeout is how long a login may take, for which others may wait.
-	loginTimeout = 30 * time.Second
-	// refusalLife is longer than the time in which accounts are locked for a few wrong passwords.
-	refusalLife = 5 * time.Minute
-)
+// loginTimeout is how long a login may take, for which others may wait.
+const loginTimeout = 30 * time.Second
 
 // Target says where vCenter or ESXi is and who we are there.
 type Target struct {
@@ -42,6 +38,12 @@ type Target struct {
 	CAFile, Thumbprint string
 	// Insecure trusts whoever answers.
 	Insecure bool
+	// Password is asked before each login where it is set, instead of PasswordFile; CA are certificates in PEM to trust,
+	// instead of CAFile.
+	Password func(context.Context) (string, error)
+	CA       []byte
+	// Refusals is shared by the sessions of a process; nil is the session's own.
+	Refusals *Refusals
 }
 
 // url is the address of the API.
@@ -63,7 +65,10 @@ func (t Target) url() (*url.URL, error) {
 }
 
 // password is what the file holds, without the end of its line.
-func (t Target) password() (string, error) {
+func (t Target) password(ctx context.Context) (string, error) {
+	if t.Password != nil {
+		return t.Password(ctx)
+	}
 	b, err := os.ReadFile(t.PasswordFile)
 	if err != nil {
 		return "", fmt.Errorf("read password: %w", err)
@@ -80,7 +85,6 @@ type Session struct {
 
 	loggingIn chan struct{} // has one place, which whoever logs in has
 	logins    atomic.Int64
-	refused   refusal // of whoever logs in
 
 	watching sync.Mutex    // guards renewed
 	renewed  chan struct{} // closed and replaced at each login
@@ -106,6 +110,13 @@ func connect(ctx context.Context, t Target, u *url.URL) (*Session, error) {
 			return nil, fmt.Errorf("certificates of %s: %w", t.CAFile, err)
 		}
 	}
+	if len(t.CA) > 0 {
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(t.CA) {
+			return nil, errors.New("certificates to trust: there is none in PEM")
+		}
+		transport.DefaultTransport().TLSClientConfig.RootCAs = pool
+	}
 	if t.Thumbprint != "" {
 		transport.SetThumbprint(u.Host, t.Thumbprint)
 	}
@@ -115,6 +126,9 @@ func connect(ctx context.Context, t Target, u *url.URL) (*Session, error) {
 	}
 	if err := client.UseServiceVersion(); err != nil {
 		return nil, err
+	}
+	if t.Refusals == nil {
+		t.Refusals = &Refusals{}
 	}
 	s := &Session{target: t, client: client, loggingIn: make(chan struct{}, 1), renewed: make(chan struct{})}
 	// The manager's own calls go past the round tripper that logs in again.
@@ -135,11 +149,11 @@ func (s *Session) login(ctx context.Context, after int64) error {
 	if s.logins.Load() != after {
 		return nil
 	}
-	password, err := s.target.password()
+	password, err := s.target.password(ctx)
 	if err != nil {
 		return err
 	}
-	if err := s.refused.remembers(password); err != nil {
+	if err := s.target.Refusals.remembers(s.target, password); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
@@ -147,7 +161,7 @@ func (s *Session) login(ctx context.Context, after int64) error {
 	if err := s.manage.Login(ctx, url.UserPassword(s.target.User, password)); err != nil {
 		err = fmt.Errorf("log in as %q: %w", s.target.User, err)
 		if fault.Is(err, &types.InvalidLogin{}) {
-			s.refused = refusal{hash: sha256.Sum256([]byte(password)), at: time.Now(), err: err}
+			s.target.Refusals.note(s.target, password, err)
 		}
 		return err
 	}
@@ -156,21 +170,6 @@ func (s *Session) login(ctx context.Context, after int64) error {
 	defer s.watching.Unlock()
 	close(s.renewed)
 	s.renewed = make(chan struct{})
-	return nil
-}
-
-// refusal is a password that vSphere does not take. Who shows it again and again locks the account.
-type refusal struct {
-	hash [sha256.Size]byte
-	at   time.Time
-	err  error
-}
-
-// remembers answers for vSphere, for a while.
-func (r refusal) remembers(password string) error {
-	if r.err != nil && r.hash == sha256.Sum256([]byte(password)) && time.Since(r.at) < refusalLife {
-		return fmt.Errorf("not asked again before %s, or with another password: %w", r.at.Add(refusalLife).Format(time.TimeOnly), r.err)
-	}
 	return nil
 }
 

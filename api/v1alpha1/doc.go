@@ -1,0 +1,7 @@
+// Package v1alpha1 has the Kubernetes objects that tell vic what to serve: today, VirtualContainerHost.
+//
+// +kubebuilder:object:generate=true
+// +groupName=vic.virtual-kubelet.io
+package v1alpha1
+
+//go:generate ../../hack/controller-gen.sh

@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/virtual-kubelet/vic/api/v1alpha1"
+	"github.com/virtual-kubelet/vic/controllers"
+	"github.com/virtual-kubelet/vic/fleet"
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/channels"
+	"github.com/virtual-kubelet/vic/standalone"
+)
+
+const (
+	// rereadInterval is how often the file is looked at for another list of VCHs.
+	rereadInterval = 5 * time.Second
+	// probeTimeout bounds the look at what a changed VCH would be.
+	probeTimeout = time.Minute
+)
+
+// servedNode is one of several nodes.
+type servedNode struct {
+	*vchNode
+	state *standalone.Dir
+}
+
+// Run implements fleet.Node.
+func (n *servedNode) Run(ctx context.Context) error {
+	go func() { // ends with ctx at the latest
+		select {
+		case <-n.ready():
+			logging.From(ctx).InfoContext(ctx, "node became Ready", "node", n.config.Flags.name)
+		case <-ctx.Done():
+		}
+	}()
+	return n.run(ctx)
+}
+
+// Close implements fleet.Node.
+func (n *servedNode) Close(ctx context.Context) {
+	n.close(ctx)
+	if err := n.state.Close(); err != nil {
+		logging.From(ctx).WarnContext(ctx, "state directory not unlocked", "err", err)
+	}
+}
+
+// removeVMs removes what is left on a node that takes no pods any more.
+func (n *servedNode) removeVMs(ctx context.Context) error {
+	vms, err := n.engine.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, vm := range vms {
+		if err := n.engine.Remove(ctx, vm.Spec.Identity.UID); err != nil && !errors.Is(err, portlayer.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// vchDir is the state directory of one of several VCHs.
+func (s *nodeServer) vchDir(name string) string { return filepath.Join(s.state.Path, "vchs", name) }
+
+// spec is what the fleet makes a node of. Its revision is all that the file says of the VCH.
+func (s *nodeServer) spec(n *vchFile, more ...string) (fleet.Spec[*servedNode], error) {
+	text, err := json.Marshal([]any{n, more})
+	if err != nil {
+		return fleet.Spec[*servedNode]{}, fmt.Errorf("VCH %s: %w", n.NodeName, err)
+	}
+	sum := sha256.Sum256(text)
+	return fleet.Spec[*servedNode]{
+		Revision: hex.EncodeToString(sum[:]),
+		Check:    func(ctx context.Context) error { return n.probe(ctx) },
+		Open: func(ctx context.Context) (*servedNode, error) {
+			state, err := standalone.Open(s.vchDir(n.NodeName))
+			if err != nil {
+				return nil, err
+			}
+			node, err := s.open(ctx, n, state)
+			if err != nil {
+				return nil, errors.Join(err, state.Close())
+			}
+			return &servedNode{node, state}, nil
+		},
+	}, nil
+}
+
+// probe returns why a VCH could not be opened, and opens nothing.
+func (n *vchFile) probe(ctx context.Context) error {
+	if n.VSphere == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	session, err := vsphere.Connect(ctx, n.VSphere.target())
+	if err != nil {
+		return err
+	}
+	defer n.VSphere.logOut(ctx, session)
+	return vsphere.Probe(ctx, n.VSphere.config(n.NodeName, session))
+}
+
+// runFleet serves several nodes, as the leader where there are several processes.
+func (s *nodeServer) runFleet(ctx context.Context, path string) error {
+	listening := newReadiness()
+	m, err := s.newManager(ctx, listening)
+	if err != nil {
+		return err
+	}
+	if s.file.Controller != nil {
+		err = s.addController(ctx, m, listening)
+	} else {
+		// The manager calls it when this process leads, and waits for it at the end.
+		err = m.Add(manager.RunnableFunc(func(ctx context.Context) error { return s.serveFile(ctx, path, listening) }))
+	}
+	if err != nil {
+		return fmt.Errorf("serve VCHs: %w", err)
+	}
+	if err := m.Start(ctx); err != nil {
+		return fmt.Errorf("serve VCHs: %w", err)
+	}
+	return nil
+}
+
+// openGuests opens the place where guests of all VCHs dial in.
+func (s *nodeServer) openGuests(ctx context.Context, authority func() (*channels.Authority, error)) error {
+	if s.file.GuestListen == "" {
+		return nil
+	}
+	a, err := authority()
+	if err != nil {
+		return err
+	}
+	s.guests, err = listenForGuests(ctx, "guestListen", s.file.GuestListen, a)
+	return err
+}
+
+// serveFile serves the list of the file, as it is at any time.
+func (s *nodeServer) serveFile(ctx context.Context, path string, listening *readiness) error {
+	err := s.openGuests(ctx, func() (*channels.Authority, error) {
+		return channels.LoadAuthority(filepath.Join(s.state.Node(), authorityFile))
+	})
+	if err != nil {
+		return err
+	}
+	if s.guests != nil {
+		defer s.guests.close()
+	}
+	c, err := client.New(s.api, client.Options{})
+	if err != nil {
+		return fmt.Errorf("make API client: %w", err)
+	}
+	list := &fileList{server: s, nodes: fleet.New[*servedNode](ctx, func(string) {}), drainer: controllers.Drainer{Client: c, API: c}, file: s.file}
+	defer list.nodes.Close()
+	list.apply(ctx)
+	listening.begin()
+	tellReady(ctx)
+	tick := time.NewTicker(rereadInterval)
+	defer tick.Stop()
+	failed := s.failedGuests(ctx)
+	for {
+		select {
+		case <-tick.C:
+			list.reread(ctx, path)
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// failedGuests sends what ends the place where guests dial in.
+func (s *nodeServer) failedGuests(ctx context.Context) <-chan error {
+	failed := make(chan error, 1)
+	if s.guests == nil {
+		return failed
+	}
+	go func() { // ends with ctx at the latest
+		if err := s.guests.run(ctx); err != nil {
+			failed <- err
+		}
+	}()
+	return failed
+}
+
+// fileList has the fleet be what a file says.
+type fileList struct {
+	server  *nodeServer
+	nodes   *fleet.Fleet[*servedNode]
+	drainer controllers.Drainer
+	seen    [sha256.Size]byte // the file's text that was applied or refused last
+	file    *nodeFile
+	told    map[string]string // of each VCH, what was logged of it last
+}
+
+// reread looks whether the file is another one. One that is wrong changes nothing.
+func (l *fileList) reread(ctx context.Context, path string) {
+	text, err := os.ReadFile(path)
+	if sum := sha256.Sum256(text); err == nil && sum != l.seen {
+		l.seen = sum
+		f, err := readNodeFile(path)
+		if err == nil && (f.Controller != nil || !f.isFleet()) {
+			err = errors.New("vchs is gone; it needs a restart to serve something else")
+		}
+		if err == nil {
+			l.file = f
+		} else {
+			logging.From(ctx).ErrorContext(ctx, "configuration is wrong and changes nothing", "err", err)
+		}
+	}
+	l.apply(ctx)
+}
+
+// apply serves the VCHs of the list, and ends others.
+func (l *fileList) apply(ctx context.Context) {
+	wanted := l.file.vchs()
+	for _, n := range wanted {
+		spec, err := l.server.spec(n)
+		if err == nil {
+			err = l.nodes.Apply(ctx, n.NodeName, spec)
+		}
+		l.tell(ctx, n.NodeName, "change of VCH refused", err)
+	}
+	for _, name := range l.nodes.Names() {
+		if !slices.ContainsFunc(wanted, func(n *vchFile) bool { return n.NodeName == name }) {
+			l.tell(ctx, name, "VCH can't be removed yet", l.remove(ctx, name))
+		}
+	}
+}
+
+func (l *fileList) remove(ctx context.Context, name string) error {
+	if l.file.DeletionPolicy == v1alpha1.DeletionOrphan {
+		return errors.Join(l.nodes.Remove(ctx, name, nil), l.drainer.DeleteNode(ctx, name))
+	}
+	if _, err := l.drainer.Cordon(ctx, name); err != nil {
+		return err
+	}
+	if err := l.drainer.Empty(ctx, name, l.file.DeletionPolicy == v1alpha1.DeletionDrain); err != nil {
+		return err
+	}
+	err := l.nodes.Remove(ctx, name, func(ctx context.Context, n *servedNode) error { return n.removeVMs(ctx) })
+	if err != nil {
+		return err
+	}
+	return errors.Join(l.drainer.DeleteNode(ctx, name), l.server.forget(name))
+}
+
+// tell logs what is wrong, once for as long as it is the same.
+func (l *fileList) tell(ctx context.Context, name, msg string, err error) {
+	var text string
+	if err != nil {
+		text = err.Error()
+	}
+	if l.told == nil {
+		l.told = map[string]string{}
+	}
+	if text != "" && text != l.told[name] {
+		logging.From(ctx).WarnContext(ctx, "VCH is not as the configuration says", "vch", name, "what", msg, "err", err)
+	}
+	l.told[name] = text
+}
+
+// forget removes the state of a VCH that is gone.
+func (s *nodeServer) forget(name string) error {
+	dir, err := standalone.At(s.vchDir(name))
+	if err != nil {
+		return err
+	}
+	return dir.Purge()
+}

@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Makes the deep copies of api/ and the chart's CRDs (make generate).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin/controller-gen object crd:crdVersions=v1 output:crd:artifacts:config=charts/vic/crds paths=./api/...
