@@ -103,8 +103,9 @@ func (h *Hypervisor) open(ctx context.Context) error {
 	h.disks = newImageDisks(h)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	h.stop = stop
-	// Both end at Close.
+	// All end at Close.
 	h.running.Go(func() { h.tasks.run(background) })
+	h.running.Go(func() { h.tasks.look(background) })
 	h.running.Go(func() { h.seen.run(background) })
 	err = errors.Join(h.seen.readAll(ctx), h.disks.open(ctx), h.disks.tidy(ctx))
 	if err != nil {

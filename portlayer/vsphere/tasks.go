@@ -11,6 +11,7 @@ import (
 	"github.com/vmware/govmomi/task"
 	"github.com/vmware/govmomi/view"
 	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
@@ -23,22 +24,26 @@ const (
 	sweepAt = 4
 )
 
-// tasks awaits all tasks with one list view and one collector.
+// tasks awaits all tasks together: one call looks at those that have begun since the last one, and those that take longer are
+// watched with one list view and one collector.
 type tasks struct {
 	session *Session
 	client  *vim25.Client
+	begun   chan struct{} // has one place; somebody is in fresh
 
 	mu      sync.Mutex // guards what follows
 	pending map[types.ManagedObjectReference]*pending
-	view    *view.ListView // nil while there is none
-	renew   func(error)    // has the view made anew
-	ended   []types.ManagedObjectReference
+	fresh   []types.ManagedObjectReference // nobody has looked at them yet
+	view    *view.ListView                 // nil while there is none
+	renew   func(error)                    // has the view made anew
+	ended   []types.ManagedObjectReference // of the view
 }
 
 // pending is a task that somebody waits for: what it has told so far comes in one update or in several.
 type pending struct {
-	end  chan taskEnd
-	info types.TaskInfo
+	end     chan taskEnd
+	info    types.TaskInfo // for the watch alone
+	watched bool           // it is in the view, or about to be
 }
 
 // taskEnd is what a task came to.
@@ -47,8 +52,13 @@ type taskEnd struct {
 	err    error
 }
 
+// taskFacts are the properties that tell what a task came to.
+var taskFacts = []string{"info.state", "info.error", "info.result"}
+
 func newTasks(session *Session) *tasks {
-	return &tasks{session: session, client: session.client, pending: map[types.ManagedObjectReference]*pending{}}
+	return &tasks{
+		session: session, client: session.client, begun: make(chan struct{}, 1), pending: map[types.ManagedObjectReference]*pending{},
+	}
 }
 
 // await returns what a task came to. When ctx ends first the task goes on.
@@ -60,10 +70,11 @@ func (t *tasks) await(ctx context.Context, started *object.Task, err error) (typ
 	end := make(chan taskEnd, 1)
 	t.mu.Lock()
 	t.pending[ref] = &pending{end: end}
-	view := t.view
+	t.fresh = append(t.fresh, ref)
 	t.mu.Unlock()
-	if view != nil {
-		t.add(ctx, view, ref)
+	select {
+	case t.begun <- struct{}{}:
+	default: // whoever looks next looks at it too
 	}
 	select {
 	case e := <-end:
@@ -74,14 +85,64 @@ func (t *tasks) await(ctx context.Context, started *object.Task, err error) (typ
 	}
 }
 
-// add puts a task into the view. Where that fails the view is made anew, with every task that is pending.
-func (t *tasks) add(ctx context.Context, v *view.ListView, ref types.ManagedObjectReference) {
-	unresolved, err := v.Add(ctx, []types.ManagedObjectReference{ref})
+// look looks at tasks that have begun, as many at a time as began meanwhile, until ctx ends. Many have ended by then, and
+// cost nobody a watch.
+func (t *tasks) look(ctx context.Context) {
+	for {
+		select {
+		case <-t.begun:
+		case <-ctx.Done():
+			return
+		}
+		t.mu.Lock()
+		fresh := t.fresh
+		t.fresh = nil
+		t.mu.Unlock()
+		t.read(ctx, fresh)
+		t.watchRest(ctx, fresh)
+	}
+}
+
+// read takes what some tasks have come to. Where it can't be read the watch finds out.
+func (t *tasks) read(ctx context.Context, refs []types.ManagedObjectReference) {
+	if len(refs) == 0 {
+		return
+	}
+	var found []mo.Task
+	if err := property.DefaultCollector(t.client).Retrieve(ctx, refs, taskFacts, &found); err != nil {
+		logging.From(ctx).DebugContext(ctx, "tasks not read", "tasks", len(refs), "err", err)
+		return
+	}
+	for _, f := range found {
+		t.conclude(f.Self, f.Info)
+	}
+}
+
+// watchRest puts those of some tasks that go on into the view, which waits for them where there is none now.
+func (t *tasks) watchRest(ctx context.Context, refs []types.ManagedObjectReference) {
+	t.mu.Lock()
+	v := t.view
+	var rest []types.ManagedObjectReference
+	for _, ref := range refs {
+		if p := t.pending[ref]; p != nil && !p.watched {
+			p.watched = true
+			rest = append(rest, ref)
+		}
+	}
+	t.mu.Unlock()
+	if v != nil && len(rest) > 0 {
+		t.add(ctx, v, rest)
+	}
+}
+
+// add puts tasks into the view. Where that fails the view is made anew, with every task that is pending.
+func (t *tasks) add(ctx context.Context, v *view.ListView, refs []types.ManagedObjectReference) {
+	unresolved, err := v.Add(ctx, refs)
 	if err != nil {
-		logging.From(ctx).DebugContext(ctx, "task not watched yet", "task", ref.Value, "err", err)
+		logging.From(ctx).DebugContext(ctx, "tasks not watched yet", "tasks", len(refs), "err", err)
 		t.mu.Lock()
 		if t.view == v {
-			t.renew(fmt.Errorf("watch a task: %w", err))
+			t.renew(fmt.Errorf("watch tasks: %w", err))
 		}
 		t.mu.Unlock()
 	}
@@ -126,7 +187,7 @@ func (t *tasks) watch(ctx context.Context) (err error) {
 		return fmt.Errorf("make collector of tasks: %w", err)
 	}
 	defer destroy(ctx, pc, v)
-	filter := new(property.WaitFilter).Add(v.Reference(), "Task", []string{"info.state", "info.error", "info.result"},
+	filter := new(property.WaitFilter).Add(v.Reference(), "Task", taskFacts,
 		&types.TraversalSpec{Type: "ListView", Path: "view"})
 	filter.Spec.ObjectSet[0].Skip = new(true)
 	if _, err := pc.CreateFilter(ctx, filter.CreateFilter); err != nil {
@@ -135,7 +196,8 @@ func (t *tasks) watch(ctx context.Context) (err error) {
 	t.mu.Lock()
 	t.view, t.renew, t.ended = v, renew, nil
 	var known []types.ManagedObjectReference
-	for ref := range t.pending {
+	for ref, p := range t.pending {
+		p.watched = true
 		known = append(known, ref)
 	}
 	t.mu.Unlock()
@@ -144,8 +206,8 @@ func (t *tasks) watch(ctx context.Context) (err error) {
 		defer t.mu.Unlock()
 		t.view = nil
 	}()
-	for _, ref := range known {
-		t.add(ctx, v, ref)
+	if len(known) > 0 {
+		t.add(ctx, v, known)
 	}
 	return follow(ctx, t.client, pc, func(updates []types.ObjectUpdate) error {
 		for _, u := range updates {
@@ -167,7 +229,7 @@ func (t *tasks) update(u types.ObjectUpdate) {
 	if p == nil {
 		return // nobody waits for it any more
 	}
-	info := &p.info // this goroutine alone has it
+	info := &p.info
 	for _, c := range u.ChangeSet {
 		switch v := c.Val.(type) {
 		case types.TaskInfoState:
@@ -180,15 +242,20 @@ func (t *tasks) update(u types.ObjectUpdate) {
 			}
 		}
 	}
+	t.conclude(u.Obj, *info)
+}
+
+// conclude delivers the end of a task that has ended.
+func (t *tasks) conclude(ref types.ManagedObjectReference, info types.TaskInfo) {
 	switch info.State {
 	case types.TaskInfoStateSuccess:
-		t.deliver(u.Obj, taskEnd{result: info.Result})
+		t.deliver(ref, taskEnd{result: info.Result})
 	case types.TaskInfoStateError:
 		end := taskEnd{err: errTaskLost}
 		if info.Error != nil {
 			end.err = task.Error{LocalizedMethodFault: info.Error}
 		}
-		t.deliver(u.Obj, end)
+		t.deliver(ref, end)
 	case types.TaskInfoStateQueued, types.TaskInfoStateRunning:
 	}
 }
@@ -199,7 +266,9 @@ func (t *tasks) deliver(ref types.ManagedObjectReference, end taskEnd) {
 	if to, ok := t.pending[ref]; ok {
 		delete(t.pending, ref)
 		to.end <- end
-		t.ended = append(t.ended, ref)
+		if to.watched {
+			t.ended = append(t.ended, ref)
+		}
 	}
 }
 
