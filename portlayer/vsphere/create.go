@@ -62,6 +62,13 @@ func (h *Hypervisor) create(ctx context.Context, spec portlayer.VMSpec) (machine
 	if err != nil {
 		return machine{}, err
 	}
+	// It is made to be started: what its first boot needs comes with it, rather than by a task of its own.
+	boot, err := h.armBoot(&m)
+	if err != nil {
+		return machine{}, err
+	}
+	config.ExtraConfig = append(config.ExtraConfig, boot...)
+	m.armed = true
 	// A task that nobody waits for any more goes on: what it makes is found, and is the pod's VM.
 	task, err := h.place.folder.CreateVM(ctx, config, h.place.pool, nil)
 	result, err := h.tasks.await(ctx, task, err)
@@ -94,7 +101,7 @@ func (h *Hypervisor) created(ctx context.Context, uid string, unseen error) (mac
 		return machine{}, err
 	}
 	if m, ok := h.seen.find(uid); ok {
-		return m, nil
+		return m, nil // its first power-on gives it another token
 	}
 	return machine{}, fmt.Errorf("%w, and there is no VM: %w", unseen, portlayer.ErrBusy)
 }

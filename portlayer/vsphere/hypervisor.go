@@ -107,6 +107,7 @@ func (h *Hypervisor) open(ctx context.Context) error {
 	h.running.Go(func() { h.tasks.run(background) })
 	h.running.Go(func() { h.tasks.look(background) })
 	h.running.Go(func() { h.seen.run(background) })
+	h.running.Go(func() { h.noteEnds(background) })
 	err = errors.Join(h.seen.readAll(ctx), h.disks.open(ctx), h.disks.tidy(ctx))
 	if err != nil {
 		h.Close()

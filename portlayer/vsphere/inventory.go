@@ -114,6 +114,9 @@ func (i *inventory) put(m machine) {
 	i.mu.Lock()
 	if was, ok := i.machines[m.ref]; ok {
 		m.on, m.bootedAt = was.on, was.bootedAt
+		if m.ranAt.IsZero() {
+			m.ranAt = was.ranAt
+		}
 	}
 	i.putLocked(m)
 	i.mu.Unlock()
@@ -331,8 +334,11 @@ func (i *inventory) take(ctx context.Context, vms []mo.VirtualMachine, touched m
 			skipped = append(skipped, vm.Self)
 			continue
 		}
-		if was, ok := i.machines[vm.Self]; ok && was.on && m.on && m.bootedAt.IsZero() {
-			m.bootedAt = was.bootedAt // vCenter may forget it when a VM moves
+		if was, ok := i.machines[vm.Self]; ok {
+			m.remember(was)
+		}
+		if m.on && m.ranAt.IsZero() {
+			m.ranAt = time.Now().UTC()
 		}
 		i.machines[vm.Self] = m
 		news = append(news, m.uid())

@@ -40,6 +40,17 @@ func (d *digest) UnmarshalText(text []byte) error {
 	return err
 }
 
+// armBoot gives a machine a new token, and returns what its VM has to carry for it: the blob, and what the token is known by.
+// A token is worth nothing before its hash is there, and both come together.
+func (h *Hypervisor) armBoot(m *machine) ([]types.BaseOptionValue, error) {
+	boot, hash, err := h.bootBlob(*m)
+	if err != nil {
+		return nil, err
+	}
+	m.record.join = join{TokenHash: hash}
+	return []types.BaseOptionValue{boot, option(keyJoin, m.record.join)}, nil
+}
+
 // bootBlob is what the guest of a VM is given for its next boot, and the hash of the token in it.
 func (h *Hypervisor) bootBlob(m machine) (types.BaseOptionValue, [32]byte, error) {
 	boot := h.config.Guests.Boot(m.uuid)
@@ -67,7 +78,7 @@ func (m machine) bootName() string {
 	case m.record.join.Boot != "":
 		return m.record.join.Boot // nobody says that there was another power-on
 	}
-	return strconv.FormatInt(m.record.power.StartedAt.UnixNano(), 10)
+	return strconv.FormatInt(m.startedAt().UnixNano(), 10)
 }
 
 // Guest implements channels.VMs.
@@ -125,7 +136,7 @@ func (h *Hypervisor) Rebooted(ctx context.Context, vm, boot string) error {
 		if m.bootName() != boot {
 			return nil // its power was off since
 		}
-		ended := m.record.power
+		ended := m.power()
 		ended.Reason = "the guest rebooted"
 		if err = h.notePower(ctx, &m, ended); err == nil {
 			err = h.cutPower(ctx, m)
@@ -142,10 +153,5 @@ func (h *Hypervisor) noteJoin(ctx context.Context, m machine, boot string, key [
 		return fmt.Errorf("boot %s is not the one that may join: %w", boot, portlayer.ErrBusy)
 	}
 	m.record.join.Boot, m.record.join.Key = boot, key
-	task, err := h.vm(m).Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{option(keyJoin, m.record.join)}})
-	if _, err := h.tasks.await(ctx, task, err); err != nil {
-		return err
-	}
-	h.seen.put(m)
-	return nil
+	return h.notePower(ctx, &m, m.power(), option(keyJoin, m.record.join))
 }

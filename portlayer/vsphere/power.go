@@ -9,10 +9,12 @@ import (
 	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// PowerOn notes in the VM that it was started, and starts it.
+// PowerOn starts the VM. What it was made with serves its first boot. Before each other one the VM is told what that boot
+// needs, and carries that it was started; of the first one it carries that when its guest joins, or when it ends.
 func (h *Hypervisor) PowerOn(ctx context.Context, uid string) error {
 	m, giveBack, err := h.change(ctx, uid)
 	if err == nil {
@@ -29,27 +31,87 @@ func (h *Hypervisor) powerOn(ctx context.Context, m machine) error {
 	if m.on {
 		return nil
 	}
-	before := m.record.power
-	boot, hash, err := h.bootBlob(m)
-	if err != nil {
-		return err
+	before, fresh := m.record.power, m.armed && m.startedAt().IsZero()
+	if !fresh {
+		var err error
+		// A token that a running guest has read must stay: the answer to a power-on may have got lost.
+		if m, err = h.lookAgain(ctx, m); err != nil || m.on {
+			return err
+		}
+		before = m.record.power
+		if err := h.noteStart(ctx, &m); err != nil {
+			return err
+		}
 	}
-	// A token is worth nothing before its hash is there, and both come with the note.
-	m.record.join = join{TokenHash: hash}
-	if err := h.notePower(ctx, &m, power{StartedAt: time.Now().UTC()}, boot, option(keyJoin, m.record.join)); err != nil {
-		return err
-	}
+	began := time.Now().UTC()
 	task, err := h.vm(m).PowerOn(ctx)
 	_, err = h.tasks.await(ctx, task, err)
 	switch {
 	case err == nil, fault.Is(err, &types.InvalidPowerState{}):
+		m.ranAt = began
+		h.seen.put(m)
 		return h.seen.read(ctx, []types.ManagedObjectReference{m.ref})
 	case errors.Is(err, errTaskLost), lost(err), ctx.Err() != nil:
 		return err // it may run
 	}
+	err = notStarted(m, err)
+	if fresh {
+		return err
+	}
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	return errors.Join(notStarted(m, err), h.notePower(undo, &m, before))
+	return errors.Join(err, h.notePower(undo, &m, before))
+}
+
+// lookAgain reads a machine. ErrNotFound.
+func (h *Hypervisor) lookAgain(ctx context.Context, m machine) (machine, error) {
+	if err := h.seen.read(ctx, []types.ManagedObjectReference{m.ref}); err != nil {
+		return m, err
+	}
+	now, ok := h.seen.find(m.uid())
+	if !ok {
+		return m, portlayer.ErrNotFound
+	}
+	return now, nil
+}
+
+// noteStart has the VM carry that it is about to be started, with what that boot needs.
+func (h *Hypervisor) noteStart(ctx context.Context, m *machine) error {
+	boot, err := h.armBoot(m)
+	if err != nil {
+		return err
+	}
+	return h.notePower(ctx, m, power{StartedAt: time.Now().UTC()}, boot...)
+}
+
+// noteEnds has VMs that ended before their guests had joined carry that they ran, until ctx ends: the next process can't
+// know that otherwise.
+func (h *Hypervisor) noteEnds(ctx context.Context) {
+	for uid := range h.Watch(ctx) {
+		if m, ok := h.seen.find(uid); !ok || !m.endedUnnoted() {
+			continue
+		}
+		if err := h.noteEnd(ctx, uid); err != nil && ctx.Err() == nil {
+			logging.From(ctx).WarnContext(ctx, "end of a pod VM not noted", "podUID", uid, "err", err)
+		}
+	}
+}
+
+func (h *Hypervisor) noteEnd(ctx context.Context, uid string) error {
+	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
+	defer cancel()
+	m, giveBack, err := h.change(ctx, uid)
+	if errors.Is(err, portlayer.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer giveBack()
+	if !m.endedUnnoted() {
+		return nil // it was started again, or its end was noted
+	}
+	return translate(h.notePower(ctx, &m, m.power()))
 }
 
 // undoTimeout is how long it may take to undo what failed.
@@ -87,7 +149,7 @@ func (h *Hypervisor) powerOff(ctx context.Context, m machine) error {
 		return nil
 	}
 	// The note comes first: a VM that is off without it stopped by itself.
-	off := m.record.power
+	off := m.power()
 	off.Off = true
 	if err := h.notePower(ctx, &m, off); err != nil {
 		return err

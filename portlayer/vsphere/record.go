@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,7 +28,8 @@ const (
 
 // power is what we last did with a VM's power.
 type power struct {
-	// StartedAt is when we powered it on, by our clock; zero before that.
+	// StartedAt is when we powered it on, by our clock; zero before that, and while a VM that was powered on for the first
+	// time runs and its guest has not joined.
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	// Off says that we powered it off since.
 	Off bool `json:"off,omitempty"`
@@ -84,6 +86,13 @@ type machine struct {
 	on        bool
 	createdAt time.Time
 	bootedAt  time.Time // by vSphere's clock; zero while it is off, and where that is not known
+
+	// What follows is what this process knows alone.
+
+	// ranAt is when it was powered on or seen to run first; zero where it never was.
+	ranAt time.Time
+	// armed tells that it was made by this process, and carries what its first boot needs.
+	armed bool
 }
 
 // readMachine makes a machine of a VM's properties; false for a VM that is none of our pod VMs.
@@ -129,13 +138,42 @@ func readMachine(vm mo.VirtualMachine) (machine, bool, error) {
 	return m, m.uid() != "", nil
 }
 
+// remember adds to what was read of a VM what this process knows of it.
+func (m *machine) remember(was machine) {
+	if was.on && m.on && m.bootedAt.IsZero() {
+		m.bootedAt = was.bootedAt // vCenter may forget it when a VM moves
+	}
+	m.ranAt = was.ranAt
+	m.armed = was.armed && m.record.join == was.record.join && slices.Equal(m.record.spec.NICs, was.record.spec.NICs)
+}
+
+// startedAt is when we powered it on last, or when it was seen to run; zero where it never did.
+func (m machine) startedAt() time.Time {
+	if at := m.record.power.StartedAt; !at.IsZero() {
+		return at
+	}
+	return m.ranAt
+}
+
+// power is what its record has to say of its power.
+func (m machine) power() power {
+	p := m.record.power
+	p.StartedAt = m.startedAt()
+	return p
+}
+
+// endedUnnoted tells that it ran and is off, and that it does not carry that.
+func (m machine) endedUnnoted() bool {
+	return !m.on && m.record.power.StartedAt.IsZero() && !m.ranAt.IsZero()
+}
+
 func (m machine) uid() string { return m.record.spec.Identity.UID }
 
 // view is the machine as the port layer sees it.
 func (m machine) view() portlayer.VM {
 	vm := portlayer.VM{
 		Spec: m.record.spec.Clone(), State: portlayer.StateCreated, Version: m.record.version,
-		CreatedAt: m.createdAt, StartedAt: m.record.power.StartedAt, Targets: maps.Clone(m.record.units),
+		CreatedAt: m.createdAt, StartedAt: m.startedAt(), Targets: maps.Clone(m.record.units),
 	}
 	switch {
 	case m.on:
@@ -143,7 +181,7 @@ func (m machine) view() portlayer.VM {
 		if !m.bootedAt.IsZero() {
 			vm.StartedAt = m.bootedAt
 		}
-	case !m.record.power.StartedAt.IsZero():
+	case !vm.StartedAt.IsZero():
 		vm.State = portlayer.StateStopped
 		if p := m.record.power; !p.Off {
 			vm.StopReason = cmp.Or(p.Reason, "it was powered off outside of this program, or by its guest")

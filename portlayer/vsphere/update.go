@@ -65,6 +65,7 @@ func (h *Hypervisor) update(ctx context.Context, m machine, spec portlayer.VMSpe
 		return m, err
 	}
 	m.record = next
+	m.armed = m.armed && sameNICs
 	h.seen.put(m)
 	return m, nil
 }
