@@ -57,7 +57,7 @@ func kindOf(err error) error {
 	if _, ok := fault.As(err, &insufficient); ok || errors.Is(err, portlayer.ErrOutOfMemory) {
 		return portlayer.ErrOutOfMemory
 	}
-	if lost(err) {
+	if lost(err) || errors.Is(err, errTaskLost) {
 		return portlayer.ErrBusy
 	}
 	return nil

@@ -38,6 +38,8 @@ type vcenter struct {
 	admin  *govmomi.Client
 	target vsphere.Target
 	guests *guests
+	// before sees the simulator's calls; nil sees none.
+	before func(ctx *simulator.Context, method *simulator.Method) types.BaseMethodFault
 }
 
 func start(t *testing.T, model *simulator.Model) *vcenter {
@@ -51,6 +53,9 @@ func start(t *testing.T, model *simulator.Model) *vcenter {
 	model.Map().AddHandler(v.guests)
 	model.Map().Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 		vcsim.BeforeCall(ctx, method)
+		if v.before != nil {
+			return nil, v.before(ctx, method)
+		}
 		return nil, nil //nolint:nilnil // the simulator goes on by itself
 	}
 

@@ -13,6 +13,7 @@ import (
 	"github.com/vmware/govmomi/nfc"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/task"
 	"github.com/vmware/govmomi/view"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
@@ -120,7 +121,7 @@ func (d *imageDisks) upload(ctx context.Context, lease *nfc.Lease, info *nfc.Lea
 			Headers: map[string]string{"Overwrite": "t"},
 		})
 		if err != nil {
-			return fmt.Errorf("import: %w", err)
+			return fmt.Errorf("import: %w", errors.Join(leaseError(ctx, lease), err))
 		}
 		if err := lease.Complete(ctx); err != nil {
 			return fmt.Errorf("complete import: %w", err)
@@ -128,6 +129,15 @@ func (d *imageDisks) upload(ctx context.Context, lease *nfc.Lease, info *nfc.Lea
 		return nil
 	}
 	return errors.New("import: the lease has no disk")
+}
+
+// leaseError is why vSphere gave a lease up, such as a full datastore: of the upload only a broken connection is seen. Nil is not
+// known.
+func leaseError(ctx context.Context, lease *nfc.Lease) error {
+	if facts, err := lease.Properties(ctx, "error"); err == nil && facts.Error != nil {
+		return task.Error{LocalizedMethodFault: facts.Error}
+	}
+	return nil
 }
 
 // beat keeps a lease.
@@ -151,13 +161,13 @@ func (d *imageDisks) keep(ctx context.Context, vm *object.VirtualMachine, ref po
 	remove := types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{
 		&types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationRemove, Device: disks[0]}, // its file stays
 	}}
-	task, err := vm.Reconfigure(ctx, remove)
-	if _, err := d.h.tasks.await(ctx, task, err); err != nil {
+	removal, err := vm.Reconfigure(ctx, remove)
+	if _, err := d.h.tasks.await(ctx, removal, err); err != nil {
 		return fmt.Errorf("detach imported disk: %w", err)
 	}
 	dc := d.h.place.datacenter
-	task, err = object.NewVirtualDiskManager(d.h.client).MoveVirtualDisk(ctx, file, dc, d.path(ref), dc, false)
-	_, err = d.h.tasks.await(ctx, task, err)
+	move, err := object.NewVirtualDiskManager(d.h.client).MoveVirtualDisk(ctx, file, dc, d.path(ref), dc, false)
+	_, err = d.h.tasks.await(ctx, move, err)
 	if err == nil {
 		return nil
 	}
@@ -172,8 +182,8 @@ func (d *imageDisks) keep(ctx context.Context, vm *object.VirtualMachine, ref po
 func (d *imageDisks) discard(ctx context.Context, vm *object.VirtualMachine) error {
 	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
 	defer cancel()
-	task, err := vm.Destroy(ctx)
-	_, err = d.h.tasks.await(ctx, task, err)
+	removal, err := vm.Destroy(ctx)
+	_, err = d.h.tasks.await(ctx, removal, err)
 	if err != nil && !fault.Is(err, &types.ManagedObjectNotFound{}) {
 		return fmt.Errorf("remove import: %w", err)
 	}

@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/url"
 	"os"
 	"reflect"
@@ -262,8 +264,12 @@ func reads(req soap.HasFault) bool {
 	return false
 }
 
-// lost tells whether no answer came, rather than a bad one.
+// lost tells whether no answer came or only a part of one, rather than a bad one.
 func lost(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
 	var broken *url.Error
-	return errors.As(err, &broken) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+	var cut *net.OpError
+	return errors.As(err, &broken) || errors.As(err, &cut) || errors.Is(err, io.ErrUnexpectedEOF)
 }
