@@ -124,6 +124,10 @@ func (c *localCluster) openNode(ctx context.Context) error {
 			if c.options.simulator {
 				return c.openSimulated(ctx)
 			}
+			// Pods that a former run had on a simulated vCenter are to run here.
+			if err := standalone.StopSimulator(ctx, c.state); err != nil {
+				return nil, err
+			}
 			return openQEMU(ctx, c.options.node, c.state, c.image, c.network)
 		},
 		Address: address, Listen: netip.AddrPortFrom(address, 0).String(), DNS: c.dns(),
@@ -261,15 +265,18 @@ func (c *localCluster) closeNetwork(ctx context.Context) error {
 	if c.network == nil {
 		return nil
 	}
-	if running, err := vmsRun(c.state.VCH()); running || err != nil {
+	if running, err := vmsRun(c.state); running || err != nil {
 		return err
 	}
 	return c.network.Down(context.WithoutCancel(ctx))
 }
 
-// vmsRun tells whether a VM of the VCH in dir runs, whoever started it.
-func vmsRun(dir string) (bool, error) {
-	vms, err := qemu.List(dir)
+// vmsRun tells whether VMs of a state directory run, whoever started them; a simulated vCenter is left only for such.
+func vmsRun(state *standalone.Dir) (bool, error) {
+	if runs, err := standalone.SimulatorRuns(state); runs || err != nil {
+		return runs, err
+	}
+	vms, err := qemu.List(state.VCH())
 	return slices.ContainsFunc(vms, func(vm portlayer.VM) bool { return vm.State == portlayer.StateRunning }), err
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/standalone"
 )
 
 // putVM makes the directory of a VM in a VCH, and returns the file that its QEMU would have locked.
@@ -28,23 +29,25 @@ func putVM(t *testing.T, vch, uid string) *os.File {
 }
 
 func TestTheNetworkStaysWhileAVMRuns(t *testing.T) {
-	vch := t.TempDir()
-	running, err := vmsRun(filepath.Join(vch, "absent"))
+	state, err := standalone.At(filepath.Join(t.TempDir(), "state"))
+	require.NoError(t, err)
+	running, err := vmsRun(state)
 	require.NoError(t, err)
 	assert.False(t, running, "there is no VCH")
 
+	vch := state.VCH()
 	putVM(t, vch, "stopped")
-	running, err = vmsRun(vch)
+	running, err = vmsRun(state)
 	require.NoError(t, err)
 	assert.False(t, running, "its VMs are off")
 
 	alive := putVM(t, vch, "running")
 	require.NoError(t, unix.FcntlFlock(alive.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}))
-	running, err = vmsRun(vch)
+	running, err = vmsRun(state)
 	require.NoError(t, err)
 	assert.True(t, running, "one is on, though this process has not adopted it")
 
 	require.NoError(t, os.WriteFile(filepath.Join(vch, "vms", "running", "vm.json"), []byte("{"), 0o600))
-	_, err = vmsRun(vch)
+	_, err = vmsRun(state)
 	require.Error(t, err, "what cannot be read may run")
 }

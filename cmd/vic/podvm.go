@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -45,7 +46,7 @@ func newPodVMListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			vms, err := qemu.List(state.VCH())
+			vms, err := listPodVMs(cmd.Context(), state)
 			if err != nil {
 				return err
 			}
@@ -55,6 +56,16 @@ func newPodVMListCommand() *cobra.Command {
 	addDirFlag(cmd, &dir)
 	addOutputFlag(cmd, &output)
 	return cmd
+}
+
+// listPodVMs are the pod VMs that QEMU holds for a state directory, and those of its simulated vCenter.
+func listPodVMs(ctx context.Context, state *standalone.Dir) ([]portlayer.VM, error) {
+	vms, err := qemu.List(state.VCH())
+	if err != nil {
+		return nil, err
+	}
+	more, err := listSimulated(ctx, state)
+	return append(vms, more...), err
 }
 
 func printPodVMs(w io.Writer, output string, vms []portlayer.VM) error {

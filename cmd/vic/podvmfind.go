@@ -24,6 +24,9 @@ func findPodVM(dir, name string) (*standalone.Dir, portlayer.VM, error) {
 		return nil, portlayer.VM{}, err
 	}
 	vm, err := choosePodVM(vms, name)
+	if runs, _ := standalone.SimulatorRuns(state); runs && err != nil { // it only explains
+		err = fmt.Errorf("%w; of VMs on a simulated vCenter only `vic podvm ls` tells", err)
+	}
 	return state, vm, err
 }
 

@@ -47,7 +47,7 @@ func newCommand() *cobra.Command {
 	})
 	cmd.PersistentFlags().StringVar(&level, "log-level", "info", "least level of log lines on standard error: debug, info, warn or error")
 	cmd.PersistentFlags().StringVar(&format, "log-format", "text", "form of log lines: text or json")
-	cmd.AddCommand(newUpCommand(), newNodeCommand(), newVCHCommand(), newPodVMCommand(), newImageCommand())
+	cmd.AddCommand(newUpCommand(), newNodeCommand(), newVCHCommand(), newPodVMCommand(), newImageCommand(), newSimulatorCommand())
 	wrapArgs(cmd)
 	return cmd
 }

@@ -68,9 +68,6 @@ func (o *upOptions) validate() error {
 	if o.apiPort < 0 || o.apiPort > 65535 {
 		return misused("--api-port %d is no port (0 to 65535)", o.apiPort)
 	}
-	if o.simulator && o.keepPods {
-		return misused("--keep-pods: VMs of --vsphere-simulator end with it")
-	}
 	_, err := o.images()
 	return errors.Join(o.node.validate(), err)
 }
@@ -105,6 +102,7 @@ func purge(ctx context.Context, dir string) (err error) {
 	}
 	if err := errors.Join(
 		standalone.StopControlPlane(ctx, binary, state),
+		standalone.StopSimulator(ctx, state),
 		qemu.Purge(ctx, state.VCH()),
 		purgeNetwork(ctx, state),
 	); err != nil {

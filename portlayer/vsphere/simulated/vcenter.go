@@ -3,14 +3,12 @@ package simulated
 import (
 	"context"
 	"crypto/tls"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -167,21 +165,6 @@ func (v *VCenter) addISO() error {
 	return writeFile(to, from)
 }
 
-// writeTarget writes the files that a client needs.
-func (v *VCenter) writeTarget(at *url.URL) error {
-	secret, _ := at.User.Password()
-	v.target = vsphere.Target{
-		Address: at.Host, User: at.User.Username(),
-		PasswordFile: filepath.Join(v.config.Dir, "vcenter-password"), CAFile: filepath.Join(v.config.Dir, "vcenter-ca.pem"),
-	}
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: v.server.Certificate().Raw})
-	//nolint:gosec // the directory is the caller's to choose
-	return errors.Join(os.WriteFile(v.target.PasswordFile, []byte(secret+"\n"), 0o600), os.WriteFile(v.target.CAFile, ca, 0o600))
-}
-
-// Target is how to connect.
-func (v *VCenter) Target() vsphere.Target { return v.target }
-
 // Console returns the end of what the VM with that instance UUID has written to its serial port since it was last powered
 // on; nothing when it never was.
 func (v *VCenter) Console(instanceUUID string) []byte {
@@ -216,6 +199,7 @@ func (v *VCenter) Close() {
 	if v.model.Service != nil {
 		v.model.Remove()
 	}
+	_ = os.Remove(TargetFile(v.config.Dir)) // nobody answers there
 	if err := os.RemoveAll(v.datastoreDir()); err != nil {
 		v.log.Warn("datastore of simulated vCenter left behind", "err", err)
 	}
