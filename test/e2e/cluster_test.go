@@ -73,7 +73,7 @@ func up(t *testing.T, args ...string) *cluster {
 }
 
 func newCluster(dir string, args ...string) *cluster {
-	c := &cluster{dir: dir, args: args}
+	c := &cluster{dir: dir, args: append(hypervisorArgs(), args...)}
 	alive.set(c, true)
 	return c
 }
@@ -126,7 +126,7 @@ func (c *cluster) start(t testContext) {
 // accel is the accelerator that the cluster found by booting something, which takes its time where KVM is broken.
 func (c *cluster) accel(t testContext) string {
 	t.Helper()
-	found := regexp.MustCompile(`pods run on QEMU \((\w+)\)`).FindStringSubmatch(c.out.String())
+	found := regexp.MustCompile(`pods run on .*QEMU \((\w+)\)`).FindStringSubmatch(c.out.String())
 	require.Len(t, found, 2, c.out.String())
 	return found[1]
 }

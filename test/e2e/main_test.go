@@ -35,6 +35,7 @@ func run(m *testing.M) (code int) {
 			panic(cause)
 		}
 	}()
+	chooseHypervisor(t)
 	dir, err := os.MkdirTemp("", "vic-e2e-")
 	require.NoError(t, err)
 	defer func() { _ = os.RemoveAll(dir) }()
