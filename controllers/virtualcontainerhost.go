@@ -162,21 +162,15 @@ func accepted(err error) metav1.Condition {
 // ready is the node's own condition, where it has one that is of now.
 func (r *VirtualContainerHosts) ready(ctx context.Context, vch *v1alpha1.VirtualContainerHost, o Observed, known bool) (metav1.Condition, error) {
 	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse}
-	switch {
-	case !known:
-		c.Reason, c.Message = "NotServed", "there is no node"
-		return c, nil
-	case !o.Open && o.Err != nil:
-		c.Reason, c.Message = "OpenFailed", o.Err.Error()
-		return c, nil
-	case !o.Open:
-		c.Reason, c.Message = "Opening", "the VCH is being opened"
+	if !o.Open {
+		c.Reason, c.Message = closed(o.Err, known)
 		return c, nil
 	}
 	var node corev1.Node
-	if err := r.Client.Get(ctx, client.ObjectKey{Name: vch.Node()}, &node); err != nil {
+	err := r.Client.Get(ctx, client.ObjectKey{Name: vch.Node()}, &node)
+	if err != nil {
 		c.Reason, c.Message = "NodeMissing", "the node is not registered yet"
-		return c, client.IgnoreNotFound(err) //nolint:wrapcheck // it says which node
+		return c, client.IgnoreNotFound(err)
 	}
 	for _, n := range node.Status.Conditions {
 		if n.Type == corev1.NodeReady {
@@ -187,4 +181,15 @@ func (r *VirtualContainerHosts) ready(ctx context.Context, vch *v1alpha1.Virtual
 		c.Reason, c.Message = "NodeUnknown", "the node has no condition Ready yet"
 	}
 	return c, nil
+}
+
+// closed says why a node is not open.
+func closed(err error, known bool) (reason, message string) {
+	switch {
+	case !known:
+		return "NotServed", "there is no node"
+	case err != nil:
+		return "OpenFailed", err.Error()
+	}
+	return "Opening", "the VCH is being opened"
 }

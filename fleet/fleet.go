@@ -59,7 +59,7 @@ type Fleet[N Node] struct {
 // New returns a Fleet without nodes. ctx carries the logger; nodes run until Close, whatever becomes of ctx. changed is
 // called without delay when a node's State is another.
 func New[N Node](ctx context.Context, changed func(name string)) *Fleet[N] {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // Close calls it
 	return &Fleet[N]{ctx: ctx, cancel: cancel, changed: changed, members: map[string]*member[N]{}}
 }
 
@@ -82,11 +82,11 @@ func (f *Fleet[N]) Apply(ctx context.Context, name string, spec Spec[N]) error {
 		name: name, spec: spec, changed: f.changed, done: make(chan struct{}),
 		state: State[N]{Revision: spec.Revision},
 	}
-	ctx, m.cancel = context.WithCancel(logging.With(f.ctx, "vch", name))
+	ctx, m.cancel = context.WithCancel(logging.With(f.ctx, "vch", name)) //nolint:gosec // m.end calls it, or Close ends f.ctx
 	f.mu.Lock()
 	f.members[name] = m
 	f.mu.Unlock()
-	go m.run(ctx) // ends with m.end, or with Close
+	go m.run(ctx) //nolint:contextcheck // it outlives the call, and ends with m.end or with Close
 	return nil
 }
 

@@ -113,6 +113,24 @@ func (d *Dir) Images() string { return filepath.Join(d.Path, "images") }
 // VCH holds VMs and their disks.
 func (d *Dir) VCH() string { return filepath.Join(d.Path, "vch") }
 
+// VCHOf is the state directory of one of several VCHs.
+func (d *Dir) VCHOf(node string) *Dir { return &Dir{Path: filepath.Join(d.vchs(), node)} }
+
+// VCHs are those that there are.
+func (d *Dir) VCHs() ([]*Dir, error) {
+	entries, err := os.ReadDir(d.vchs())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("list VCHs: %w", err)
+	}
+	var all []*Dir
+	for _, e := range entries {
+		all = append(all, d.VCHOf(e.Name()))
+	}
+	return all, nil
+}
+
+func (d *Dir) vchs() string { return filepath.Join(d.Path, "vchs") }
+
 // Runs holds a run directory for each pod.
 func (d *Dir) Runs() string { return filepath.Join(d.Path, "run") }
 

@@ -136,7 +136,7 @@ func (c *localCluster) openNode(ctx context.Context) error {
 		return err
 	}
 	if err := importHello(ctx, c.node.images); err != nil {
-		c.node.close(ctx)
+		c.node.close()
 		return err
 	}
 	return nil
@@ -180,7 +180,7 @@ func (c *localCluster) serve(ctx context.Context) error {
 	})
 	group.Go(func() error { return c.announce(ctx, life) })
 	err := group.Wait()
-	c.node.close(ctx)
+	c.node.close()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

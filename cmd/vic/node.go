@@ -105,7 +105,7 @@ func (s *nodeServer) runOne(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer n.close(ctx)
+	defer n.close()
 	go func() {
 		select {
 		case <-n.ready():
@@ -200,7 +200,7 @@ func (s *nodeServer) checkAPI(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("API server %s (--kubeconfig) does not answer: %w", s.api.Host, err)
 	}
-	if want := "system:node:" + s.file.NodeName; username != want {
+	if want := "system:node:" + s.file.NodeName; username != want && !s.file.isFleet() {
 		logging.From(ctx).WarnContext(ctx, "serving certificate will not be signed for this user", "user", username, "want", want)
 	}
 	return nil

@@ -206,7 +206,7 @@ func (c *clusterNodes) Remove(ctx context.Context, name string) error {
 	}
 	var failed error
 	for _, node := range c.release(name) {
-		failed = errors.Join(failed, c.server.forget(node))
+		failed = errors.Join(failed, purgeVCH(ctx, c.server.state.VCHOf(node)))
 	}
 	return failed
 }

@@ -52,7 +52,7 @@ func (n *servedNode) Run(ctx context.Context) error {
 
 // Close implements fleet.Node.
 func (n *servedNode) Close(ctx context.Context) {
-	n.close(ctx)
+	n.close()
 	if err := n.state.Close(); err != nil {
 		logging.From(ctx).WarnContext(ctx, "state directory not unlocked", "err", err)
 	}
@@ -72,9 +72,6 @@ func (n *servedNode) removeVMs(ctx context.Context) error {
 	return nil
 }
 
-// vchDir is the state directory of one of several VCHs.
-func (s *nodeServer) vchDir(name string) string { return filepath.Join(s.state.Path, "vchs", name) }
-
 // spec is what the fleet makes a node of. Its revision is all that the file says of the VCH.
 func (s *nodeServer) spec(n *vchFile, more ...string) (fleet.Spec[*servedNode], error) {
 	text, err := json.Marshal([]any{n, more})
@@ -86,7 +83,7 @@ func (s *nodeServer) spec(n *vchFile, more ...string) (fleet.Spec[*servedNode], 
 		Revision: hex.EncodeToString(sum[:]),
 		Check:    func(ctx context.Context) error { return n.probe(ctx) },
 		Open: func(ctx context.Context) (*servedNode, error) {
-			state, err := standalone.Open(s.vchDir(n.NodeName))
+			state, err := standalone.Open(s.state.VCHOf(n.NodeName).Path)
 			if err != nil {
 				return nil, err
 			}
@@ -257,7 +254,7 @@ func (l *fileList) remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(l.drainer.DeleteNode(ctx, name), l.server.forget(name))
+	return errors.Join(purgeVCH(ctx, l.server.state.VCHOf(name)), l.drainer.DeleteNode(ctx, name))
 }
 
 // tell logs what is wrong, once for as long as it is the same.
@@ -273,13 +270,4 @@ func (l *fileList) tell(ctx context.Context, name, msg string, err error) {
 		logging.From(ctx).WarnContext(ctx, "VCH is not as the configuration says", "vch", name, "what", msg, "err", err)
 	}
 	l.told[name] = text
-}
-
-// forget removes the state of a VCH that is gone.
-func (s *nodeServer) forget(name string) error {
-	dir, err := standalone.At(s.vchDir(name))
-	if err != nil {
-		return err
-	}
-	return dir.Purge()
 }

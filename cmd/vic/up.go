@@ -100,12 +100,24 @@ func purge(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(
-		standalone.StopControlPlane(ctx, binary, state),
-		standalone.StopSimulator(ctx, state),
-		qemu.Purge(ctx, state.VCH()),
-		purgeNetwork(ctx, state),
-	); err != nil {
+	several, err := state.VCHs()
+	if err != nil {
+		return err
+	}
+	for _, one := range several {
+		if err := purgeVCH(ctx, one); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(standalone.StopControlPlane(ctx, binary, state), standalone.StopSimulator(ctx, state)); err != nil {
+		return err
+	}
+	return purgeVCH(ctx, state)
+}
+
+// purgeVCH ends what runs on this machine of a VCH, and removes its directory.
+func purgeVCH(ctx context.Context, state *standalone.Dir) error {
+	if err := errors.Join(qemu.Purge(ctx, state.VCH()), purgeNetwork(ctx, state)); err != nil {
 		return err
 	}
 	return state.Purge()

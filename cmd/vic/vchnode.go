@@ -88,7 +88,7 @@ func openVCHNode(ctx context.Context, cfg vchNodeConfig) (*vchNode, error) {
 	n := &vchNode{config: cfg, registry: newRegistry()}
 	for _, step := range []func(context.Context) error{n.openHost, n.openImages, n.openOperations} {
 		if err := step(ctx); err != nil {
-			n.close(ctx)
+			n.close()
 			return nil, err
 		}
 	}
@@ -221,7 +221,7 @@ func (n *vchNode) endPods(ctx context.Context, keep bool) error {
 func (n *vchNode) flush(ctx context.Context) error { return n.provider.Flush(ctx) }
 
 // close lets go of everything that open opened; it is safe on a node that is half open.
-func (n *vchNode) close(ctx context.Context) {
+func (n *vchNode) close() {
 	if n.events != nil {
 		n.events.Close()
 	}

@@ -46,7 +46,7 @@ type Config struct {
 	MaxPods int64
 	// CPUMilli and MemoryBytes are what the node offers at most; 0 is what the pool has.
 	CPUMilli, MemoryBytes int64
-	Guests                 GuestChannels
+	Guests                GuestChannels
 }
 
 // Hypervisor is a VCH on vSphere. It implements portlayer.Hypervisor.

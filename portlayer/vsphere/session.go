@@ -42,10 +42,10 @@ type Target struct {
 	Insecure bool
 	// Password is asked before each login where it is set, instead of PasswordFile; CA are certificates in PEM to trust,
 	// instead of CAFile.
-	Password func(context.Context) (string, error)
+	Password func(context.Context) (string, error) `json:"-"`
 	CA       []byte
 	// Refusals is shared by the sessions of a process; nil is the session's own.
-	Refusals *Refusals
+	Refusals *Refusals `json:"-"`
 }
 
 // url is the address of the API.
