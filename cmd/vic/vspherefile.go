@@ -47,6 +47,9 @@ type vsphereFile struct {
 	Directory  string `json:"directory"`
 	BootISO    string `json:"bootISO"`
 
+	StoragePolicy     string `json:"storagePolicy"`
+	MemoryReservation bool   `json:"memoryReservation"`
+
 	Network      string `json:"network"`
 	Gateway      string `json:"gateway"`
 	FirstAddress string `json:"firstAddress"`
@@ -185,6 +188,7 @@ func (f *vsphereFile) config(node string, session *vsphere.Session) vsphere.Conf
 	return vsphere.Config{
 		Name: cmp.Or(f.VCH, node), Session: session, Datacenter: f.Datacenter, Pool: f.Pool, Folder: f.Folder, Datastore: f.Datastore,
 		Directory: f.Directory, Networks: map[string]string{podScope: f.Network}, BootISO: f.BootISO,
+		StoragePolicy: f.StoragePolicy, ReserveMemory: f.MemoryReservation,
 	}
 }
 

@@ -56,9 +56,12 @@ func TestVSphereFile(t *testing.T) {
 			require.ErrorContains(t, err, tt.says)
 		})
 	}
-	f, err := read(t, vsphereNode)
+	f, err := read(t, vsphereNode+"  storagePolicy: gold\n  memoryReservation: true\n")
 	require.NoError(t, err)
 	assert.Equal(t, "pool", f.VSphere.config(f.NodeName, nil).Name)
+	cfg := f.VSphere.config(f.NodeName, nil)
+	assert.Equal(t, "gold", cfg.StoragePolicy)
+	assert.True(t, cfg.ReserveMemory)
 	subnet, err := f.subnet()
 	require.NoError(t, err)
 	scope, err := f.VSphere.scope(subnet)

@@ -58,6 +58,9 @@ func (h *Hypervisor) capacity(ctx context.Context) (portlayer.Capacity, error) {
 	c.UsedMemoryBytes = max(pool.Runtime.Memory.OverallUsage, 0)
 	c.UsedCPU = h.spent.add(time.Now(), pool.Runtime.Cpu.OverallUsage, m.mhzPerCore)
 	c.FreeMemoryBytes = max(0, c.MemoryBytes-max(h.seen.running(), c.UsedMemoryBytes))
+	if h.config.ReserveMemory {
+		c.FreeMemoryBytes = min(c.FreeMemoryBytes, max(0, pool.Runtime.Memory.UnreservedForVm))
+	}
 	return c, nil
 }
 

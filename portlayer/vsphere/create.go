@@ -129,17 +129,23 @@ func (h *Hypervisor) configSpec(r record) (types.VirtualMachineConfigSpec, error
 			// Only the guest's root reads the boot blob, and no container.
 			&types.OptionValue{Key: "monitor_control.restrict_backdoor", Value: "TRUE"}),
 		DeviceChange: devices,
+		VmProfile:    h.place.policy,
 	}
-	setSize(&config, r.spec.Size)
+	h.setSize(&config, r.spec.Size)
 	return config, nil
 }
 
-func setSize(config *types.VirtualMachineConfigSpec, size portlayer.Size) {
+func (h *Hypervisor) setSize(config *types.VirtualMachineConfigSpec, size portlayer.Size) {
 	config.NumCPUs, config.MemoryMB = int32(size.VCPUs), size.MemoryBytes/mib
 	config.CpuAllocation = &types.ResourceAllocationInfo{Shares: &types.SharesInfo{
 		// Shares weigh VMs that want more than there is; a thousand is what vSphere gives to one processor.
 		Level: types.SharesLevelCustom, Shares: int32(max(size.CPUMilli, 1)),
 	}}
+	if h.config.ReserveMemory {
+		// A swap file is as large as what of the memory is not reserved (vSphere Resource Management, VM swap files).
+		config.MemoryAllocation = &types.ResourceAllocationInfo{Reservation: new(config.MemoryMB)}
+		config.MemoryReservationLockedToMax = new(true)
+	}
 }
 
 // Destroy removes the VM with the disks that are its own: children of images, and scratch. What somebody else has attached

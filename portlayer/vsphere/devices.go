@@ -158,5 +158,6 @@ func (h *Hypervisor) addDisk(d portlayer.Disk, controller, unit int32) *types.Vi
 		Operation:     types.VirtualDeviceConfigSpecOperationAdd,
 		FileOperation: types.VirtualDeviceConfigSpecFileOperationCreate,
 		Device:        disk,
+		Profile:       h.place.policy,
 	}
 }

@@ -45,6 +45,12 @@ type vcenter struct {
 func start(t *testing.T, model *simulator.Model) *vcenter {
 	t.Helper()
 	require.NoError(t, model.Create())
+	return serve(t, model)
+}
+
+// serve serves a model that is made.
+func serve(t *testing.T, model *simulator.Model) *vcenter {
+	t.Helper()
 	t.Cleanup(model.Remove)
 	model.Service.TLS = new(tls.Config)
 	server := model.Service.NewServer()

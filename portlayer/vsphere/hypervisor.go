@@ -40,6 +40,10 @@ type Config struct {
 	Directory string
 	// Networks are inventory paths of port groups, by scope.
 	Networks map[string]string
+	// StoragePolicy is the name of the storage policy that VMs and disks are given; empty is what the datastore does by itself.
+	StoragePolicy string
+	// ReserveMemory reserves all memory of VMs, so that none of it is ever in a swap file.
+	ReserveMemory bool
 	// BootISO is the datastore path of the image that VMs boot; empty boots nothing.
 	BootISO string
 	// MaxPods is what the node offers; 0 is 110.

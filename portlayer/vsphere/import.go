@@ -73,6 +73,7 @@ func (d *imageDisks) importSpec(src portlayer.DiskSource, ref portlayer.DiskRef)
 		Annotation:  "Takes the disk of a container image, and is removed then. Made by vic.",
 		ManagedBy:   &types.ManagedByInfo{ExtensionKey: managedBy, Type: "import"},
 		ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: keyDisk, Value: src.Digest}},
+		VmProfile:   d.h.place.policy,
 		DeviceChange: []types.BaseVirtualDeviceConfigSpec{
 			&types.VirtualDeviceConfigSpec{
 				Operation: types.VirtualDeviceConfigSpecOperationAdd,
@@ -84,6 +85,7 @@ func (d *imageDisks) importSpec(src portlayer.DiskSource, ref portlayer.DiskRef)
 			&types.VirtualDeviceConfigSpec{
 				Operation:     types.VirtualDeviceConfigSpecOperationAdd,
 				FileOperation: types.VirtualDeviceConfigSpecFileOperationCreate,
+				Profile:       d.h.place.policy,
 				Device: &types.VirtualDisk{
 					VirtualDevice: types.VirtualDevice{
 						Key: diskKeys, ControllerKey: pvscsiKey, UnitNumber: &unit,

@@ -2,10 +2,12 @@ package vsphere
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/pbm"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -17,6 +19,8 @@ type place struct {
 	folder     *object.Folder
 	datastore  *object.Datastore
 	networks   map[string]types.BaseVirtualDeviceBackingInfo // by scope
+	// policy is the storage policy of VMs' files and disks; empty where none is wanted.
+	policy []types.BaseVirtualMachineProfileSpec
 }
 
 // findPlace resolves all paths once.
@@ -37,6 +41,9 @@ func findPlace(ctx context.Context, client *vim25.Client, cfg Config) (place, er
 	if p.datastore, err = finder.DatastoreOrDefault(ctx, cfg.Datastore); err != nil {
 		return p, fmt.Errorf("datastore: %w", err)
 	}
+	if p.policy, err = findPolicy(ctx, client, cfg.StoragePolicy); err != nil {
+		return p, fmt.Errorf("storage policy: %w", err)
+	}
 	p.networks = map[string]types.BaseVirtualDeviceBackingInfo{}
 	for scope, path := range cfg.Networks {
 		network, err := finder.Network(ctx, path)
@@ -48,4 +55,23 @@ func findPlace(ctx context.Context, client *vim25.Client, cfg Config) (place, er
 		}
 	}
 	return p, nil
+}
+
+// findPolicy finds a storage policy by its name, with a session that is there; none of no name.
+func findPolicy(ctx context.Context, client *vim25.Client, name string) ([]types.BaseVirtualMachineProfileSpec, error) {
+	if name == "" {
+		return nil, nil
+	}
+	if !client.IsVC() {
+		return nil, errors.New("an ESXi host by itself has none, only vCenter has")
+	}
+	policies, err := pbm.NewClient(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	id, err := policies.ProfileIDByName(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return []types.BaseVirtualMachineProfileSpec{&types.VirtualMachineDefinedProfileSpec{ProfileId: id}}, nil
 }

@@ -89,7 +89,7 @@ func (h *Hypervisor) changes(devices []types.BaseVirtualDevice, from, to record)
 		return config, err
 	}
 	if from.spec.Size != to.spec.Size {
-		setSize(&config, to.spec.Size)
+		h.setSize(&config, to.spec.Size)
 	}
 	config.DeviceChange = h.diskChanges(devices, from, to)
 	if slices.Equal(from.spec.NICs, to.spec.NICs) {
