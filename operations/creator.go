@@ -93,6 +93,7 @@ func (c *PodCreator) Create(ctx context.Context, pod *corev1.Pod) error {
 		}
 		defer c.cfg.Host.Discard(h)
 		h.SetSize(size)
+		h.SetSpreadGroup(plan.SpreadGroup(pod))
 		h.AddScratch(scratchSerial, scratchBytes)
 		return c.commit(ctx, h, pod)
 	})

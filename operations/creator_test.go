@@ -59,8 +59,12 @@ func TestCreatorDraftsWhatThePodNeedsAndCommits(t *testing.T) {
 	c.host.EXPECT().Commit(mock.Anything, h).Return(portlayer.PodVM{}, nil).Once()
 	c.host.EXPECT().Discard(h).Once()
 
-	require.NoError(t, c.Create(t.Context(), pod(corev1.RestartPolicyAlways, "")))
+	p := pod(corev1.RestartPolicyAlways, "")
+	p.Spec.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{TopologyKey: corev1.LabelHostname}}
+	require.NoError(t, c.Create(t.Context(), p))
 	spec := h.Spec()
+	assert.Equal(t, plan.SpreadGroup(p), spec.SpreadGroup)
+	assert.NotEmpty(t, spec.SpreadGroup)
 	assert.Equal(t, []string{"app"}, spec.Tasks)
 	assert.Equal(t, portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 640 << 20}, spec.Size)
 	require.Len(t, spec.Disks, 2)

@@ -44,6 +44,9 @@ func (h *Handle) SetSize(s Size) { h.spec.Size = s }
 // SetTasks names the pod's containers.
 func (h *Handle) SetTasks(names []string) { h.spec.Tasks = slices.Clone(names) }
 
+// SetSpreadGroup says with which other VMs it should not share a machine (VMSpec.SpreadGroup).
+func (h *Handle) SetSpreadGroup(group string) { h.spec.SpreadGroup = group }
+
 // AddScratch adds a writable disk of the VM's own. A disk of that serial is left as it is.
 func (h *Handle) AddScratch(serial string, sizeBytes int64) {
 	h.add(Disk{Kind: DiskScratch, Serial: serial, SizeBytes: sizeBytes})

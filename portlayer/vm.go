@@ -86,6 +86,9 @@ type VMSpec struct {
 	NICs     []NIC    `json:"nics"`
 	// Tasks are the names of the pod's containers.
 	Tasks []string `json:"tasks"`
+	// SpreadGroup is the same for VMs that should run on different machines, where the hypervisor has several and can tell
+	// them apart; at most 32 hex digits, empty is none.
+	SpreadGroup string `json:"spreadGroup,omitempty"`
 }
 
 // Clone returns a copy that shares nothing.

@@ -49,6 +49,7 @@ type vsphereFile struct {
 
 	StoragePolicy     string `json:"storagePolicy"`
 	MemoryReservation bool   `json:"memoryReservation"`
+	AntiAffinity      bool   `json:"antiAffinity"`
 
 	Network      string `json:"network"`
 	Gateway      string `json:"gateway"`
@@ -188,7 +189,7 @@ func (f *vsphereFile) config(node string, session *vsphere.Session) vsphere.Conf
 	return vsphere.Config{
 		Name: cmp.Or(f.VCH, node), Session: session, Datacenter: f.Datacenter, Pool: f.Pool, Folder: f.Folder, Datastore: f.Datastore,
 		Directory: f.Directory, Networks: map[string]string{podScope: f.Network}, BootISO: f.BootISO,
-		StoragePolicy: f.StoragePolicy, ReserveMemory: f.MemoryReservation,
+		StoragePolicy: f.StoragePolicy, ReserveMemory: f.MemoryReservation, AntiAffinity: f.AntiAffinity,
 	}
 }
 

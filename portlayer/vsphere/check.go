@@ -50,12 +50,13 @@ var privileges = map[string][]string{
 	"datastore":     {"Datastore.AllocateSpace", "Datastore.Browse", "Datastore.FileManagement"},
 	"network":       {"Network.Assign"},
 	"inventory":     {"StorageProfile.View"},
+	"cluster":       {"Host.Inventory.EditCluster"},
 }
 
 // Check looks at everything that a VCH needs, and changes nothing. It goes on after what is missing.
 func Check(ctx context.Context, cfg Config) []Finding {
 	c := &checker{config: cfg, session: cfg.Session}
-	for _, look := range []func(context.Context){c.clock, c.datacenter, c.pool, c.folder, c.datastore, c.storagePolicy, c.memory, c.networks, c.bootISO} {
+	for _, look := range []func(context.Context){c.clock, c.datacenter, c.pool, c.folder, c.datastore, c.storagePolicy, c.memory, c.antiAffinity, c.networks, c.bootISO} {
 		look(ctx)
 	}
 	return c.findings
@@ -174,6 +175,22 @@ func (c *checker) memory(ctx context.Context) {
 		err = fmt.Errorf("the resource pool has none left: %w", portlayer.ErrOutOfMemory)
 	}
 	c.note("memory reservation", fmt.Sprintf("%.1f GiB can be reserved", gib(free)), err)
+}
+
+// antiAffinity needs a cluster, and that it may be changed.
+func (c *checker) antiAffinity(ctx context.Context) {
+	if !c.config.AntiAffinity {
+		return
+	}
+	pool, err := c.finder.ResourcePoolOrDefault(ctx, c.config.Pool)
+	var cluster types.ManagedObjectReference
+	if err == nil {
+		cluster, err = clusterOf(ctx, property.DefaultCollector(c.session.client), pool.Reference())
+	}
+	if err == nil {
+		err = c.may(ctx, "cluster", cluster)
+	}
+	c.note("anti-affinity", cluster.Value, err)
 }
 
 func gib(bytes int64) float64 { return float64(bytes) / (1 << 30) }

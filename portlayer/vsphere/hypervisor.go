@@ -44,6 +44,8 @@ type Config struct {
 	StoragePolicy string
 	// ReserveMemory reserves all memory of VMs, so that none of it is ever in a swap file.
 	ReserveMemory bool
+	// AntiAffinity keeps VMs of one spread group on different hosts of a cluster by DRS rules, as far as that can be.
+	AntiAffinity bool
 	// BootISO is the datastore path of the image that VMs boot; empty boots nothing.
 	BootISO string
 	// MaxPods is what the node offers; 0 is 110.
@@ -115,8 +117,12 @@ func (h *Hypervisor) open(ctx context.Context) error {
 	err = errors.Join(h.seen.readAll(ctx), h.disks.open(ctx), h.disks.tidy(ctx))
 	if err != nil {
 		h.Close()
+		return err
 	}
-	return err
+	if h.config.AntiAffinity {
+		h.running.Go(func() { h.spread(background) })
+	}
+	return nil
 }
 
 // Close lets go of all VMs, which run on.
