@@ -50,6 +50,8 @@ type vsphereFile struct {
 	StoragePolicy     string `json:"storagePolicy"`
 	MemoryReservation bool   `json:"memoryReservation"`
 	AntiAffinity      bool   `json:"antiAffinity"`
+	// Tags are attached to VMs where it is there.
+	Tags *tagsFile `json:"tags"`
 
 	Network      string `json:"network"`
 	Gateway      string `json:"gateway"`
@@ -64,6 +66,11 @@ type vsphereFile struct {
 	// GuestListen is where guests dial in, and AdvertiseAddresses are what they dial: HOST:PORT, stable over restarts.
 	GuestListen        string   `json:"guestListen"`
 	AdvertiseAddresses []string `json:"advertiseAddresses"`
+}
+
+// tagsFile says in which category tags are.
+type tagsFile struct {
+	Category string `json:"category"`
 }
 
 // check refuses what can be seen to be wrong without asking anybody.
@@ -93,6 +100,8 @@ func (f *vsphereFile) check(subnet netip.Prefix, guests bool) error {
 		return errors.New("vsphere: of caFile, thumbprint and insecure only one can be set")
 	case !subnet.IsValid():
 		return errors.New("subnet is missing: it is that of the port group vsphere.network")
+	case f.Tags != nil && f.Tags.Category == "":
+		return errors.New("vsphere.tags.category is missing")
 	}
 	scope, err := f.scope(subnet)
 	if err == nil {
@@ -186,11 +195,15 @@ func (f *vsphereFile) open(ctx context.Context, flags nodeFlags, state *standalo
 
 // config is the VCH, without guests.
 func (f *vsphereFile) config(node string, session *vsphere.Session) vsphere.Config {
-	return vsphere.Config{
+	cfg := vsphere.Config{
 		Name: cmp.Or(f.VCH, node), Session: session, Datacenter: f.Datacenter, Pool: f.Pool, Folder: f.Folder, Datastore: f.Datastore,
 		Directory: f.Directory, Networks: map[string]string{podScope: f.Network}, BootISO: f.BootISO,
 		StoragePolicy: f.StoragePolicy, ReserveMemory: f.MemoryReservation, AntiAffinity: f.AntiAffinity,
 	}
+	if f.Tags != nil {
+		cfg.TagCategory = f.Tags.Category
+	}
+	return cfg
 }
 
 func (f *vsphereFile) logOut(ctx context.Context, session *vsphere.Session) {

@@ -51,12 +51,14 @@ var privileges = map[string][]string{
 	"network":       {"Network.Assign"},
 	"inventory":     {"StorageProfile.View"},
 	"cluster":       {"Host.Inventory.EditCluster"},
+	"tags":          {"InventoryService.Tagging.AttachTag", "InventoryService.Tagging.CreateTag"},
+	"category":      {"InventoryService.Tagging.CreateCategory"},
 }
 
 // Check looks at everything that a VCH needs, and changes nothing. It goes on after what is missing.
 func Check(ctx context.Context, cfg Config) []Finding {
 	c := &checker{config: cfg, session: cfg.Session}
-	for _, look := range []func(context.Context){c.clock, c.datacenter, c.pool, c.folder, c.datastore, c.storagePolicy, c.memory, c.antiAffinity, c.networks, c.bootISO} {
+	for _, look := range []func(context.Context){c.clock, c.datacenter, c.pool, c.folder, c.datastore, c.storagePolicy, c.memory, c.antiAffinity, c.tags, c.networks, c.bootISO} {
 		look(ctx)
 	}
 	return c.findings
@@ -145,52 +147,6 @@ func (c *checker) datastore(ctx context.Context) {
 		err = errors.Join(fmt.Errorf("%.1f GiB are free: %w", gib(s.FreeSpace), portlayer.ErrOutOfSpace), err)
 	}
 	c.note("datastore", fmt.Sprintf("%s, %.1f of %.1f GiB free", store.InventoryPath, gib(s.FreeSpace), gib(s.Capacity)), err)
-}
-
-// storagePolicy is looked at only where one is wanted.
-func (c *checker) storagePolicy(ctx context.Context) {
-	name, client := c.config.StoragePolicy, c.session.client
-	if name == "" {
-		return
-	}
-	_, err := findPolicy(ctx, client, name)
-	if client.IsVC() {
-		err = errors.Join(err, c.may(ctx, "inventory", client.ServiceContent.RootFolder))
-	}
-	c.note("storage policy", name, err)
-}
-
-// memory is what VMs that reserve theirs can have.
-func (c *checker) memory(ctx context.Context) {
-	if !c.config.ReserveMemory {
-		return
-	}
-	pool, err := c.finder.ResourcePoolOrDefault(ctx, c.config.Pool)
-	var facts mo.ResourcePool
-	if err == nil {
-		err = property.DefaultCollector(c.session.client).RetrieveOne(ctx, pool.Reference(), []string{"runtime.memory"}, &facts)
-	}
-	free := facts.Runtime.Memory.UnreservedForVm
-	if err == nil && free <= 0 {
-		err = fmt.Errorf("the resource pool has none left: %w", portlayer.ErrOutOfMemory)
-	}
-	c.note("memory reservation", fmt.Sprintf("%.1f GiB can be reserved", gib(free)), err)
-}
-
-// antiAffinity needs a cluster, and that it may be changed.
-func (c *checker) antiAffinity(ctx context.Context) {
-	if !c.config.AntiAffinity {
-		return
-	}
-	pool, err := c.finder.ResourcePoolOrDefault(ctx, c.config.Pool)
-	var cluster types.ManagedObjectReference
-	if err == nil {
-		cluster, err = clusterOf(ctx, property.DefaultCollector(c.session.client), pool.Reference())
-	}
-	if err == nil {
-		err = c.may(ctx, "cluster", cluster)
-	}
-	c.note("anti-affinity", cluster.Value, err)
 }
 
 func gib(bytes int64) float64 { return float64(bytes) / (1 << 30) }

@@ -46,6 +46,8 @@ type Config struct {
 	ReserveMemory bool
 	// AntiAffinity keeps VMs of one spread group on different hosts of a cluster by DRS rules, as far as that can be.
 	AntiAffinity bool
+	// TagCategory is the category of the tags that VMs are given; empty gives none.
+	TagCategory string
 	// BootISO is the datastore path of the image that VMs boot; empty boots nothing.
 	BootISO string
 	// MaxPods is what the node offers; 0 is 110.
@@ -121,6 +123,9 @@ func (h *Hypervisor) open(ctx context.Context) error {
 	}
 	if h.config.AntiAffinity {
 		h.running.Go(func() { h.spread(background) })
+	}
+	if h.config.TagCategory != "" {
+		h.running.Go(func() { h.tag(background) })
 	}
 	return nil
 }

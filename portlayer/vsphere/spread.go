@@ -14,7 +14,6 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
-	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -32,49 +31,21 @@ func (g spreadGroups) equal(other spreadGroups) bool {
 	return maps.EqualFunc(g, other, slices.Equal[[]types.ManagedObjectReference])
 }
 
-// spread keeps a DRS rule for each spread group until ctx ends. What it fails at holds up no pod.
+// spread keeps a DRS rule for each spread group until ctx ends.
 func (h *Hypervisor) spread(ctx context.Context) {
-	changes := h.Watch(ctx)
 	var applied spreadGroups // nil is not known: rules of a former process may be there
-	failed := false
-	for ctx.Err() == nil {
-		pause := spreadPause
-		if due := h.seen.spreadGroups(); applied == nil || !due.equal(applied) {
-			err := h.applySpread(ctx, due)
-			if applied = due; err != nil {
-				applied, pause = nil, spreadRetry
-			}
-			failed = h.tellSpread(ctx, err, failed)
+	h.keep(ctx, keeper{what: "anti-affinity", pause: spreadPause, retry: spreadRetry, apply: func(ctx context.Context) error {
+		due := h.seen.spreadGroups()
+		if applied != nil && due.equal(applied) {
+			return nil
 		}
-		if applied != nil && !nextChange(ctx, changes) {
-			return
+		applied = nil
+		if err := h.applySpread(ctx, due); err != nil {
+			return err
 		}
-		wait(ctx, pause)
-	}
-}
-
-// nextChange waits for a change, and takes those that have come meanwhile; false when ctx ends.
-func nextChange(ctx context.Context, changes <-chan string) bool {
-	select {
-	case <-changes:
-	case <-ctx.Done():
-	}
-	for range len(changes) {
-		<-changes
-	}
-	return ctx.Err() == nil
-}
-
-// tellSpread says once that rules can't be changed, and once that they can again.
-func (h *Hypervisor) tellSpread(ctx context.Context, err error, failed bool) bool {
-	switch {
-	case ctx.Err() != nil:
-	case err != nil && !failed:
-		logging.From(ctx).WarnContext(ctx, "pod VMs not kept on different hosts", "err", translate(err))
-	case err == nil && failed:
-		logging.From(ctx).InfoContext(ctx, "pod VMs kept on different hosts again")
-	}
-	return err != nil
+		applied = due
+		return nil
+	}})
 }
 
 // applySpread makes the cluster's rules of this VCH those of some groups, with one task or none.
