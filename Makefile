@@ -86,6 +86,10 @@ test-e2e: build ## A real API server, scheduler, node and QEMU
 	$(GO) test -tags e2e -timeout 20m -count=1 ./provider
 	$(GO) test -tags e2e -timeout 60m -count=1 -v ./test/e2e
 
+.PHONY: test-e2e-vsphere
+test-e2e-vsphere: build ## The end-to-end tests with pods on a simulated vCenter
+	$(GO) test -tags e2e -timeout 90m -count=1 -v ./test/e2e -vsphere
+
 # What is fuzzed, as package:target. A find lands in the package's testdata/fuzz: commit it, and the fix with it.
 FUZZTIME ?= 30s
 FUZZ_TARGETS := \

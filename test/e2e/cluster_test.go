@@ -53,6 +53,8 @@ type cluster struct {
 	cmd      *exec.Cmd
 	out      *output
 	ended    chan error
+	// vcenter is what `vic node` has its pods on with -vsphere.
+	vcenter *vcenter
 }
 
 // testContext is the part of testing.TB that a cluster's life needs, so that TestMain can have one too.
@@ -353,6 +355,9 @@ type vm struct {
 
 func (c *cluster) vms(t *testing.T) []vm {
 	t.Helper()
+	if c.vcenter != nil {
+		return c.vcenter.podVMs(t)
+	}
 	var stderr bytes.Buffer
 	cmd := c.vic("podvm", "ls", "--dir", c.dir, "-o", "json")
 	cmd.Stderr = &stderr

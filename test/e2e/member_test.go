@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,15 +46,18 @@ func enlist(t *testing.T, name, dir string, settings ...string) *member {
 	m.client = shared.client
 	require.NoError(t, os.MkdirAll(m.dir, 0o700))
 	require.NoError(t, os.Symlink(shared.kubeconfig(), m.kubeconfig()))
-	lines := append([]string{
-		"nodeName: " + name, "dir: " + m.dir, fmt.Sprintf("port: %d", freePort(t)), "accel: " + shared.accel(t),
-	}, settings...)
-	require.NoError(t, os.WriteFile(m.config, []byte(strings.Join(lines, "\n")+"\n"), 0o600))
 	t.Cleanup(func() {
 		m.purge(t)
 		err := shared.client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{})
 		require.NoError(t, err)
 	})
+	if *onVSphere && !slices.Contains(settings, "vsphere:") {
+		settings = append(settings, m.onVCenter(t)...)
+	}
+	lines := append([]string{
+		"nodeName: " + name, "dir: " + m.dir, fmt.Sprintf("port: %d", freePort(t)), "accel: " + shared.accel(t),
+	}, settings...)
+	require.NoError(t, os.WriteFile(m.config, []byte(strings.Join(lines, "\n")+"\n"), 0o600))
 	return m
 }
 

@@ -392,7 +392,7 @@ func TestNodeTellsTheTruth(t *testing.T) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	require.NoError(t, err)
 	assert.Equal(t, strings.TrimSpace(string(boot)), node.Status.NodeInfo.BootID)
-	assert.Contains(t, node.Status.NodeInfo.OSImage, "pod VMs on QEMU")
+	assert.Regexp(t, "pod VMs on (QEMU|vSphere)$", node.Status.NodeInfo.OSImage)
 	assert.True(t, slices.ContainsFunc(node.Status.Images, func(i corev1.ContainerImage) bool {
 		return slices.Contains(i.Names, testImage) && i.SizeBytes > 0
 	}), "%v", node.Status.Images)

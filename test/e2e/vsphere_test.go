@@ -3,78 +3,13 @@
 package e2e_test
 
 import (
-	"context"
-	"fmt"
-	"net/netip"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/virtual-kubelet/vic/portlayer/qemu"
-	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
-	"github.com/virtual-kubelet/vic/portlayer/vsphere/simulated"
 )
-
-// vcenter is a simulated vCenter whose VMs run, on a network of this machine.
-type vcenter struct {
-	*simulated.VCenter
-	network *network.Network
-}
-
-func startVCenter(t *testing.T) *vcenter {
-	t.Helper()
-	dir := t.TempDir()
-	n, err := network.Open(t.Context(), network.Config{Dir: dir, UplinkNAT: true})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, n.Down(context.Background())) })
-	vc, err := simulated.Start(t.Context(), simulated.Config{Dir: dir, Accel: qemu.Accel(shared.accel(t)), Network: simulated.Taps{Network: n}})
-	require.NoError(t, err)
-	t.Cleanup(vc.Close)
-	return &vcenter{vc, n}
-}
-
-// settings are a node's whose pods run there.
-func (v *vcenter) settings(t *testing.T) []string {
-	t.Helper()
-	to, guests := v.Target(), netip.AddrPortFrom(v.network.Gateway(), uint16(freePort(t)))
-	return []string{
-		fmt.Sprintf("subnet: %s", v.network.Subnet()),
-		"vsphere:",
-		"  address: " + to.Address,
-		"  user: " + to.User,
-		"  passwordFile: " + to.PasswordFile,
-		"  caFile: " + to.CAFile,
-		"  pool: /DC0/host/DC0_C0/Resources/vic",
-		"  folder: /DC0/vm/vic",
-		"  bootISO: " + fmt.Sprintf("%q", "[LocalDS_0] isos/boot.iso"),
-		"  network: " + simulated.PortGroup,
-		fmt.Sprintf("  gateway: %s", v.network.Gateway()),
-		fmt.Sprintf("  guestListen: %q", guests),
-		fmt.Sprintf("  advertiseAddresses: [%q]", guests),
-	}
-}
-
-// waitVMs waits until as many pods of a namespace have a VM, and returns their instance UUIDs by name.
-func (v *vcenter) waitVMs(t *testing.T, c *cluster, ns string, count int) map[string]string {
-	t.Helper()
-	var of map[string]string
-	c.eventually(t, fmt.Sprintf("%d VMs of %s", count, ns), func(ctx context.Context) (bool, string) {
-		all, err := v.VMs(ctx)
-		require.NoError(t, err)
-		of = map[string]string{}
-		for name, uuid := range all {
-			if rest, ok := strings.CutPrefix(name, ns+"-"); ok {
-				of[rest[:strings.LastIndexByte(rest, '-')]] = uuid
-			}
-		}
-		return len(of) == count, fmt.Sprint(all)
-	})
-	return of
-}
 
 // vch runs `vic vch` with the node's configuration.
 func (m *member) vch(t *testing.T, args ...string) (string, error) {
