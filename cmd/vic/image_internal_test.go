@@ -14,6 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/rundir"
+	"github.com/virtual-kubelet/vic/standalone"
 )
 
 // privateRegistry is a registry with TLS of an authority of its own that wants a password.
@@ -142,4 +145,29 @@ func TestImagePrune(t *testing.T) {
 	require.Regexp(t, `^would remove `+tagged, vic("image", "prune", "-a", "--dry-run"))
 	require.Regexp(t, `^removed `+tagged, vic("image", "prune", "-a"))
 	require.NotContains(t, vic("image", "ls"), tagged)
+}
+
+func TestImagesOfPodsElsewhereAreInUse(t *testing.T) {
+	flags := imageFlags{dir: t.TempDir()}
+	state, err := standalone.At(flags.dir)
+	require.NoError(t, err)
+	putVM(t, state.VCH(), "here")
+	runs, err := rundir.Open(rundir.Config{Root: state.Runs()})
+	require.NoError(t, err)
+	for _, uid := range []string{"here", "elsewhere"} {
+		records, err := runs.Dir(uid)
+		require.NoError(t, err)
+		require.NoError(t, records.SaveVM(portlayer.VM{Spec: portlayer.VMSpec{Identity: portlayer.Identity{UID: uid}}}))
+	}
+	unseen, err := runs.Dir("unseen")
+	require.NoError(t, err)
+	require.NoError(t, unseen.SaveNote([]byte("{}")))
+
+	vms, err := flags.podVMs()
+	require.NoError(t, err)
+	var uids []string
+	for _, vm := range vms {
+		uids = append(uids, vm.UID())
+	}
+	require.Equal(t, []string{"here", "elsewhere"}, uids)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,8 @@ import (
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
+	"github.com/virtual-kubelet/vic/portlayer/rundir"
+	"github.com/virtual-kubelet/vic/standalone"
 )
 
 func newImageRemoveCommand() *cobra.Command {
@@ -57,7 +60,8 @@ func (f *imageFlags) remove(ctx context.Context, store *persona.Store, ref strin
 	return imageMisuse(store.Remove(ctx, ref))
 }
 
-// podVMs are those of the state directory, where there are any.
+// podVMs are those of the state directory, where there are any: QEMU's, and those of pods that run elsewhere or whose VM has
+// vanished, as they were last seen.
 func (f *imageFlags) podVMs() ([]portlayer.PodVM, error) {
 	state, err := openExisting(f.dir)
 	if err != nil {
@@ -67,11 +71,49 @@ func (f *imageFlags) podVMs() ([]portlayer.PodVM, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list pod VMs: %w", err)
 	}
-	all := make([]portlayer.PodVM, len(vms))
-	for i, vm := range vms {
-		all[i] = portlayer.PodVM{VM: vm}
+	remembered, err := rememberedVMs(state)
+	if err != nil {
+		return nil, fmt.Errorf("list pod VMs: %w", err)
+	}
+	var all []portlayer.PodVM
+	for _, vm := range vms {
+		all = append(all, portlayer.PodVM{VM: vm})
+		delete(remembered, vm.UID())
+	}
+	for _, vm := range remembered {
+		all = append(all, portlayer.PodVM{VM: vm})
 	}
 	return all, nil
+}
+
+// rememberedVMs are those of the pods that have a run directory, by UID.
+func rememberedVMs(state *standalone.Dir) (map[string]portlayer.VM, error) {
+	vms := map[string]portlayer.VM{}
+	if _, err := os.Stat(state.Runs()); errors.Is(err, os.ErrNotExist) {
+		return vms, nil
+	}
+	store, err := rundir.Open(rundir.Config{Root: state.Runs()})
+	if err != nil {
+		return nil, err
+	}
+	uids, err := store.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, uid := range uids {
+		records, err := store.Dir(uid)
+		if err != nil {
+			return nil, err
+		}
+		var vm portlayer.VM
+		if err := records.LoadVM(&vm); errors.Is(err, rundir.ErrNotFound) {
+			continue // it was never seen
+		} else if err != nil {
+			return nil, fmt.Errorf("pod %s: %w", uid, err)
+		}
+		vms[uid] = vm
+	}
+	return vms, nil
 }
 
 // hasAnotherName tells whether the image stays when ref is taken away.
