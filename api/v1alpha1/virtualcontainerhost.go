@@ -132,6 +132,19 @@ type VSphere struct {
 	// +kubebuilder:validation:MinLength=1
 	BootISO string `json:"bootISO"`
 
+	// StoragePolicy is the name of the policy that VMs and disks are given.
+	// +optional
+	StoragePolicy string `json:"storagePolicy,omitempty"`
+	// MemoryReservation reserves all memory of VMs, so that none of it is ever in a swap file.
+	// +optional
+	MemoryReservation bool `json:"memoryReservation,omitempty"`
+	// AntiAffinity keeps pods with a topology spread over kubernetes.io/hostname on different hosts, as far as DRS can.
+	// +optional
+	AntiAffinity bool `json:"antiAffinity,omitempty"`
+	// Tags are attached to VMs where it is set.
+	// +optional
+	Tags *Tags `json:"tags,omitempty"`
+
 	// Network is the inventory path of the port group or NSX segment that pods are in.
 	// +kubebuilder:validation:MinLength=1
 	Network string `json:"network"`
@@ -154,6 +167,13 @@ type VSphere struct {
 	// group, and stay the same for as long as there are pod VMs.
 	// +kubebuilder:validation:MinItems=1
 	AdvertiseAddresses []string `json:"advertiseAddresses"`
+}
+
+// Tags are vCenter's, one of a pod's namespace and one of the VCH.
+type Tags struct {
+	// Category that they are in; it is made where it is missing.
+	// +kubebuilder:validation:MinLength=1
+	Category string `json:"category"`
 }
 
 // VirtualContainerHostStatus is what vic found.

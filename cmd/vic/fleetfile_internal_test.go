@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -66,6 +68,37 @@ func TestFleetFile(t *testing.T) {
 	assert.Empty(t, f.VCHs[0].taints())
 	assert.Len(t, f.VCHs[1].taints(), 1)
 	assert.Zero(t, f.VCHs[0].Port, "a free one")
+}
+
+// TestAVCHOfTheClusterSaysAllThatAFileCan finds a key of the file that the object has and nobody carries over.
+func TestAVCHOfTheClusterSaysAllThatAFileCan(t *testing.T) {
+	var vch v1alpha1.VirtualContainerHost
+	spec := reflect.ValueOf(&vch.Spec.VSphere).Elem()
+	for i := range spec.NumField() {
+		switch f := spec.Field(i); f.Kind() {
+		case reflect.String:
+			f.SetString("set")
+		case reflect.Bool:
+			f.SetBool(true)
+		case reflect.Int32:
+			f.SetInt(9)
+		case reflect.Slice:
+			f.Set(reflect.ValueOf([]string{"set"}))
+		case reflect.Pointer:
+			f.Set(reflect.ValueOf(&v1alpha1.Tags{Category: "set"}))
+		default:
+			require.Fail(t, "a field of a new kind", spec.Type().Field(i).Name)
+		}
+	}
+	n, err := vchOf(&vch, controllers.Credentials{Username: "u"})
+	require.NoError(t, err)
+	// These come from the Secret, or are the process's, or are the name of the object.
+	elsewhere := []string{"VCH", "PasswordFile", "CAFile", "GuestListen", "password", "ca"}
+	file := reflect.ValueOf(n.VSphere).Elem()
+	for i := range file.NumField() {
+		name := file.Type().Field(i).Name
+		assert.NotEqual(t, slices.Contains(elsewhere, name), !file.Field(i).IsZero(), name)
+	}
 }
 
 // TestAVCHOfTheClusterIsWhatAFileWouldSay takes the example that users begin with.

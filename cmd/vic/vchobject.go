@@ -53,11 +53,16 @@ func (n *vchFile) limit(limits corev1.ResourceList) error {
 
 func vsphereOf(v *v1alpha1.VirtualContainerHost, credentials controllers.Credentials) *vsphereFile {
 	s := &v.Spec.VSphere
-	return &vsphereFile{
+	f := &vsphereFile{
 		VCH: v.Name, Address: s.Address, User: credentials.Username, password: credentials.Password, ca: credentials.CA,
 		Thumbprint: s.Thumbprint, Insecure: s.Insecure,
 		Datacenter: s.Datacenter, Pool: s.Pool, Folder: s.Folder, Datastore: s.Datastore, Directory: s.Directory, BootISO: s.BootISO,
 		Network: s.Network, Gateway: s.Gateway, FirstAddress: s.FirstAddress, LastAddress: s.LastAddress, MTU: int(s.MTU),
 		AdvertiseAddresses: s.AdvertiseAddresses,
+		StoragePolicy:      s.StoragePolicy, MemoryReservation: s.MemoryReservation, AntiAffinity: s.AntiAffinity,
 	}
+	if s.Tags != nil {
+		f.Tags = &tagsFile{Category: s.Tags.Category}
+	}
+	return f
 }
