@@ -78,6 +78,11 @@ type processFile struct {
 
 // readNodeFile reads, completes and checks a configuration; a key that it does not know is refused.
 func readNodeFile(path string) (*nodeFile, error) {
+	return completeNodeFile(path, func(*vsphereFile) {})
+}
+
+// completeNodeFile is readNodeFile, and has complete add to what the file says of vSphere before that is checked.
+func completeNodeFile(path string, complete func(*vsphereFile)) (*nodeFile, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
@@ -94,6 +99,11 @@ func readNodeFile(path string) (*nodeFile, error) {
 	}
 	if err := unmarshalYAML(text, f); err != nil {
 		return nil, misused("--config %s: %w", path, err)
+	}
+	for _, n := range f.vchs() {
+		if n.VSphere != nil {
+			complete(n.VSphere)
+		}
 	}
 	if err := f.check(); err != nil {
 		return nil, misused("--config %s: %w", path, err)

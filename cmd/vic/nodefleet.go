@@ -103,12 +103,7 @@ func (n *vchFile) probe(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	session, err := vsphere.Connect(ctx, n.VSphere.target())
-	if err != nil {
-		return err
-	}
-	defer n.VSphere.logOut(ctx, session)
-	return vsphere.Probe(ctx, n.VSphere.config(n.NodeName, session))
+	return n.withSession(ctx, vsphere.Probe)
 }
 
 // runFleet serves several nodes, as the leader where there are several processes.

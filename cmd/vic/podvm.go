@@ -69,6 +69,15 @@ func listPodVMs(ctx context.Context, state *standalone.Dir) ([]portlayer.VM, err
 }
 
 func printPodVMs(w io.Writer, output string, vms []portlayer.VM) error {
+	views := podVMViews(vms)
+	if output == outputJSON {
+		return printJSON(w, views)
+	}
+	return printPodVMViews(w, views)
+}
+
+// podVMViews are sorted by namespace and name.
+func podVMViews(vms []portlayer.VM) []podVMView {
 	views := make([]podVMView, 0, len(vms))
 	for _, vm := range vms {
 		views = append(views, viewOf(vm))
@@ -76,9 +85,10 @@ func printPodVMs(w io.Writer, output string, vms []portlayer.VM) error {
 	slices.SortFunc(views, func(a, b podVMView) int {
 		return strings.Compare(a.Namespace+"/"+a.Name+"/"+a.UID, b.Namespace+"/"+b.Name+"/"+b.UID)
 	})
-	if output == outputJSON {
-		return printJSON(w, views)
-	}
+	return views
+}
+
+func printPodVMViews(w io.Writer, views []podVMView) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "NAMESPACE\tNAME\tSTATE\tIP\tPID\tMEMORY\tAGE\tUID")
 	for _, v := range views {

@@ -13,9 +13,8 @@ import (
 )
 
 func newVCHCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "vch", Short: "Make, check and remove virtual container hosts on vSphere"}
-	cmd.AddCommand(newVCHCheckCommand(), newVCHCreateCommand(), newVCHRemoveCommand())
-	return cmd
+	return newGroup("vch", "Make, check, show and remove virtual container hosts on vSphere",
+		newVCHCheckCommand(), newVCHCreateCommand(), newVCHListCommand(), newVCHInspectCommand(), newVCHRemoveCommand())
 }
 
 func newVCHCheckCommand() *cobra.Command {

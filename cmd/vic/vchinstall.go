@@ -10,40 +10,6 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 )
 
-// vchFlags are those of all commands on a VCH.
-type vchFlags struct {
-	config string
-	dryRun bool
-}
-
-func (f *vchFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.config, "config", "", "`FILE` with the node's configuration and its vsphere section (docs/vsphere.md)")
-}
-
-func (f *vchFlags) addDryRun(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "only show what would be done")
-}
-
-// with logs in and calls do with the VCH that the file names.
-func (f *vchFlags) with(ctx context.Context, do func(context.Context, vsphere.Config) error) error {
-	if f.config == "" {
-		return misused("--config is needed: the file of vic node, with its vsphere section (docs/vsphere.md)")
-	}
-	file, err := readNodeFile(f.config)
-	if err != nil {
-		return err
-	}
-	if file.VSphere == nil {
-		return misused("--config %s: it has no vsphere section", f.config)
-	}
-	session, err := vsphere.Connect(ctx, file.VSphere.target())
-	if err != nil {
-		return err
-	}
-	defer file.VSphere.logOut(ctx, session)
-	return do(ctx, file.VSphere.config(file.NodeName, session))
-}
-
 func newVCHCreateCommand() *cobra.Command {
 	var flags vchFlags
 	var in vsphere.Install

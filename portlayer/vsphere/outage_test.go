@@ -217,6 +217,13 @@ func TestAPasswordThatIsRefusedIsNotShownAgain(t *testing.T) {
 		require.ErrorContains(t, err, "log in as")
 	}
 	require.Equal(t, 3, logins, "each process asks once")
+	sharing := v.target
+	sharing.Refusals = &vsphere.Refusals{}
+	for range 3 {
+		_, err := vsphere.Connect(t.Context(), sharing)
+		require.ErrorContains(t, err, "log in as")
+	}
+	require.Equal(t, 4, logins, "sessions that share what was refused ask once")
 	require.NoError(t, os.WriteFile(v.target.PasswordFile, right, 0o600))
 	h := v.open()
 	require.NoError(t, os.WriteFile(v.target.PasswordFile, []byte("wrong"), 0o600))

@@ -87,6 +87,13 @@ func TestPodsOnVSphere(t *testing.T) {
 		m.waitPod(t, rebooter, "runs again", func(p *corev1.Pod) bool { return ready(p) && restarts(p) == 1 })
 		m.delete(t, rebooter)
 	})
+	out, err = m.vch(t, "ls")
+	require.NoError(t, err, out)
+	assert.Regexp(t, `(?m)^vsphere +\S+ +\d+ +4096Mi +\d+Mi +\d+Mi +2 +2 +ok$`, out)
+	out, err = m.vch(t, "inspect")
+	require.NoError(t, err, out)
+	assert.Regexp(t, `(?m)^Resource pool: +/DC0/host/DC0_C0/Resources/vic$`, out)
+	assert.Contains(t, out, server.Status.PodIP)
 	for _, p := range []*corev1.Pod{server, counter} {
 		m.delete(t, p)
 	}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+)
+
+// vchView is a VCH as users and scripts see it.
+type vchView struct {
+	Node    string `json:"node"`
+	VCH     string `json:"vch"`
+	Address string `json:"address"`
+	// Error is why nothing else is known.
+	Error     string `json:"error,omitempty"`
+	Pool      string `json:"pool,omitempty"`
+	Folder    string `json:"folder,omitempty"`
+	Datastore string `json:"datastore,omitempty"`
+
+	CPUMilli         int64 `json:"cpuMilli"`
+	MemoryBytes      int64 `json:"memoryBytes"`
+	FreeMemoryBytes  int64 `json:"freeMemoryBytes"`
+	StorageBytes     int64 `json:"storageBytes"`
+	FreeStorageBytes int64 `json:"freeStorageBytes"`
+	// VMs are the pods' that the VCH has, Running those of them that run.
+	VMs     int         `json:"vms"`
+	Running int         `json:"running"`
+	PodVMs  []podVMView `json:"podVMs,omitempty"`
+}
+
+func newVCHListCommand() *cobra.Command {
+	var flags vchFlags
+	var output string
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List the VCHs on vSphere of a node's configuration, with what they offer and hold",
+		Long: `Lists the VCHs on vSphere of a node's configuration, one or several, with what vSphere says of them. It needs no API server.
+Those that the cluster has are listed by kubectl get virtualcontainerhosts.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all, err := flags.files()
+			if err != nil {
+				return err
+			}
+			var views []vchView
+			for _, n := range all {
+				views = append(views, inspectVCH(cmd.Context(), n))
+			}
+			return printVCHs(cmd.OutOrStdout(), output, views)
+		},
+	}
+	flags.add(cmd)
+	addOutputFlag(cmd, &output)
+	return cmd
+}
+
+func newVCHInspectCommand() *cobra.Command {
+	var flags vchFlags
+	var output string
+	cmd := &cobra.Command{
+		Use:   "inspect",
+		Short: "Show where a VCH is on vSphere, what it offers, and its pod VMs",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			n, err := flags.file()
+			if err != nil {
+				return err
+			}
+			view := inspectVCH(cmd.Context(), n)
+			if err := printVCH(cmd.OutOrStdout(), output, view); err != nil || view.Error == "" {
+				return err
+			}
+			return fmt.Errorf("VCH of node %s: %s", view.Node, view.Error)
+		},
+	}
+	flags.add(cmd)
+	addFormFlag(cmd, &output, outputText, outputJSON)
+	return cmd
+}
+
+// inspectVCH asks vSphere; what goes wrong is in the view.
+func inspectVCH(ctx context.Context, n *vchFile) vchView {
+	v := vchView{Node: n.NodeName, VCH: cmp.Or(n.VSphere.VCH, n.NodeName), Address: n.VSphere.Address}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	var found vsphere.Inspection
+	err := n.withSession(ctx, func(ctx context.Context, cfg vsphere.Config) (err error) {
+		found, err = vsphere.Inspect(ctx, cfg)
+		return err
+	})
+	if err != nil {
+		v.Error = err.Error()
+		return v
+	}
+	c := found.Capacity
+	v.Pool, v.Folder, v.Datastore = found.Pool, found.Folder, found.Datastore
+	v.CPUMilli, v.MemoryBytes, v.FreeMemoryBytes = c.CPUMilli, c.MemoryBytes, c.FreeMemoryBytes
+	v.StorageBytes, v.FreeStorageBytes = c.StorageBytes, c.FreeStorageBytes
+	for _, vm := range found.VMs {
+		v.VMs++
+		if vm.State == portlayer.StateRunning {
+			v.Running++
+		}
+	}
+	v.PodVMs = podVMViews(found.VMs)
+	return v
+}
+
+func printVCHs(w io.Writer, output string, views []vchView) error {
+	if output == outputJSON {
+		return printJSON(w, slices.Concat([]vchView{}, views))
+	}
+	t := tabwriter.NewWriter(&plainWriter{w: w}, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "NODE\tADDRESS\tCPU\tMEMORY\tFREE\tSTORAGE FREE\tVMS\tRUNNING\tSTATE")
+	for _, v := range views {
+		if v.Error != "" {
+			fmt.Fprintf(t, "%s\t%s\t-\t-\t-\t-\t-\t-\t%s\n", v.Node, v.Address, v.Error)
+			continue
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%dMi\t%dMi\t%dMi\t%d\t%d\tok\n", v.Node, v.Address, v.CPUMilli/1000, v.MemoryBytes>>20, v.FreeMemoryBytes>>20,
+			v.FreeStorageBytes>>20, v.VMs, v.Running)
+	}
+	return t.Flush()
+}
+
+func printVCH(w io.Writer, output string, v vchView) error {
+	if output == outputJSON {
+		return printJSON(w, v)
+	}
+	t := tabwriter.NewWriter(&plainWriter{w: w}, 0, 8, 2, ' ', 0)
+	for _, line := range []struct{ key, value string }{
+		{"Node", v.Node}, {"VCH", v.VCH}, {"Address", v.Address}, {"Resource pool", v.Pool}, {"VM folder", v.Folder}, {"Datastore", v.Datastore},
+		{"CPU", fmt.Sprintf("%d", v.CPUMilli/1000)},
+		{"Memory", fmt.Sprintf("%dMi, %dMi free", v.MemoryBytes>>20, v.FreeMemoryBytes>>20)},
+		{"Storage", fmt.Sprintf("%dMi, %dMi free", v.StorageBytes>>20, v.FreeStorageBytes>>20)},
+		{"Pod VMs", fmt.Sprintf("%d, %d of them running", v.VMs, v.Running)},
+	} {
+		fmt.Fprintf(t, "%s:\t%s\n", line.key, line.value)
+	}
+	if err := t.Flush(); err != nil || v.VMs == 0 {
+		return err
+	}
+	fmt.Fprintln(w)
+	return printPodVMViews(w, v.PodVMs)
+}
