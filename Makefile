@@ -61,6 +61,12 @@ bin/kubectl: bin/vic-controlplane
 guest-image: bin/vic-guest bin/guest-image ## Build the kernel, the initrd and the ISO that pod VMs boot
 	bin/guest-image --guest bin/vic-guest --out bin/guest
 
+# Linked statically, so that the image needs nothing else; other packages are compiled for it than for bin/vic.
+.PHONY: image
+image: ## Build bin/vic-image.tar, the image that the Helm chart runs
+	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o bin/vic-static ./cmd/vic
+	$(GO) run ./cmd/vic-image -vic bin/vic-static -name vic:$(VERSION) -o bin/vic-image.tar
+
 ##@ Test
 
 .PHONY: test
@@ -82,12 +88,12 @@ test-qemu: build ## Contract suites and the guest on real QEMU
 	$(GO) test -tags qemu -timeout 30m -count=1 ./internal/guestimage ./guest/... ./portlayer/...
 
 .PHONY: test-e2e
-test-e2e: build ## A real API server, scheduler, node and QEMU
+test-e2e: build bin/helm ## A real API server, scheduler, node and QEMU
 	$(GO) test -tags e2e -timeout 20m -count=1 ./provider
 	$(GO) test -tags e2e -timeout 60m -count=1 -v ./test/e2e
 
 .PHONY: test-e2e-vsphere
-test-e2e-vsphere: build ## The end-to-end tests with pods on a simulated vCenter
+test-e2e-vsphere: build bin/helm ## The end-to-end tests with pods on a simulated vCenter
 	$(GO) test -tags e2e -timeout 90m -count=1 -v ./test/e2e -vsphere
 
 # What is fuzzed, as package:target. A find lands in the package's testdata/fuzz: commit it, and the fix with it.
@@ -127,7 +133,8 @@ bench: build ## Benchmarks
 check: lint test verify ## Lint, test, verify generated files
 
 .PHONY: lint
-lint: bin/golangci-lint ## Lint all modules
+lint: bin/golangci-lint bin/helm ## Lint all modules and the Helm chart
+	bin/helm lint --quiet --strict charts/vic --set image.repository=vic --kube-version 1.36.3
 	bin/golangci-lint run ./...
 	cd controlplane && ../bin/golangci-lint run ./...
 	cd tools/dashboard && ../../bin/golangci-lint run ./...
@@ -137,7 +144,7 @@ fmt: bin/golangci-lint ## Format
 	bin/golangci-lint fmt ./...
 
 .PHONY: tools
-tools: bin/golangci-lint bin/mockery bin/controller-gen ## Build the pinned tools into bin/
+tools: bin/golangci-lint bin/mockery bin/controller-gen bin/helm ## Build the pinned tools into bin/
 
 bin/golangci-lint: tools/go.mod
 	cd tools && $(GO) build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
@@ -147,6 +154,9 @@ bin/mockery: tools/go.mod
 
 bin/controller-gen: tools/go.mod
 	cd tools && $(GO) build -o ../$@ sigs.k8s.io/controller-tools/cmd/controller-gen
+
+bin/helm: tools/go.mod
+	cd tools && $(GO) build -o ../$@ helm.sh/helm/v3/cmd/helm
 
 .PHONY: generate
 generate: bin/mockery bin/controller-gen ## Make mocks, deep copies, CRDs and generated documents
