@@ -50,6 +50,7 @@ type vsphereFile struct {
 	StoragePolicy     string `json:"storagePolicy"`
 	MemoryReservation bool   `json:"memoryReservation"`
 	AntiAffinity      bool   `json:"antiAffinity"`
+	MHzPerCore        int64  `json:"mhzPerCore"`
 	// Tags are attached to VMs where it is there.
 	Tags *tagsFile `json:"tags"`
 
@@ -100,6 +101,8 @@ func (f *vsphereFile) check(subnet netip.Prefix, guests bool) error {
 		return errors.New("vsphere: of caFile, thumbprint and insecure only one can be set")
 	case !subnet.IsValid():
 		return errors.New("subnet is missing: it is that of the port group vsphere.network")
+	case f.MHzPerCore < 0:
+		return errors.New("vsphere.mhzPerCore is less than nothing")
 	case f.Tags != nil && f.Tags.Category == "":
 		return errors.New("vsphere.tags.category is missing")
 	}
@@ -198,7 +201,7 @@ func (f *vsphereFile) config(node string, session *vsphere.Session) vsphere.Conf
 	cfg := vsphere.Config{
 		Name: cmp.Or(f.VCH, node), Session: session, Datacenter: f.Datacenter, Pool: f.Pool, Folder: f.Folder, Datastore: f.Datastore,
 		Directory: f.Directory, Networks: map[string]string{podScope: f.Network}, BootISO: f.BootISO,
-		StoragePolicy: f.StoragePolicy, ReserveMemory: f.MemoryReservation, AntiAffinity: f.AntiAffinity,
+		StoragePolicy: f.StoragePolicy, ReserveMemory: f.MemoryReservation, AntiAffinity: f.AntiAffinity, MHzPerCore: f.MHzPerCore,
 	}
 	if f.Tags != nil {
 		cfg.TagCategory = f.Tags.Category

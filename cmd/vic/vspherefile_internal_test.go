@@ -41,6 +41,7 @@ func TestVSphereFile(t *testing.T) {
 		"with a gateway from elsewhere":  {"gateway: 198.51.100.1", "gateway: .*", "outside"},
 		"with a range without addresses": {"firstAddress: 192.0.2.9\n  lastAddress: 192.0.2.8", "gateway: .*", "no room"},
 		"with tags of no category":       {"tags: {}\n  gateway: 192.0.2.1", "gateway: .*", "vsphere.tags.category is missing"},
+		"with processors that run back":  {"mhzPerCore: -1\n  gateway: 192.0.2.1", "gateway: .*", "vsphere.mhzPerCore"},
 		"with two ways to trust":         {"insecure: true\n  caFile: /c", "gateway: .*", "only one"},
 	}
 	read := func(t *testing.T, text string) (*nodeFile, error) {
@@ -57,13 +58,14 @@ func TestVSphereFile(t *testing.T) {
 			require.ErrorContains(t, err, tt.says)
 		})
 	}
-	f, err := read(t, vsphereNode+"  storagePolicy: gold\n  memoryReservation: true\n  antiAffinity: true\n  tags: {category: pods}\n")
+	f, err := read(t, vsphereNode+"  storagePolicy: gold\n  memoryReservation: true\n  antiAffinity: true\n  tags: {category: pods}\n  mhzPerCore: 2000\n")
 	require.NoError(t, err)
 	assert.Equal(t, "pool", f.VSphere.config(f.NodeName, nil).Name)
 	cfg := f.VSphere.config(f.NodeName, nil)
 	assert.Equal(t, "gold", cfg.StoragePolicy)
 	assert.True(t, cfg.ReserveMemory)
 	assert.True(t, cfg.AntiAffinity)
+	assert.EqualValues(t, 2000, cfg.MHzPerCore)
 	assert.Equal(t, "pods", cfg.TagCategory)
 	subnet, err := f.subnet()
 	require.NoError(t, err)

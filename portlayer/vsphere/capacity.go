@@ -8,12 +8,13 @@ import (
 
 	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/vim25/mo"
-	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// Capacity reads what the pool may use: its limits, what its owner leaves it, and no more than the hosts have.
+// Capacity reads what the pool may use: its limits, what its owner leaves it, and no more than the hosts have. Where hosts
+// can't be read, the cluster's sums count in their place.
 func (h *Hypervisor) Capacity(ctx context.Context) (portlayer.Capacity, error) {
 	c, err := h.capacity(ctx)
 	if err != nil {
@@ -28,21 +29,19 @@ func (h *Hypervisor) capacity(ctx context.Context) (portlayer.Capacity, error) {
 	if err := read.RetrieveOne(ctx, h.place.pool.Reference(), []string{"owner", "config", "runtime"}, &pool); err != nil {
 		return portlayer.Capacity{}, err
 	}
-	var owner mo.ComputeResource
-	if err := read.RetrieveOne(ctx, pool.Owner, []string{"host"}, &owner); err != nil {
+	m, blind, err := readHardware(ctx, read, pool.Owner, h.config.MHzPerCore)
+	if err != nil {
 		return portlayer.Capacity{}, err
 	}
-	var hosts []mo.HostSystem
-	if len(owner.Host) > 0 {
-		if err := read.Retrieve(ctx, owner.Host, []string{"summary.hardware", "summary.runtime.connectionState", "summary.runtime.inMaintenanceMode"}, &hosts); err != nil {
-			return portlayer.Capacity{}, err
-		}
+	if blind != nil {
+		h.tellBlind.Do(func() {
+			logging.From(ctx).WarnContext(ctx, "capacity made of resource pool and cluster: hosts can't be read", "err", translate(blind))
+		})
 	}
 	var store mo.Datastore
 	if err := read.RetrieveOne(ctx, h.place.datastore.Reference(), []string{"summary"}, &store); err != nil {
 		return portlayer.Capacity{}, err
 	}
-	m := sumHosts(hosts)
 	c := portlayer.Capacity{
 		CPUMilli:     least(pool.Config.CpuAllocation.Limit, pool.Runtime.Cpu.MaxUsage, m.mhz) * 1000 / max(m.mhzPerCore, 1),
 		MemoryBytes:  least(limitBytes(pool.Config.MemoryAllocation.Limit), pool.Runtime.Memory.MaxUsage, m.memoryBytes),
@@ -62,23 +61,6 @@ func (h *Hypervisor) capacity(ctx context.Context) (portlayer.Capacity, error) {
 		c.FreeMemoryBytes = min(c.FreeMemoryBytes, max(0, pool.Runtime.Memory.UnreservedForVm))
 	}
 	return c, nil
-}
-
-// hardware is what hosts have that can run VMs.
-type hardware struct{ mhz, mhzPerCore, memoryBytes int64 }
-
-func sumHosts(hosts []mo.HostSystem) hardware {
-	var sum hardware
-	for _, host := range hosts {
-		hw, rt := host.Summary.Hardware, host.Summary.Runtime
-		if hw == nil || rt == nil || rt.ConnectionState != types.HostSystemConnectionStateConnected || rt.InMaintenanceMode {
-			continue
-		}
-		sum.mhz += int64(hw.CpuMhz) * int64(hw.NumCpuCores)
-		sum.mhzPerCore = max(sum.mhzPerCore, int64(hw.CpuMhz))
-		sum.memoryBytes += hw.MemorySize
-	}
-	return sum
 }
 
 // limitBytes is a limit that vSphere has in MB; none stays none.

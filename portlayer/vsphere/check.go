@@ -58,7 +58,7 @@ var privileges = map[string][]string{
 // Check looks at everything that a VCH needs, and changes nothing. It goes on after what is missing.
 func Check(ctx context.Context, cfg Config) []Finding {
 	c := &checker{config: cfg, session: cfg.Session}
-	for _, look := range []func(context.Context){c.clock, c.datacenter, c.pool, c.folder, c.datastore, c.storagePolicy, c.memory, c.antiAffinity, c.tags, c.networks, c.bootISO} {
+	for _, look := range []func(context.Context){c.clock, c.datacenter, c.pool, c.hosts, c.folder, c.datastore, c.storagePolicy, c.memory, c.antiAffinity, c.tags, c.networks, c.bootISO} {
 		look(ctx)
 	}
 	return c.findings

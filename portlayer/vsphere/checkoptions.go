@@ -13,6 +13,26 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
+// hosts are what capacity is made of.
+func (c *checker) hosts(ctx context.Context) {
+	read := property.DefaultCollector(c.session.client)
+	pool, err := c.finder.ResourcePoolOrDefault(ctx, c.config.Pool)
+	if err != nil {
+		return // told of the resource pool
+	}
+	var facts mo.ResourcePool
+	if err := read.RetrieveOne(ctx, pool.Reference(), []string{"owner"}, &facts); err != nil {
+		c.note("hosts", "", err)
+		return
+	}
+	hw, blind, err := readHardware(ctx, read, facts.Owner, c.config.MHzPerCore)
+	detail := fmt.Sprintf("%d MHz a core", hw.mhzPerCore)
+	if blind != nil {
+		detail += ", can't be read themselves: capacity is of resource pool and cluster"
+	}
+	c.note("hosts", detail, err)
+}
+
 // What follows is looked at only where it is wanted.
 
 func (c *checker) storagePolicy(ctx context.Context) {

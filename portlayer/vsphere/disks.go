@@ -87,9 +87,8 @@ func (d *imageDisks) countLocked(disks []portlayer.Disk, by int) {
 
 // open makes the directory, or finds what it has.
 func (d *imageDisks) open(ctx context.Context) error {
-	files := object.NewFileManager(d.h.client)
-	err := files.MakeDirectory(ctx, d.directory(), d.h.place.datacenter, true)
-	if err != nil && !fault.Is(err, &types.FileAlreadyExists{}) {
+	on := directories{d.h.client, d.h.place.datacenter, d.h.place.datastore}
+	if err := on.make(ctx, path.Join(d.h.config.Directory, "images")); err != nil {
 		return fmt.Errorf("make %s: %w", d.directory(), err)
 	}
 	browser, err := d.h.place.datastore.Browser(ctx)

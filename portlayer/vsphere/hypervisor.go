@@ -48,6 +48,8 @@ type Config struct {
 	AntiAffinity bool
 	// TagCategory is the category of the tags that VMs are given; empty gives none.
 	TagCategory string
+	// MHzPerCore is how fast processors are where neither hosts nor cluster can be read.
+	MHzPerCore int64
 	// BootISO is the datastore path of the image that VMs boot; empty boots nothing.
 	BootISO string
 	// MaxPods is what the node offers; 0 is 110.
@@ -66,6 +68,8 @@ type Hypervisor struct {
 	seen   *inventory
 	disks  *imageDisks
 	spent  processorTime
+
+	tellBlind sync.Once // that hosts can't be read
 
 	changing turns.Turns // of VMs, by UID
 

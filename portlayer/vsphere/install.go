@@ -183,15 +183,17 @@ func (p *planner) destroy(ctx context.Context, o object.Common) error {
 
 func (p *planner) directory(ctx context.Context, _ Install) (Step, error) {
 	s := Step{Subject: "directory", Detail: p.store.Path(p.config.Directory)}
-	_, err := p.store.Stat(ctx, p.config.Directory)
-	var none object.DatastoreNoSuchFileError
-	var noParent object.DatastoreNoSuchDirectoryError
-	if s.Exists = err == nil; s.Exists || !errors.As(err, &none) && !errors.As(err, &noParent) {
+	var err error
+	if s.Exists, err = p.directories(p.store).exist(ctx, p.config.Directory); s.Exists || err != nil {
 		return s, err
 	}
-	s.make = func(ctx context.Context) error { return p.files.MakeDirectory(ctx, s.Detail, p.datacenter, true) }
-	s.undo = func(ctx context.Context) error { return p.delete(ctx, s.Detail) }
+	s.make = func(ctx context.Context) error { return p.directories(p.store).make(ctx, p.config.Directory) }
+	s.undo = func(ctx context.Context) error { return p.directories(p.store).remove(ctx, p.config.Directory) }
 	return s, nil
+}
+
+func (p *planner) directories(on *object.Datastore) directories {
+	return directories{p.config.Session.client, p.datacenter, on}
 }
 
 func (p *planner) delete(ctx context.Context, file string) error {
@@ -264,8 +266,7 @@ func sameFile(ctx context.Context, store *object.Datastore, path, local string) 
 
 // upload puts a file on the datastore, whole or not at all.
 func (p *planner) upload(ctx context.Context, store *object.Datastore, local, to string) error {
-	err := p.files.MakeDirectory(ctx, store.Path(path.Dir(to)), p.datacenter, true)
-	if err != nil && !fault.Is(err, &types.FileAlreadyExists{}) {
+	if err := p.directories(store).make(ctx, path.Dir(to)); err != nil {
 		return err
 	}
 	part := to + ".part"

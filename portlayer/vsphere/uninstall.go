@@ -85,7 +85,7 @@ func (p *planner) poolRemoval(ctx context.Context) (Step, error) {
 
 func (p *planner) directoryRemoval(ctx context.Context) (Step, error) {
 	s, err := p.directory(ctx, Install{})
-	s.undo = func(ctx context.Context) error { return p.delete(ctx, s.Detail) }
+	s.undo = func(ctx context.Context) error { return p.directories(p.store).remove(ctx, p.config.Directory) }
 	return s, err
 }
 
