@@ -103,6 +103,12 @@ func (e *Engine) Configure(ctx context.Context, uid string, pod wire.Pod) (wire.
 	if i := slices.IndexFunc(spec.Disks, func(d Disk) bool { return d.Kind == DiskScratch }); i >= 0 {
 		pod.ScratchDisk = vm.DiskName(spec.Disks[i].Serial)
 	}
+	pod.Volumes = slices.Clone(pod.Volumes)
+	for i, v := range pod.Volumes {
+		if v.Disk != "" {
+			pod.Volumes[i].Disk = vm.DiskName(v.Disk)
+		}
+	}
 	pod.Time = time.Now()
 	pod.Entropy = make([]byte, entropyBytes)
 	if _, err := rand.Read(pod.Entropy); err != nil {

@@ -25,6 +25,10 @@ var (
 	ErrGuestUnreachable = errors.New("guest unreachable")
 	// ErrNotRunning says that the VM or the container does not run.
 	ErrNotRunning = errors.New("not running")
+	// ErrVolumeInUse says that another VM has the volume; the same call may succeed once it has given it back.
+	ErrVolumeInUse = errors.New("volume in use")
+	// ErrVolumeNotFound says that the hypervisor has no volume of that name.
+	ErrVolumeNotFound = errors.New("volume not found")
 	// ErrUnsupported says that this host cannot do it at all.
 	ErrUnsupported = errors.New("unsupported")
 )

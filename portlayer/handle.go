@@ -59,6 +59,12 @@ func (h *Handle) AddImage(serial string, src DiskSource) {
 	}
 }
 
+// AddVolume adds a disk that is there already, by the hypervisor's name for it. A disk of that serial is left as it is.
+// Only a VM that is there takes volumes; Commit returns ErrVolumeInUse, ErrVolumeNotFound or ErrUnsupported.
+func (h *Handle) AddVolume(serial, volume string) {
+	h.add(Disk{Kind: DiskVolume, Serial: serial, Volume: volume})
+}
+
 // HasDisk tells whether the draft has a disk of that serial.
 func (h *Handle) HasDisk(serial string) bool {
 	return slices.ContainsFunc(h.spec.Disks, func(d Disk) bool { return d.Serial == serial })

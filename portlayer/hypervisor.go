@@ -16,17 +16,20 @@ type Hypervisor interface {
 	// CollectDisks deletes image disks that no VM has and that keep does not want.
 	CollectDisks(ctx context.Context, keep func(DiskRef) bool) error
 
-	// Create makes a VM, powered off, with its scratch disks. ErrExists, ErrOutOfSpace. After an error there is none.
+	// Create makes a VM, powered off, with its scratch disks. ErrExists, ErrOutOfSpace; ErrUnsupported for a spec with
+	// volumes, which join by Update. After an error there is none.
 	Create(ctx context.Context, spec VMSpec) (VM, error)
 	// Update replaces the spec of a VM that is at version: disks come and go also while it runs, sizes and NICs change
-	// only when it is off (ErrUnsupported). ErrNotFound, ErrStaleHandle.
+	// only when it is off (ErrUnsupported). A volume that another VM has, running or not, is never taken from it
+	// (ErrVolumeInUse); one that leaves is whole and free for others when Update returns. ErrNotFound, ErrStaleHandle,
+	// ErrVolumeNotFound; ErrUnsupported for volumes where there are none.
 	Update(ctx context.Context, spec VMSpec, version uint64) (VM, error)
 	// PowerOn starts the VM and returns when it executes, not when its guest answers. A running one is no error.
 	// ErrNotFound, ErrOutOfMemory, *PowerError.
 	PowerOn(ctx context.Context, uid string) error
 	// PowerOff stops the VM at once, as pulling the plug does. A stopped or missing one is no error.
 	PowerOff(ctx context.Context, uid string) error
-	// Destroy removes the VM and its scratch disks, never an image's. A running one is powered off first, a missing one
+	// Destroy removes the VM and its scratch disks, never an image's and never a volume. A running one is powered off first, a missing one
 	// is no error.
 	Destroy(ctx context.Context, uid string) error
 

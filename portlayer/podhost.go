@@ -79,6 +79,8 @@ type Capabilities struct {
 	PodNetwork bool
 	// HotAddDisk is true when a disk can join a running VM.
 	HotAddDisk bool
+	// Volumes is the CSI driver whose persistent volumes VMs can have as disks; empty where there are none.
+	Volumes string
 }
 
 // PodVM is a pod VM with what is known of its guest.

@@ -39,6 +39,9 @@ const (
 	DiskImage DiskKind = "image"
 	// DiskScratch is the VM's own, created empty with it and destroyed with it.
 	DiskScratch DiskKind = "scratch"
+	// DiskVolume has a life of its own: a VM has it for a while, and it is neither created nor destroyed with one. It is in
+	// one VM at a time.
+	DiskVolume DiskKind = "volume"
 )
 
 // Disk is one disk of a VM. Guests find it by its serial number.
@@ -50,6 +53,8 @@ type Disk struct {
 	Ref DiskRef `json:"ref,omitempty"`
 	// SizeBytes is a scratch disk's size.
 	SizeBytes int64 `json:"sizeBytes,omitempty"`
+	// Volume is the hypervisor's name for a DiskVolume; empty for others.
+	Volume string `json:"volume,omitempty"`
 }
 
 // DiskRef is a hypervisor's name for a disk it holds. It has the hex digits of the source's digest in it.
@@ -133,6 +138,11 @@ type VM struct {
 	Targets map[string]int32
 	// StopReason says why a stopped VM stopped, as far as the hypervisor knows; empty after a commanded power-off.
 	StopReason string
+}
+
+// Volumes are the disks of the spec that are in no other VM and outlive this one.
+func (s VMSpec) Volumes() []Disk {
+	return slices.DeleteFunc(slices.Clone(s.Disks), func(d Disk) bool { return d.Kind != DiskVolume })
 }
 
 // DiskName is under what name the guest finds a disk: its serial number, with "@" and its target behind if it has one.

@@ -53,6 +53,8 @@ type Pod struct {
 	Sysctls []Sysctl `json:"sysctls,omitempty"`
 	// FSGroup owns what volumes hold, and every container is in it.
 	FSGroup *int64 `json:"fsGroup,omitempty"`
+	// FSGroupOnRootMismatch leaves a VolumeDisk as it is whose top directory is the group's already.
+	FSGroupOnRootMismatch bool `json:"fsGroupOnRootMismatch,omitempty"`
 	// Time is the host's clock, to which the guest steps its own.
 	Time time.Time `json:"time"`
 	// Entropy is credited to the guest's random pool before any container runs; at least 32 bytes.
@@ -97,6 +99,10 @@ const (
 	VolumeMemory VolumeKind = "memory"
 	// VolumeFiles holds files that the host delivers with Files, on tmpfs, replaced as a whole and at once.
 	VolumeFiles VolumeKind = "files"
+	// VolumeDisk is a disk with a life of its own, which other VMs had before and will have (a persistent volume).
+	VolumeDisk VolumeKind = "disk"
+	// VolumeDevice is such a disk without a file system, which containers have as a device.
+	VolumeDevice VolumeKind = "device"
 )
 
 // Volume is one volume of the pod.
@@ -105,6 +111,11 @@ type Volume struct {
 	Kind VolumeKind `json:"kind"`
 	// SizeBytes bounds a VolumeMemory; 0 is half of the VM's memory.
 	SizeBytes int64 `json:"sizeBytes,omitempty"`
+	// Disk is the serial number, as Pod.ScratchDisk's, of a VolumeDisk or VolumeDevice. Volumes may share one. A blank disk
+	// gets a file system; one that holds anything else than a file system of the guest's kind is refused.
+	Disk string `json:"disk,omitempty"`
+	// ReadOnly has a VolumeDisk mounted so that nothing is written to it; it is the same for all volumes of a disk.
+	ReadOnly bool `json:"readOnly,omitempty"`
 }
 
 // Files is the whole content of one VolumeFiles. It replaces what was there in one step, as the kubelet's atomic writer

@@ -41,6 +41,11 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"capacity says what there is and what is left of it": capacity,
 		"a VM that was killed says why it stopped":           killed,
 		"the next process finds VMs as they are":             adopted,
+		"volumes come and go, running or not":                volumesComeAndGo,
+		"a volume is in one VM at a time":                    volumeInOneVM,
+		"of VMs that want a volume at once one gets it":      volumeRace,
+		"a VM that goes leaves its volumes":                  volumeOutlivesVM,
+		"volumes that are not there are refused":             volumeRefused,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -44,6 +44,8 @@ func checkDisks(disks []portlayer.Disk) error {
 			return fmt.Errorf("scratch disk %s has no size", d.Serial)
 		case d.Kind == portlayer.DiskImage && !validRef.MatchString(string(d.Ref)):
 			return fmt.Errorf("image disk %s: %q is no disk of this VCH: %w", d.Serial, d.Ref, portlayer.ErrNotFound)
+		case d.Kind == portlayer.DiskVolume:
+			return fmt.Errorf("disk %s: QEMU's VMs have no volumes: %w", d.Serial, portlayer.ErrUnsupported)
 		case d.Kind != portlayer.DiskImage && d.Kind != portlayer.DiskScratch:
 			return fmt.Errorf("disk %s is of unknown kind %q", d.Serial, d.Kind)
 		}

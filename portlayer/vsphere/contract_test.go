@@ -49,6 +49,7 @@ func TestContract(t *testing.T) {
 						require.NoError(t, err)
 						require.NoError(t, task.Wait(t.Context()))
 					},
+					Volume:  v.volume,
 					Timeout: patience,
 				}
 			})

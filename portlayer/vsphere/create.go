@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/fault"
+	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
@@ -35,6 +36,9 @@ func (h *Hypervisor) Create(ctx context.Context, spec portlayer.VMSpec) (portlay
 func (h *Hypervisor) create(ctx context.Context, spec portlayer.VMSpec) (machine, error) {
 	if err := h.checkSpec(spec); err != nil {
 		return machine{}, err
+	}
+	if len(spec.Volumes()) > 0 {
+		return machine{}, fmt.Errorf("a VM that is being made has no volumes: %w", portlayer.ErrUnsupported)
 	}
 	uid := spec.Identity.UID
 	giveBack, err := h.changing.Take(ctx, uid)
@@ -180,22 +184,29 @@ func (h *Hypervisor) destroy(ctx context.Context, m machine) error {
 	return err
 }
 
-// detachForeign takes disks out of a VM that we did not give it: vSphere deletes the files of all disks of a VM with it.
+// detachForeign takes disks out of a VM that are not its own: vSphere deletes the files of all disks of a VM with it.
 func (h *Hypervisor) detachForeign(ctx context.Context, m machine) error {
-	var facts mo.VirtualMachine
-	err := property.DefaultCollector(h.client).RetrieveOne(ctx, m.ref, []string{"config.hardware.device"}, &facts)
-	if err != nil || facts.Config == nil {
+	devices, err := h.devicesOf(ctx, m)
+	if err != nil {
 		return err
 	}
-	units := slices.Collect(maps.Values(m.record.units))
-	controller := ourController(facts.Config.Hardware.Device)
+	units := slices.Collect(maps.Values(m.record.ownUnits()))
+	controller := ourController(devices)
 	var foreign []types.BaseVirtualDeviceConfigSpec
-	for _, d := range facts.Config.Hardware.Device {
+	for _, d := range devices {
 		disk, ok := d.(*types.VirtualDisk)
-		if !ok || disk.ControllerKey == controller && disk.UnitNumber != nil && slices.Contains(units, *disk.UnitNumber) {
-			continue
+		switch {
+		case !ok:
+		case disk.VDiskId != nil:
+			err := h.volumes.detachDisk(ctx, m, disk.VDiskId.Id)
+			if fault.Is(err, &types.NotFound{}) { // it is no first-class disk any more, and a disk all the same
+				foreign = append(foreign, removal(disk))
+			} else if err != nil {
+				return fmt.Errorf("volume %s: %w", disk.VDiskId.Id, err)
+			}
+		case disk.ControllerKey != controller || disk.UnitNumber == nil || !slices.Contains(units, *disk.UnitNumber):
+			foreign = append(foreign, removal(disk))
 		}
-		foreign = append(foreign, &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationRemove, Device: disk})
 	}
 	if len(foreign) == 0 {
 		return nil
@@ -204,4 +215,22 @@ func (h *Hypervisor) detachForeign(ctx context.Context, m machine) error {
 	task, err := h.vm(m).Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: foreign})
 	_, err = h.tasks.await(ctx, task, err)
 	return err
+}
+
+// removal takes a disk out of a VM, and leaves its files.
+func removal(disk *types.VirtualDisk) *types.VirtualDeviceConfigSpec {
+	return &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationRemove, Device: disk}
+}
+
+// devicesOf reads a VM's hardware; none of one that is being lost.
+func (h *Hypervisor) devicesOf(ctx context.Context, m machine) (object.VirtualDeviceList, error) {
+	var facts mo.VirtualMachine
+	err := property.DefaultCollector(h.client).RetrieveOne(ctx, m.ref, []string{"config.hardware.device"}, &facts)
+	if err != nil {
+		return nil, fmt.Errorf("read devices: %w", err)
+	}
+	if facts.Config == nil {
+		return nil, nil
+	}
+	return facts.Config.Hardware.Device, nil
 }

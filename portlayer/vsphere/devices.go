@@ -41,7 +41,7 @@ func (h *Hypervisor) checkSpec(s portlayer.VMSpec) error {
 			return fmt.Errorf("scope %s has no network in this VCH: %w", n.Scope, portlayer.ErrUnsupported)
 		}
 	}
-	seen := map[string]bool{}
+	seen, volumes := map[string]bool{}, map[string]bool{}
 	for _, d := range s.Disks {
 		switch {
 		case seen[d.Serial]:
@@ -50,6 +50,12 @@ func (h *Hypervisor) checkSpec(s portlayer.VMSpec) error {
 			return fmt.Errorf("scratch disk %s has no size", d.Serial)
 		case d.Kind == portlayer.DiskImage && !h.disks.has(d.Ref):
 			return fmt.Errorf("image disk %s: %q is no disk of this VCH: %w", d.Serial, d.Ref, portlayer.ErrNotFound)
+		case d.Kind == portlayer.DiskVolume && !validVolume.MatchString(d.Volume):
+			return fmt.Errorf("disk %s: %q is no first-class disk: %w", d.Serial, d.Volume, portlayer.ErrVolumeNotFound)
+		case d.Kind == portlayer.DiskVolume && volumes[d.Volume]:
+			return fmt.Errorf("volume %s is there twice", d.Volume)
+		case d.Kind == portlayer.DiskVolume:
+			volumes[d.Volume] = true
 		case d.Kind != portlayer.DiskImage && d.Kind != portlayer.DiskScratch:
 			return fmt.Errorf("disk %s is of unknown kind %q", d.Serial, d.Kind)
 		}

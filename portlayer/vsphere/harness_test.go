@@ -22,6 +22,7 @@ import (
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
+	"github.com/vmware/govmomi/vslm"
 
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcsim"
@@ -38,6 +39,7 @@ type vcenter struct {
 	admin  *govmomi.Client
 	target vsphere.Target
 	guests *guests
+	disks  *vcsim.Disks
 	// before sees the simulator's calls; nil sees none.
 	before func(ctx *simulator.Context, method *simulator.Method) types.BaseMethodFault
 }
@@ -57,8 +59,10 @@ func serve(t *testing.T, model *simulator.Model) *vcenter {
 	t.Cleanup(func() { go server.Close() }) // waits a minute for questions that came with a session which is lost
 	v := &vcenter{T: t, model: model, server: server, guests: newGuests()}
 	model.Map().AddHandler(v.guests)
+	v.disks = vcsim.AddDisks(model.Map())
 	model.Map().Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 		vcsim.BeforeCall(ctx, method)
+		v.disks.BeforeCall(ctx, method)
 		if v.before != nil {
 			return nil, v.before(ctx, method)
 		}
@@ -120,6 +124,23 @@ func (v *vcenter) powerOff() {
 	task, err := v.machine(uid).PowerOff(v.Context())
 	require.NoError(v, err)
 	require.NoError(v, task.Wait(v.Context()))
+}
+
+// volume makes a first-class disk and returns its ID.
+func (v *vcenter) volume(name string) string {
+	v.Helper()
+	store, err := v.finder().DefaultDatastore(v.Context())
+	require.NoError(v, err)
+	task, err := vslm.NewObjectManager(v.admin.Client).CreateDisk(v.Context(), types.VslmCreateSpec{
+		Name: name, CapacityInMB: 64,
+		BackingSpec: &types.VslmCreateSpecDiskFileBackingSpec{
+			VslmCreateSpecBackingSpec: types.VslmCreateSpecBackingSpec{Datastore: store.Reference()},
+		},
+	})
+	require.NoError(v, err)
+	info, err := task.WaitForResult(v.Context())
+	require.NoError(v, err)
+	return info.Result.(types.VStorageObject).Config.Id.Id
 }
 
 // await waits for changes until is holds.

@@ -67,7 +67,9 @@ type Hypervisor struct {
 	tasks  *tasks
 	seen   *inventory
 	disks  *imageDisks
-	spent  processorTime
+	// volumes are disks that VMs have for a while.
+	volumes *volumes
+	spent   processorTime
 
 	tellBlind sync.Once // that hosts can't be read
 
@@ -112,7 +114,7 @@ func (h *Hypervisor) open(ctx context.Context) error {
 	h.seen = newInventory(h.config.Session, h.place.folder.Reference(), hooks{
 		notify: h.notify, forget: h.config.Guests.Forget, named: h.instanceUUID,
 	})
-	h.disks = newImageDisks(h)
+	h.disks, h.volumes = newImageDisks(h), newVolumes(h)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	h.stop = stop
 	// All end at Close.

@@ -39,6 +39,11 @@ func (h *Hypervisor) powerOn(ctx context.Context, m machine) error {
 			return err
 		}
 		before = m.record.power
+	}
+	if err := h.volumes.restore(ctx, m); err != nil {
+		return err
+	}
+	if !fresh {
 		if err := h.noteStart(ctx, &m); err != nil {
 			return err
 		}

@@ -47,6 +47,15 @@ type record struct {
 	join  join
 }
 
+// ownUnits are the places of the disks that are the VM's own, and go with it.
+func (r record) ownUnits() map[string]int32 {
+	own := maps.Clone(r.units)
+	for _, d := range r.spec.Volumes() {
+		delete(own, d.Serial)
+	}
+	return own
+}
+
 // extraConfig is the record in the form in which a VM carries it.
 func (r record) extraConfig() ([]types.BaseOptionValue, error) {
 	spec, err := json.Marshal(r.spec)

@@ -47,12 +47,19 @@ func (h *Hypervisor) update(ctx context.Context, m machine, spec portlayer.VMSpe
 		return m, err
 	}
 	defer release()
+	places, err := h.volumes.change(ctx, m, spec)
+	if err != nil {
+		return m, err
+	}
 	var facts mo.VirtualMachine
 	if err := property.DefaultCollector(h.client).RetrieveOne(ctx, m.ref, []string{"config.changeVersion", "config.hardware.device"}, &facts); err != nil {
 		return m, fmt.Errorf("read devices: %w", err)
 	}
 	next := m.record
-	next.spec, next.version, next.units = spec, version+1, placeDisks(m.record.units, spec.Disks)
+	if places == nil {
+		places = placeDisks(m.record.units, spec.Disks)
+	}
+	next.spec, next.version, next.units = spec, version+1, places
 	config, err := h.changes(facts.Config.Hardware.Device, m.record, next)
 	if err != nil {
 		return m, err
@@ -128,9 +135,9 @@ func (h *Hypervisor) diskChanges(devices []types.BaseVirtualDevice, from, to rec
 		}
 	}
 	var changes []types.BaseVirtualDeviceConfigSpec
-	for serial, unit := range from.units {
+	for serial, unit := range from.ownUnits() {
 		_, stays := to.units[serial]
-		if disk := there[unit]; !stays && disk != nil {
+		if disk := there[unit]; !stays && disk != nil && disk.VDiskId == nil {
 			changes = append(changes, &types.VirtualDeviceConfigSpec{
 				Operation:     types.VirtualDeviceConfigSpecOperationRemove,
 				FileOperation: types.VirtualDeviceConfigSpecFileOperationDestroy, // of the child or the scratch disk
@@ -139,7 +146,7 @@ func (h *Hypervisor) diskChanges(devices []types.BaseVirtualDevice, from, to rec
 		}
 	}
 	for _, d := range to.spec.Disks {
-		if _, stays := from.units[d.Serial]; !stays {
+		if _, stays := from.units[d.Serial]; !stays && d.Kind != portlayer.DiskVolume {
 			changes = append(changes, h.addDisk(d, controller, to.units[d.Serial]))
 		}
 	}

@@ -31,6 +31,7 @@ type Hypervisor struct {
 	mu       sync.Mutex // guards what follows
 	vms      map[string]*vm
 	disks    map[portlayer.DiskRef]int64
+	volumes  map[string]bool
 	making   map[portlayer.DiskRef]chan struct{}
 	watchers map[chan string]struct{}
 	version  uint64
@@ -55,6 +56,7 @@ func New(cfg Config) *Hypervisor {
 		config:   cfg,
 		vms:      map[string]*vm{},
 		disks:    map[portlayer.DiskRef]int64{},
+		volumes:  map[string]bool{},
 		making:   map[portlayer.DiskRef]chan struct{}{},
 		watchers: map[chan string]struct{}{},
 		failures: map[string]error{},
@@ -174,6 +176,9 @@ func (h *Hypervisor) Create(_ context.Context, spec portlayer.VMSpec) (portlayer
 	if _, ok := h.vms[uid]; ok {
 		return portlayer.VM{}, fmt.Errorf("create VM %s: %w", uid, portlayer.ErrExists)
 	}
+	if len(spec.Volumes()) > 0 {
+		return portlayer.VM{}, fmt.Errorf("create VM %s with volumes: %w", uid, portlayer.ErrUnsupported)
+	}
 	if err := h.checkDisksLocked(spec); err != nil {
 		return portlayer.VM{}, err
 	}
@@ -192,7 +197,7 @@ func (h *Hypervisor) checkDisksLocked(spec portlayer.VMSpec) error {
 			return fmt.Errorf("disk %s of VM %s: %w", d.Serial, spec.Identity.UID, portlayer.ErrNotFound)
 		}
 	}
-	return nil
+	return h.checkVolumesLocked(spec)
 }
 
 // Update replaces a VM's spec.

@@ -16,6 +16,10 @@ func TestHypervisorContract(t *testing.T) {
 			Hypervisor: hv,
 			Reopen:     func() portlayer.Hypervisor { return hv },
 			Kill:       func(uid string) { hv.Kill(uid, "killed by the test") },
+			Volume: func(name string) string {
+				hv.AddVolume(name)
+				return name
+			},
 		}
 	})
 }
