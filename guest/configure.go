@@ -131,13 +131,13 @@ func (m *machine) configure(ctx context.Context, pod wire.Pod) (*crun.Runtime, e
 	if err := limitPod(); err != nil {
 		return nil, fmt.Errorf("limit the pod's memory: %w", err)
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return m.joinNetwork(ctx, pod.Interfaces) })
-	g.Go(func() error { return m.openScratch(ctx, pod) })
+	g, both := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.joinNetwork(both, pod.Interfaces) })
+	g.Go(func() error { return m.openScratch(both, pod) })
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return m.makeRuntime(pod)
+	return m.makeRuntime(ctx, pod)
 }
 
 func (m *machine) joinNetwork(ctx context.Context, interfaces []wire.Interface) error {
@@ -179,8 +179,8 @@ func (m *machine) openScratch(ctx context.Context, pod wire.Pod) error {
 }
 
 // makeRuntime makes what containers share: volumes, logs, files in /etc, shared memory.
-func (m *machine) makeRuntime(pod wire.Pod) (*crun.Runtime, error) {
-	if err := m.openVolumes(pod); err != nil {
+func (m *machine) makeRuntime(ctx context.Context, pod wire.Pod) (*crun.Runtime, error) {
+	if err := m.openVolumes(ctx, pod); err != nil {
 		return nil, err
 	}
 	if err := setSysctls("/proc/sys", pod.Sysctls); err != nil {
@@ -214,19 +214,31 @@ func (m *machine) makeRuntime(pod wire.Pod) (*crun.Runtime, error) {
 }
 
 // openVolumes makes the pod's volumes, each once.
-func (m *machine) openVolumes(pod wire.Pod) error {
+func (m *machine) openVolumes(ctx context.Context, pod wire.Pod) error {
 	if m.steps.volumes == nil {
 		m.steps.volumes = volume.New(volume.Config{
-			Scratch: filepath.Join(scratchDir, "volumes"), Memory: filepath.Join(runDir, "volumes"),
-			MountMemory: volume.MountTmpfs, Group: pod.FSGroup,
+			Scratch: filepath.Join(scratchDir, "volumes"), Memory: filepath.Join(runDir, "volumes"), Disks: filepath.Join(runDir, "disks"),
+			MountMemory: volume.MountTmpfs, MountDisk: m.mountDisk, Group: pod.FSGroup, GroupOnRootMismatch: pod.FSGroupOnRootMismatch,
 		})
 	}
 	for _, v := range pod.Volumes {
-		if err := m.steps.volumes.Add(v); err != nil {
+		if err := m.steps.volumes.Add(ctx, v); err != nil {
+			if v.Kind == wire.VolumeDisk {
+				m.supervisor.Event(wire.Event{Warning: true, Reason: "FailedMount", Message: err.Error()})
+			}
 			return err
 		}
 	}
 	return nil
+}
+
+// mountDisk mounts the disk of a persistent volume.
+func (m *machine) mountDisk(ctx context.Context, target string, v wire.Volume) error {
+	device, err := finder.Find(ctx, v.Disk)
+	if err != nil {
+		return err
+	}
+	return disk.Volume(ctx, m.reaper, device, target, v.ReadOnly)
 }
 
 // limitPod makes the pod's cgroup, whose memory is what is free now less a reserve.

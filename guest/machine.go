@@ -2,6 +2,7 @@ package guest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -96,6 +97,7 @@ func (m *machine) PowerOff(ctx context.Context) {
 func (m *machine) powerOff(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, powerOffTimeout)
 	defer cancel()
+	applied := m.applied(ctx)
 	m.supervisor.Stop(wire.Stop{})
 	err := m.supervisor.Done(ctx)
 	if r := m.containers(); err == nil && r != nil {
@@ -106,12 +108,32 @@ func (m *machine) powerOff(ctx context.Context) {
 	if m.logs != nil {
 		_ = m.logs.Close() // what was written is in the page cache, which PowerOff writes back
 	}
+	if applied && m.steps.volumes != nil {
+		err = errors.Join(err, m.steps.volumes.Close()) // what stays mounted is as the scratch disk then
+	}
 	// Not mounted before a pod is there, and busy where something was left behind: the kernel then writes back, and replays
 	// the journal at the next boot.
 	_ = unix.Unmount(scratchDir, 0)
 	logging.From(ctx).InfoContext(ctx, "machine powered off", "err", err)
 	if err := boot.PowerOff(); err != nil {
 		logging.From(ctx).ErrorContext(ctx, "machine did not power off", "err", err)
+	}
+}
+
+// applied waits for what is being configured, since half a file system is none. Nothing is configured from then on, and
+// steps are the caller's.
+func (m *machine) applied(ctx context.Context) bool {
+	done := make(chan struct{})
+	// Ends when what is being configured does, or with the machine.
+	go func() {
+		m.applying.Lock()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -181,7 +181,7 @@ func TestAnAttachedHostCanLeaveAFullInput(t *testing.T) {
 func TestBinds(t *testing.T) {
 	dir := t.TempDir()
 	volumes := volume.New(volume.Config{Scratch: dir, Memory: dir, MountMemory: func(string, int64) error { return nil }})
-	require.NoError(t, volumes.Add(wire.Volume{Name: "data", Kind: wire.VolumeScratch}))
+	require.NoError(t, volumes.Add(t.Context(), wire.Volume{Name: "data", Kind: wire.VolumeScratch}))
 	r := &Runtime{c: Config{
 		Volumes: volumes, Binds: []oci.Bind{{Source: "/h", Target: "/etc/hosts"}, {Source: "/r", Target: "/etc/resolv.conf"}},
 	}}

@@ -57,16 +57,17 @@ func Scratch(ctx context.Context, r Runner, device, target string) error {
 	return nil
 }
 
-// readLabel returns the label of the ext4 file system on device, and nothing where there is none. The offsets are those
-// of struct ext4_super_block (Linux, Documentation/filesystems/ext4/super.rst).
+// The offsets in a superblock of ext4, struct ext4_super_block (Linux, Documentation/filesystems/ext4/super.rst).
+const (
+	superBlock = 1024
+	magicAt    = 0x38
+	magic      = 0xef53
+	labelAt    = 0x78
+	labelBytes = 16
+)
+
+// readLabel returns the label of the ext4 file system on device, and nothing where there is none.
 func readLabel(device string) (string, error) {
-	const (
-		superBlock = 1024
-		magicAt    = 0x38
-		magic      = 0xef53
-		labelAt    = 0x78
-		labelBytes = 16
-	)
 	f, err := os.Open(device)
 	if err != nil {
 		return "", err

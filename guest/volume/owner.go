@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
@@ -25,8 +27,12 @@ func (s *Set) own(v wire.Volume, path string) error {
 		bits = readableBits
 	}
 	group := int(*s.config.Group)
-	if v.Kind == wire.VolumeScratch {
+	switch v.Kind {
+	case wire.VolumeScratch:
 		return ownOne(path, group, bits) // what a former boot left in it has owners already
+	case wire.VolumeDisk:
+		return s.ownDisk(v, path, group)
+	case wire.VolumeMemory, wire.VolumeFiles:
 	}
 	return filepath.WalkDir(path, func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {
@@ -34,6 +40,37 @@ func (s *Set) own(v wire.Volume, path string) error {
 		}
 		return ownOne(name, group, bits)
 	})
+}
+
+// ownDisk owns what others have written before, which may be a lot. The top directory comes last: as long as it is not the
+// group's, not everything below may be.
+func (s *Set) ownDisk(v wire.Volume, path string, group int) error {
+	if v.ReadOnly {
+		return nil
+	}
+	if owned, err := isOwned(path, group); err != nil || owned && s.config.GroupOnRootMismatch {
+		return err
+	}
+	err := filepath.WalkDir(path, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || name == path {
+			return err
+		}
+		return ownOne(name, group, writableBits)
+	})
+	if err != nil {
+		return err
+	}
+	return ownOne(path, group, writableBits)
+}
+
+// isOwned tells whether a directory is as ownOne leaves it.
+func isOwned(path string, group int) (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return false, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	const bits = writableBits | enterBits | unix.S_ISGID
+	return int(st.Gid) == group && st.Mode&bits == bits, nil
 }
 
 func ownOne(path string, group int, bits fs.FileMode) error {

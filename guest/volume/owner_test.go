@@ -25,7 +25,7 @@ func TestVolumesBelongToTheGroup(t *testing.T) {
 		MountMemory: func(string, int64) error { return nil },
 	})
 	for _, kind := range []wire.VolumeKind{wire.VolumeScratch, wire.VolumeMemory, wire.VolumeFiles} {
-		require.NoError(t, s.Add(wire.Volume{Name: string(kind), Kind: kind}))
+		require.NoError(t, s.Add(t.Context(), wire.Volume{Name: string(kind), Kind: kind}))
 	}
 	require.NoError(t, s.Put(wire.Files{Volume: "files", Files: []wire.File{
 		{Path: "key", Mode: 0o400}, {Path: "dir/open", Mode: 0o644},

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -23,7 +24,10 @@ var (
 	ErrInvalid = errors.New("not valid")
 )
 
-var validName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,251}[a-z0-9])?$`)
+var (
+	validName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,251}[a-z0-9])?$`)
+	validDisk = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(@[0-9]{1,3})?$`)
+)
 
 // Config says where a Set keeps its volumes.
 type Config struct {
@@ -31,20 +35,28 @@ type Config struct {
 	Scratch, Memory string
 	// MountMemory mounts a tmpfs of at most sizeBytes at target; 0 is the kernel's default.
 	MountMemory func(target string, sizeBytes int64) error
-	// Group owns what the volumes hold, unless it is nil.
-	Group *int64
+	// Disks is a directory where disks are mounted, by MountDisk.
+	Disks     string
+	MountDisk func(ctx context.Context, target string, v wire.Volume) error
+	// Group owns what the volumes hold, unless it is nil. With GroupOnRootMismatch a disk whose top directory is the group's
+	// already is left as it is.
+	Group               *int64
+	GroupOnRootMismatch bool
 }
 
 // Set is the volumes of a pod. It is safe for concurrent use.
 type Set struct {
 	config Config
 
-	mu      sync.Mutex // guards volumes and serializes Put
+	mu      sync.Mutex // guards what follows and serializes Put
 	volumes map[string]wire.Volume
+	disks   map[string]bool // where disks are mounted
 }
 
 // New returns a Set without volumes.
-func New(c Config) *Set { return &Set{config: c, volumes: map[string]wire.Volume{}} }
+func New(c Config) *Set {
+	return &Set{config: c, volumes: map[string]wire.Volume{}, disks: map[string]bool{}}
+}
 
 // MountTmpfs is Config.MountMemory of a real system.
 func MountTmpfs(target string, sizeBytes int64) error {
@@ -56,25 +68,35 @@ func MountTmpfs(target string, sizeBytes int64) error {
 }
 
 // Add makes v. The same again is no change, and one that is there from a former boot is kept as it is.
-func (s *Set) Add(v wire.Volume) error {
+func (s *Set) Add(ctx context.Context, v wire.Volume) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !validName.MatchString(v.Name) {
 		return fmt.Errorf("add volume: name %q is %w", v.Name, ErrInvalid)
+	}
+	if v.Kind == wire.VolumeDisk && !validDisk.MatchString(v.Disk) {
+		return fmt.Errorf("add volume %s: disk %q is %w", v.Name, v.Disk, ErrInvalid)
 	}
 	if former, ok := s.volumes[v.Name]; ok && former == v {
 		return nil
 	} else if ok {
 		return fmt.Errorf("add volume %s: named twice, which is %w", v.Name, ErrInvalid)
 	}
-	if err := errors.Join(s.make(v), s.own(v, s.dir(v))); err != nil {
+	if err := s.add(ctx, v); err != nil {
 		return fmt.Errorf("add volume %s: %w", v.Name, err)
 	}
 	s.volumes[v.Name] = v
 	return nil
 }
 
-func (s *Set) make(v wire.Volume) error {
+func (s *Set) add(ctx context.Context, v wire.Volume) error {
+	if err := s.make(ctx, v); err != nil {
+		return err
+	}
+	return s.own(v, s.dir(v))
+}
+
+func (s *Set) make(ctx context.Context, v wire.Volume) error {
 	dir := s.dir(v)
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // containers' users need to reach it
 		return err
@@ -84,6 +106,15 @@ func (s *Set) make(v wire.Volume) error {
 		return os.Chmod(dir, 0o777) //nolint:gosec // as an emptyDir has it; the umask would take bits away from MkdirAll
 	case wire.VolumeMemory:
 		return s.config.MountMemory(dir, v.SizeBytes)
+	case wire.VolumeDisk:
+		if s.disks[dir] {
+			return nil
+		}
+		if err := s.config.MountDisk(ctx, dir, v); err != nil {
+			return err
+		}
+		s.disks[dir] = true
+		return nil
 	case wire.VolumeFiles:
 		if err := s.config.MountMemory(dir, 0); err != nil {
 			return err
@@ -94,10 +125,29 @@ func (s *Set) make(v wire.Volume) error {
 }
 
 func (s *Set) dir(v wire.Volume) string {
-	if v.Kind == wire.VolumeScratch {
+	switch v.Kind {
+	case wire.VolumeScratch:
 		return filepath.Join(s.config.Scratch, v.Name)
+	case wire.VolumeDisk:
+		return filepath.Join(s.config.Disks, v.Disk)
+	case wire.VolumeMemory, wire.VolumeFiles:
 	}
 	return filepath.Join(s.config.Memory, v.Name)
+}
+
+// Close unmounts all disks. The pod's containers have ended.
+func (s *Set) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var failed error
+	for dir := range s.disks {
+		if err := unix.Unmount(dir, 0); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("unmount disk %s: %w", filepath.Base(dir), err))
+			continue
+		}
+		delete(s.disks, dir)
+	}
+	return failed
 }
 
 // Source returns what is to be mounted for m: the volume's directory, or the path m.SubPath in it, resolved so that no

@@ -24,7 +24,7 @@ func set(t *testing.T) (*volume.Set, string) {
 		MountMemory: func(string, int64) error { return nil },
 	})
 	for _, kind := range []wire.VolumeKind{wire.VolumeScratch, wire.VolumeMemory, wire.VolumeFiles} {
-		require.NoError(t, s.Add(wire.Volume{Name: string(kind), Kind: kind}))
+		require.NoError(t, s.Add(t.Context(), wire.Volume{Name: string(kind), Kind: kind}))
 	}
 	return s, dir
 }
@@ -133,14 +133,14 @@ func TestPutRefuses(t *testing.T) {
 
 func TestAddRefuses(t *testing.T) {
 	s, _ := set(t)
-	require.NoError(t, s.Add(wire.Volume{Name: "scratch", Kind: wire.VolumeScratch}), "the same again is no change")
+	require.NoError(t, s.Add(t.Context(), wire.Volume{Name: "scratch", Kind: wire.VolumeScratch}), "the same again is no change")
 	for name, v := range map[string]wire.Volume{
 		"a name with a path": {Name: "a/b", Kind: wire.VolumeScratch},
 		"no name":            {Kind: wire.VolumeScratch},
 		"another of a name":  {Name: "scratch", Kind: wire.VolumeMemory},
 		"an unknown kind":    {Name: "x", Kind: "nfs"},
 	} {
-		t.Run(name, func(t *testing.T) { require.ErrorIs(t, s.Add(v), volume.ErrInvalid) })
+		t.Run(name, func(t *testing.T) { require.ErrorIs(t, s.Add(t.Context(), v), volume.ErrInvalid) })
 	}
 }
 

@@ -101,8 +101,6 @@ const (
 	VolumeFiles VolumeKind = "files"
 	// VolumeDisk is a disk with a life of its own, which other VMs had before and will have (a persistent volume).
 	VolumeDisk VolumeKind = "disk"
-	// VolumeDevice is such a disk without a file system, which containers have as a device.
-	VolumeDevice VolumeKind = "device"
 )
 
 // Volume is one volume of the pod.
@@ -111,8 +109,8 @@ type Volume struct {
 	Kind VolumeKind `json:"kind"`
 	// SizeBytes bounds a VolumeMemory; 0 is half of the VM's memory.
 	SizeBytes int64 `json:"sizeBytes,omitempty"`
-	// Disk is the serial number, as Pod.ScratchDisk's, of a VolumeDisk or VolumeDevice. Volumes may share one. A blank disk
-	// gets a file system; one that holds anything else than a file system of the guest's kind is refused.
+	// Disk is the serial number, as Pod.ScratchDisk's, of a VolumeDisk. Volumes may share one. A blank disk gets an
+	// ext4 file system; one that holds anything else than such a file system is refused.
 	Disk string `json:"disk,omitempty"`
 	// ReadOnly has a VolumeDisk mounted so that nothing is written to it; it is the same for all volumes of a disk.
 	ReadOnly bool `json:"readOnly,omitempty"`
