@@ -17,6 +17,7 @@ import (
 // Names of steps; stepRun is followed by the container's name and is retried on its own.
 const (
 	stepCreate     = "create"
+	stepVolumes    = "volumes"
 	stepPowerOn    = "powerOn"
 	stepGreet      = "greet"
 	stepConfigure  = "configure"
@@ -24,6 +25,7 @@ const (
 	stepFiles      = "files"
 	stepRun        = "run/"
 	stepStop       = "stop"
+	stepRelease    = "release"
 	stepRemove     = "remove"
 	stepForget     = "forget"
 )
@@ -61,7 +63,7 @@ func (w *worker) tearDown(v *view) (step, time.Duration) {
 	case portlayer.StateRunning:
 		return w.stop(v, StopRequest{Grace: deletionGrace(v), LogsWithin: logsWithin}), lookAgain
 	case portlayer.StateCreated, portlayer.StateStopped:
-		return w.removeStep(), lookAgain
+		return w.removeStep(v), lookAgain
 	case portlayer.StateRemoved:
 	}
 	if !v.gone {
@@ -85,8 +87,12 @@ func (w *worker) settle(v *view) step {
 	case portlayer.StateRunning:
 		return w.stop(v, StopRequest{Grace: specGrace(v)})
 	case portlayer.StateCreated:
-		return w.removeStep()
-	case portlayer.StateStopped, portlayer.StateRemoved:
+		return w.removeStep(v)
+	case portlayer.StateStopped:
+		if len(v.vm.Spec.Volumes()) > 0 {
+			return w.release()
+		}
+	case portlayer.StateRemoved:
 	}
 	return nothing
 }
@@ -97,7 +103,7 @@ func (w *worker) expire(v *view) step {
 	case portlayer.StateRunning:
 		return w.stop(v, StopRequest{Grace: specGrace(v), Reason: wire.StopReasonDeadline})
 	case portlayer.StateCreated:
-		return w.removeStep()
+		return w.removeStep(v)
 	case portlayer.StateStopped, portlayer.StateRemoved:
 	}
 	return nothing
@@ -130,6 +136,9 @@ func (w *worker) build(ctx context.Context, v *view) (step, time.Duration) {
 	if !w.hotAdd && !all {
 		return nothing, lookAgain
 	}
+	if !w.attached(v) {
+		return w.attach(v), lookAgain
+	}
 	return w.powerOn(v, images), lookAgain
 }
 
@@ -144,7 +153,10 @@ func (w *worker) buildGuest(ctx context.Context, v *view) (step, time.Duration) 
 		if left := time.Until(w.vms.configured.Add(snapshotWithin)); left > 0 {
 			return nothing, left
 		}
-		boot := Boot{Seeds: w.seedsOf(v, w.former(v)), StartTime: v.previous.StartTime}
+		if !w.attached(v) {
+			return w.attach(v), lookAgain
+		}
+		boot := Boot{Seeds: w.seedsOf(v, w.former(v)), StartTime: v.previous.StartTime, Disks: w.vms.disks}
 		return step{name: stepConfigure, build: true, timeout: configureTimeout, run: func(ctx context.Context) outcome {
 			if err := w.starter.Configure(ctx, v.pod, *v.vm, boot); err != nil {
 				return outcome{err: err}
@@ -234,9 +246,14 @@ func (w *worker) stop(v *view, req StopRequest) step {
 	}}
 }
 
-func (w *worker) removeStep() step {
+func (w *worker) removeStep(v *view) step {
 	return step{name: stepRemove, timeout: removeTimeout, run: func(ctx context.Context) outcome {
-		return outcome{err: w.deleter.Remove(ctx, string(w.uid))}
+		err := w.deleter.Remove(ctx, string(w.uid))
+		return outcome{err: err, then: func() {
+			if err == nil && len(v.vm.Spec.Volumes()) > 0 {
+				w.freed()
+			}
+		}}
 	}}
 }
 

@@ -15,6 +15,8 @@ import (
 const (
 	eventFailedCreate  = "FailedCreatePodSandBox" // the pod VM could not be made, started or configured
 	eventFailedMount   = "FailedMount"
+	eventFailedAttach  = "FailedAttachVolume"
+	eventAttached      = "SuccessfulAttachVolume"
 	eventFailedKill    = "FailedKillPod"
 	eventFailed        = "Failed"
 	eventBackOff       = "BackOff"

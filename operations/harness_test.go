@@ -24,6 +24,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/operations/environment"
+	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/volumes"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -88,7 +89,7 @@ func (n *node) start() {
 			Name: "pods", Subnet: netip.MustParsePrefix("10.9.0.0/24"), Gateway: netip.MustParseAddr("10.9.0.1"),
 		}},
 		RunDir: n.runDir, NodeName: nodeName,
-		Capabilities: portlayer.Capabilities{Hypervisor: "memory", PodNetwork: true, HotAddDisk: true},
+		Capabilities: portlayer.Capabilities{Hypervisor: "memory", PodNetwork: true, HotAddDisk: true, Volumes: "disks.example"},
 	})
 	require.NoError(n.t, err)
 	n.pods, n.metrics = cache.New(), prometheus.NewRegistry()
@@ -399,6 +400,26 @@ type fakeVolumes struct {
 	data    string
 	failing error
 	forgot  int
+	disks   map[string]volumes.Disk // of claims
+}
+
+// Disk returns what a test has bound to a claim.
+func (v *fakeVolumes) Disk(_ context.Context, pod *corev1.Pod, vol *corev1.Volume, _ string) (volumes.Disk, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if d, ok := v.disks[plan.ClaimName(pod, vol)]; ok {
+		return d, nil
+	}
+	return volumes.Disk{}, &volumes.MountError{Reason: volumes.ReasonFailedMount, Message: "PVC is not bound"}
+}
+
+func (v *fakeVolumes) bind(claim string, d volumes.Disk) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.disks == nil {
+		v.disks = map[string]volumes.Disk{}
+	}
+	v.disks[claim] = d
 }
 
 func (v *fakeVolumes) Files(_ context.Context, _ *corev1.Pod, vol *corev1.Volume, _ volumes.Inputs) (wire.Files, time.Time, error) {

@@ -23,6 +23,7 @@ import (
 // Volumes fills volumes, and drops what it keeps for a pod.
 type Volumes interface {
 	FileSource
+	ClaimSource
 	TokenForgetter
 }
 
@@ -102,13 +103,15 @@ func New(cfg Config) *Manager {
 		Store: cfg.Images, Secrets: cfg.Secrets, Node: cfg.NodeCredentials, Parallel: cfg.ParallelPulls, Events: cfg.Events,
 		Metrics: metrics,
 	})
-	return &Manager{
+	m := &Manager{
 		cfg: cfg, units: newUnits(cfg, images, metrics), images: images, ready: make(chan struct{}),
 		workers:    map[types.UID]*worker{},
 		tombstones: map[types.UID]time.Time{},
 		orphans:    map[types.UID]time.Time{},
 		news:       make(chan struct{}, 1),
 	}
+	m.units.freed = m.volumesFreed
+	return m
 }
 
 func newUnits(cfg Config, images *Images, metrics *Metrics) *units {
@@ -127,6 +130,7 @@ func newUnits(cfg Config, images *Images, metrics *Metrics) *units {
 			Defaults: cfg.Defaults, ClusterDNS: cfg.ClusterDNS, HostDNS: cfg.HostDNS, Node: cfg.Node, Events: cfg.Events,
 		}),
 		files:   NewPodFiles(cfg.Host, cfg.Volumes),
+		volumes: NewPodVolumes(cfg.Host, cfg.Volumes, caps.Volumes),
 		stopper: NewPodStopper(cfg.Host),
 		deleter: NewPodDeleter(DeleterConfig{Host: cfg.Host, Volumes: cfg.Volumes, Admission: admission}),
 	}

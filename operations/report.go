@@ -68,6 +68,9 @@ func (w *worker) waitingOf(v *view, container string) status.Waiting {
 	if left := time.Until(w.note.RestartAt); left > 0 && !v.running() {
 		return status.Waiting{Reason: reasonCrashLoopBackOff, Message: fmt.Sprintf("back-off restarting pod VM of %s/%s(%s)", v.pod.Namespace, v.pod.Name, v.pod.UID)}
 	}
+	if err := w.retries.error(stepVolumes); err != nil {
+		return status.Waiting{Reason: reasonContainerCreating, Message: err.Error()}
+	}
 	for _, name := range []string{stepCreate, stepPowerOn, stepConfigure} {
 		if err := w.retries.error(name); err != nil {
 			return status.Waiting{Reason: reasonCreatePodSandboxError, Message: err.Error()}
@@ -106,6 +109,8 @@ func (w *worker) tellFailure(r result) {
 	switch r.step.name {
 	case stepCreate, stepPowerOn, stepConfigure:
 		w.events.ofPod(pod, warning(eventFailedCreate, "%v%s", r.err, consoleOf(r.err)))
+	case stepVolumes:
+		w.tellVolumes(pod, r.err)
 	case stepStop, stepRemove:
 		w.events.ofPod(pod, warning(eventFailedKill, "%v", r.err))
 	}

@@ -106,6 +106,8 @@ type Boot struct {
 	Seeds []wire.Seed
 	// StartTime is that of the pod's status.
 	StartTime *metav1.Time
+	// Disks are those of the pod's claims, by the names of the volumes.
+	Disks map[string]plan.Disk
 }
 
 // Configure gives the guest what all containers share. A guest that has it is left alone.
@@ -125,6 +127,7 @@ func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm portlaye
 		ScratchDisk:   scratchSerial,
 		StartTime:     boot.StartTime,
 		Seeds:         boot.Seeds,
+		Disks:         boot.Disks,
 		Defaults:      s.cfg.Defaults,
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/tracing"
+	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
@@ -34,6 +35,8 @@ type units struct {
 	creator   *PodCreator
 	starter   *PodStarter
 	files     *PodFiles
+	volumes   *PodVolumes
+	freed     func() // tells others that a volume may be free
 	stopper   *PodStopper
 	deleter   *PodDeleter
 	admission *Admission
@@ -51,6 +54,8 @@ type desired struct {
 	gone bool
 	// shutdown tells that the node ends and the VM with it.
 	shutdown bool
+	// freed counts how often a VM has given volumes back.
+	freed int
 	// revision counts what was told.
 	revision int
 }
@@ -105,8 +110,10 @@ type vmMemory struct {
 	greeted   time.Time // when the VM was started whose guest has greeted
 	// configured is when a guest took its plan, whose snapshot may come later.
 	configured time.Time
-	seeds      []wire.Seed // what the next boot begins with; nil: not made yet
-	silent     time.Time   // since when, of the silence that was told last
+	disks      map[string]plan.Disk // of the pod's claims, by volume
+	freed      int                  // desired.freed, as it was last seen
+	seeds      []wire.Seed          // what the next boot begins with; nil: not made yet
+	silent     time.Time            // since when, of the silence that was told last
 }
 
 // acting is the step that is being done.
@@ -242,6 +249,7 @@ func (w *worker) round(ctx context.Context) time.Duration {
 	w.noteUpdate(v)
 	w.noteRefusal(v)
 	w.noteEphemeral(v)
+	w.noteFreed(v)
 	w.noteStart(v)
 	w.noteBoot(v)
 	w.noteEnd(v)

@@ -33,6 +33,19 @@ var (
 	ErrUnsupported = errors.New("unsupported")
 )
 
+// A VolumeError says which volume it is that a VM does not get or give back.
+type VolumeError struct {
+	// Volume is the hypervisor's name for it.
+	Volume string
+	Err    error
+}
+
+// Error names the volume and the cause.
+func (e *VolumeError) Error() string { return fmt.Sprintf("volume %s: %v", e.Volume, e.Err) }
+
+// Unwrap returns the cause.
+func (e *VolumeError) Unwrap() error { return e.Err }
+
 // A PowerError says that a VM ended, or never came up, where it should have run. Console is the end of its console.
 type PowerError struct {
 	UID     string

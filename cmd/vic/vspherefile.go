@@ -190,7 +190,7 @@ func (f *vsphereFile) open(ctx context.Context, flags nodeFlags, state *standalo
 	leave := guests.Admit(h)
 	return &vch{
 		hypervisor: h, scope: scope, instanceType: "vic-vsphere", system: "vSphere", runsOn: "vSphere at " + f.Address, network: "bridge",
-		capabilities: portlayer.Capabilities{Hypervisor: "vsphere", PodNetwork: true, HotAddDisk: true},
+		capabilities: portlayer.Capabilities{Hypervisor: "vsphere", PodNetwork: true, HotAddDisk: true, Volumes: vsphere.VolumeDriver},
 		run:          run,
 		close:        func() { stop(); leave(); closeAll() },
 	}, nil

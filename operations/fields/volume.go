@@ -2,10 +2,20 @@ package fields
 
 import (
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/virtual-kubelet/vic/portlayer"
 )
 
 const whyVolume = "volumes of this kind are not supported by this version; there are emptyDir, configMap, secret, " +
-	"downwardAPI and projected"
+	"downwardAPI, projected and, on vSphere, persistentVolumeClaim"
+
+const whyNoDisks = "the VMs of this node have no persistent volumes; those on vSphere do"
+
+// onDisks honours a field where VMs can have persistent volumes.
+func onDisks(r row) row {
+	r.needs, r.unless = func(c portlayer.Capabilities) bool { return c.Volumes != "" }, whyNoDisks
+	return r
+}
 
 func volumeRows() []row {
 	rows := []row{
@@ -27,11 +37,15 @@ func volumeRows() []row {
 			"mode also where all containers run as one user"),
 		no("projected.sources[].clusterTrustBundle", "trust bundles are "+whyNotYet),
 		no("projected.sources[].podCertificate", "certificates of pods are "+whyNotYet),
+		onDisks(but("persistentVolumeClaim", "a claim that is bound to a disk of the vSphere CSI driver (csi.vsphere.vmware.com, volumeMode "+
+			"Filesystem, fsType ext4, not ReadWriteMany). The disk is in one pod's VM at a time, also where a node could share it: "+
+			"another pod waits for it. An ephemeral container mounts it only if another container does")),
+		onDisks(but("ephemeral", "as persistentVolumeClaim; the claim is made by the cluster")),
 		no("hostPath", whyOwnVM),
 		no("image", "images as volumes are "+whyNotYet),
 	}
 	for _, kind := range []string{
-		"persistentVolumeClaim", "ephemeral", "csi", "nfs", "iscsi", "fc", "rbd", "cephfs", "cinder", "glusterfs", "quobyte",
+		"csi", "nfs", "iscsi", "fc", "rbd", "cephfs", "cinder", "glusterfs", "quobyte",
 		"scaleIO", "storageos", "portworxVolume", "photonPersistentDisk", "vsphereVolume", "azureDisk", "azureFile",
 		"awsElasticBlockStore", "gcePersistentDisk", "flexVolume", "flocker", "gitRepo",
 	} {

@@ -49,7 +49,7 @@ func Container(pod *corev1.Pod, m Member, in ContainerInputs) (wire.Container, e
 	if err != nil {
 		return wire.Container{}, err
 	}
-	mounts, err := mounts(c, in.Env)
+	mounts, err := mounts(pod, c, in.Env)
 	if err != nil {
 		return wire.Container{}, err
 	}
@@ -145,7 +145,7 @@ func completeEnv(pod *corev1.Pod, c *corev1.Container, in ContainerInputs) ([]st
 }
 
 // mounts are those of c, parents before what is mounted in them.
-func mounts(c *corev1.Container, env []string) ([]wire.Mount, error) {
+func mounts(pod *corev1.Pod, c *corev1.Container, env []string) ([]wire.Mount, error) {
 	lookup := environment.Lookup(env)
 	all := make([]wire.Mount, 0, len(c.VolumeMounts))
 	for i := range c.VolumeMounts {
@@ -155,7 +155,8 @@ func mounts(c *corev1.Container, env []string) ([]wire.Mount, error) {
 			return nil, err
 		}
 		all = append(all, wire.Mount{
-			Volume: m.Name, Path: path.Clean("/" + m.MountPath), SubPath: sub, ReadOnly: m.ReadOnly,
+			Volume: m.Name, Path: path.Clean("/" + m.MountPath), SubPath: sub,
+			ReadOnly: m.ReadOnly || claimReadOnly(pod, m.Name),
 		})
 	}
 	slices.SortStableFunc(all, func(a, b wire.Mount) int {

@@ -32,6 +32,8 @@ type PodInputs struct {
 	ClusterHosts []wire.Host
 	// ScratchDisk is the serial number of the scratch disk.
 	ScratchDisk string
+	// Disks are those of the claims that containers mount, by the names of the volumes.
+	Disks map[string]Disk
 	// StartTime is that of the pod's status, from which its deadline counts.
 	StartTime *metav1.Time
 	Seeds     []wire.Seed
@@ -53,7 +55,7 @@ func Pod(pod *corev1.Pod, in PodInputs) (wire.Pod, error) {
 		DNS:            in.DNS,
 		Hosts:          hosts(pod, in),
 		ScratchDisk:    in.ScratchDisk,
-		Volumes:        guestVolumes(pod, in.Defaults),
+		Volumes:        guestVolumes(pod, in.Disks, in.Defaults),
 		Containers:     in.Seeds,
 		Grace:          grace(pod),
 		RestartPolicy:  string(cmp.Or(pod.Spec.RestartPolicy, corev1.RestartPolicyAlways)),
@@ -62,6 +64,7 @@ func Pod(pod *corev1.Pod, in PodInputs) (wire.Pod, error) {
 	}
 	if s := pod.Spec.SecurityContext; s != nil {
 		w.FSGroup = s.FSGroup
+		w.FSGroupOnRootMismatch = s.FSGroupChangePolicy != nil && *s.FSGroupChangePolicy == corev1.FSGroupChangeOnRootMismatch
 		for _, k := range s.Sysctls {
 			w.Sysctls = append(w.Sysctls, wire.Sysctl{Name: strings.ReplaceAll(k.Name, "/", "."), Value: k.Value})
 		}

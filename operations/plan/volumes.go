@@ -22,14 +22,21 @@ func Mounted(pod *corev1.Pod) []corev1.Volume {
 
 // FileVolumes returns the mounted volumes whose content the host delivers with wire.Files.
 func FileVolumes(pod *corev1.Pod) []corev1.Volume {
-	return slices.DeleteFunc(Mounted(pod), func(v corev1.Volume) bool { return v.EmptyDir != nil })
+	return slices.DeleteFunc(Mounted(pod), func(v corev1.Volume) bool { return v.EmptyDir != nil || isClaim(&v) })
 }
 
-// guestVolumes are all volumes of pod: an ephemeral container may mount what no other does.
-func guestVolumes(pod *corev1.Pod, d Defaults) []wire.Volume {
+// guestVolumes are all volumes of pod, since an ephemeral container may mount what no other does, but for claims whose disks
+// the VM does not have.
+func guestVolumes(pod *corev1.Pod, disks map[string]Disk, d Defaults) []wire.Volume {
 	all := make([]wire.Volume, 0, len(pod.Spec.Volumes))
 	for i := range pod.Spec.Volumes {
 		v := wire.Volume{Name: pod.Spec.Volumes[i].Name, Kind: wire.VolumeFiles}
+		if isClaim(&pod.Spec.Volumes[i]) {
+			if _, ok := disks[v.Name]; ok {
+				all = append(all, diskVolume(v.Name, disks))
+			}
+			continue
+		}
 		if e := pod.Spec.Volumes[i].EmptyDir; e != nil {
 			v.Kind = wire.VolumeScratch
 			if e.Medium == corev1.StorageMediumMemory {

@@ -1,4 +1,5 @@
-// Package volumes turns configMap, secret, downwardAPI and projected volumes into the files that a guest keeps in them.
+// Package volumes turns configMap, secret, downwardAPI and projected volumes into the files that a guest keeps in them, and
+// finds the disks that claims stand for.
 //
 // A volume's files are always delivered as a whole, and replaced as a whole when anything changes; the guest swaps them
 // in one step. A service-account token is requested for exactly the pod that mounts it, cached until it is due for

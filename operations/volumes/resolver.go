@@ -20,11 +20,13 @@ const maxVolumeBytes = wire.MaxBodyBytes / 8 * 5
 // defaultMode is that of files where the API server did not fill it in.
 const defaultMode = 0o644
 
-// Objects reads config maps and secrets. What is absent is an error that apierrors.IsNotFound knows. Results are shared
+// Objects reads config maps and secrets, claims and volumes. What is absent is an error that apierrors.IsNotFound knows. Results are shared
 // and must not be changed.
 type Objects interface {
 	ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error)
 	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
+	PersistentVolumeClaim(ctx context.Context, namespace, name string) (*corev1.PersistentVolumeClaim, error)
+	PersistentVolume(ctx context.Context, name string) (*corev1.PersistentVolume, error)
 }
 
 // Config is what a Resolver needs.

@@ -26,7 +26,17 @@ import (
 type objects struct {
 	configMaps map[string]*corev1.ConfigMap
 	secrets    map[string]*corev1.Secret
+	claims     map[string]*corev1.PersistentVolumeClaim
+	volumes    map[string]*corev1.PersistentVolume
 	err        error
+}
+
+func (o *objects) PersistentVolumeClaim(_ context.Context, _, name string) (*corev1.PersistentVolumeClaim, error) {
+	return lookUp(o, o.claims, name)
+}
+
+func (o *objects) PersistentVolume(_ context.Context, name string) (*corev1.PersistentVolume, error) {
+	return lookUp(o, o.volumes, name)
 }
 
 func (o *objects) ConfigMap(_ context.Context, _, name string) (*corev1.ConfigMap, error) {

@@ -33,6 +33,9 @@ func translate(err error) error {
 	if err == nil {
 		return nil
 	}
+	if _, ok := errors.AsType[*portlayer.VolumeError](err); ok {
+		return err // its cause is translated
+	}
 	switch kind := kindOf(err); {
 	case kind == nil, errors.Is(err, kind):
 		return err

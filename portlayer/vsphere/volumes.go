@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"sync"
@@ -19,6 +20,9 @@ import (
 	"github.com/virtual-kubelet/vic/internal/turns"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
+
+// VolumeDriver is the CSI driver that makes first-class disks, whose IDs are its volume handles.
+const VolumeDriver = "csi.vsphere.vmware.com"
 
 // validVolume is the ID of a first-class disk.
 var validVolume = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]{0,63}$`)
@@ -51,7 +55,7 @@ func (v *volumes) change(ctx context.Context, m machine, spec portlayer.VMSpec) 
 	for _, d := range from {
 		if !slices.Contains(to, d) {
 			if err := v.detach(ctx, m, devices, d.Volume); err != nil {
-				return nil, fmt.Errorf("volume %s: %w", d.Volume, err)
+				return nil, volumeError(d.Volume, err)
 			}
 		}
 	}
@@ -74,31 +78,45 @@ func (v *volumes) restore(ctx context.Context, m machine) error {
 // attachAll attaches the volumes among disks, and returns where they are.
 func (v *volumes) attachAll(ctx context.Context, m machine, devices object.VirtualDeviceList, disks []portlayer.Disk) (map[string]int32, error) {
 	units := map[string]int32{}
-	for serial, unit := range m.record.units {
-		units[serial] = unit
-	}
+	maps.Copy(units, m.record.units)
 	for _, d := range disks {
 		if has := volumeDevice(devices, d.Volume); d.Kind == portlayer.DiskVolume && has != nil && has.UnitNumber != nil {
 			units[d.Serial] = *has.UnitNumber
 		}
 	}
 	units = placeDisks(units, disks)
+	var done []string
 	for _, d := range disks {
-		if d.Kind != portlayer.DiskVolume {
+		if d.Kind != portlayer.DiskVolume || volumeDevice(devices, d.Volume) != nil {
 			continue
 		}
-		if err := v.attach(ctx, m, devices, bus{d.Volume, units[d.Serial]}); err != nil {
-			return nil, fmt.Errorf("volume %s: %w", d.Volume, err)
+		if err := v.attach(ctx, m, ourController(devices), bus{d.Volume, units[d.Serial]}); err != nil {
+			return nil, errors.Join(volumeError(d.Volume, err), v.giveBack(ctx, m, done))
 		}
+		done = append(done, d.Volume)
 	}
 	return units, nil
 }
 
-// attach gives m a disk that no other VM has. One that it has already is left as it is.
-func (v *volumes) attach(ctx context.Context, m machine, devices object.VirtualDeviceList, at bus) error {
-	if volumeDevice(devices, at.volume) != nil {
-		return nil
+// giveBack takes volumes from m again when it does not get all: whoever holds some and waits for others keeps those from
+// moving that it waits for.
+func (v *volumes) giveBack(ctx context.Context, m machine, ids []string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	var failed error
+	for _, id := range ids {
+		failed = errors.Join(failed, v.detachDisk(ctx, m, id))
 	}
+	return failed
+}
+
+// volumeError says which volume err is about, in our kinds.
+func volumeError(volume string, err error) error {
+	return &portlayer.VolumeError{Volume: volume, Err: translate(err)}
+}
+
+// attach gives m a disk that no other VM has.
+func (v *volumes) attach(ctx context.Context, m machine, controller int32, at bus) error {
 	giveBack, err := v.taking.Take(ctx, at.volume)
 	if err != nil {
 		return err
@@ -114,7 +132,7 @@ func (v *volumes) attach(ctx context.Context, m machine, devices object.VirtualD
 	if err := v.keep(ctx, disk); err != nil {
 		return err
 	}
-	if err := v.attachDisk(ctx, m, disk, types.AttachDisk_Task{ControllerKey: ourController(devices), UnitNumber: &at.unit}); err != nil {
+	if err := v.attachDisk(ctx, m, disk, types.AttachDisk_Task{ControllerKey: controller, UnitNumber: &at.unit}); err != nil {
 		return err
 	}
 	// Another process may have looked at the same time: who sees the other gives the disk back, and neither has run with it.

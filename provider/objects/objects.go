@@ -25,6 +25,7 @@ const syncTimeout = 5 * time.Second
 
 // Objects reads what pods refer to.
 type Objects struct {
+	client     kubernetes.Interface
 	configMaps *store
 	secrets    *store
 
@@ -41,6 +42,7 @@ func New(client kubernetes.Interface) *Objects {
 	factory := informers.NewSharedInformerFactory(client, 0)
 	services := factory.Core().V1().Services()
 	o := &Objects{
+		client:   client,
 		factory:  factory,
 		services: services.Lister(),
 		synced:   services.Informer().HasSynced,
@@ -104,6 +106,24 @@ func (o *Objects) Secret(ctx context.Context, namespace, name string) (*corev1.S
 		return nil, fmt.Errorf("read secret %s/%s: %w", namespace, name, err)
 	}
 	return cast[*corev1.Secret](obj)
+}
+
+// PersistentVolumeClaim asks the API server for a claim; apierrors.IsNotFound tells that there is none.
+func (o *Objects) PersistentVolumeClaim(ctx context.Context, namespace, name string) (*corev1.PersistentVolumeClaim, error) {
+	claim, err := o.client.CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read claim %s/%s: %w", namespace, name, err)
+	}
+	return claim, nil
+}
+
+// PersistentVolume asks the API server for a volume; apierrors.IsNotFound tells that there is none.
+func (o *Objects) PersistentVolume(ctx context.Context, name string) (*corev1.PersistentVolume, error) {
+	volume, err := o.client.CoreV1().PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read persistent volume %s: %w", name, err)
+	}
+	return volume, nil
 }
 
 // Services returns the services of a namespace, and an error before they are known.

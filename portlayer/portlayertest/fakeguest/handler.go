@@ -56,6 +56,9 @@ func (g *Guest) putPod(w http.ResponseWriter, r *http.Request) {
 	case pod.ScratchDisk != "" && !g.config.HasDisk(pod.ScratchDisk):
 		http.Error(w, "no disk "+pod.ScratchDisk, http.StatusBadRequest)
 		return
+	case slices.ContainsFunc(pod.Volumes, func(v wire.Volume) bool { return v.Disk != "" && !g.config.HasDisk(v.Disk) }):
+		http.Error(w, "a volume has no disk", http.StatusBadRequest)
+		return
 	case g.pod == nil:
 		g.pod, g.phase = &pod, wire.PhaseConfigured
 		for _, seed := range pod.Containers {
