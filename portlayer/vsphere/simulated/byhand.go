@@ -45,13 +45,9 @@ func (v *VCenter) VMs(ctx context.Context) (map[string]string, error) {
 // Restart cuts a VM's power and gives it back, as vSphere HA does on another host.
 func (v *VCenter) Restart(ctx context.Context, instanceUUID string) error {
 	return v.asAdministrator(ctx, func(c *govmomi.Client) error {
-		found, err := object.NewSearchIndex(c.Client).FindByUuid(ctx, nil, instanceUUID, true, new(true))
+		vm, err := findVM(ctx, c, instanceUUID)
 		if err != nil {
 			return err
-		}
-		vm, ok := found.(*object.VirtualMachine)
-		if !ok {
-			return fmt.Errorf("no VM has instance UUID %s", instanceUUID)
 		}
 		for _, power := range []func(context.Context) (*object.Task, error){vm.PowerOff, vm.PowerOn} {
 			task, err := power(ctx)
@@ -64,4 +60,16 @@ func (v *VCenter) Restart(ctx context.Context, instanceUUID string) error {
 		}
 		return nil
 	})
+}
+
+func findVM(ctx context.Context, c *govmomi.Client, instanceUUID string) (*object.VirtualMachine, error) {
+	found, err := object.NewSearchIndex(c.Client).FindByUuid(ctx, nil, instanceUUID, true, new(true))
+	if err != nil {
+		return nil, err
+	}
+	vm, ok := found.(*object.VirtualMachine)
+	if !ok {
+		return nil, fmt.Errorf("no VM has instance UUID %s", instanceUUID)
+	}
+	return vm, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcsim"
 )
 
 const (
@@ -91,6 +92,7 @@ type VCenter struct {
 	config  Config
 	log     *slog.Logger
 	model   *simulator.Model
+	volumes *vcsim.Disks
 	server  *simulator.Server
 	target  vsphere.Target
 	host    capacity
@@ -142,6 +144,7 @@ func (v *VCenter) start() error {
 	registry := v.model.Map()
 	registry.Handler = v.intercept
 	registry.AddHandler(observer{v})
+	v.volumes = vcsim.AddDisks(registry)
 	v.server = service.NewServer()
 	if err := v.addISO(); err != nil {
 		return fmt.Errorf("put the boot ISO into the datastore: %w", err)

@@ -89,7 +89,7 @@ func (m *machine) DetachDiskTask(ctx *simulator.Context, req *types.DetachDisk_T
 // DestroyTask spares the disks that outlive the VM.
 func (m *machine) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap.HasFault {
 	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{
-		Returnval: m.run(ctx, "destroy", func() types.BaseMethodFault { return m.disks.destroy(ctx, m.VirtualMachine, req) }),
+		Returnval: m.run(ctx, "destroy", func() types.BaseMethodFault { return m.disks.Destroy(ctx, m.VirtualMachine, req) }),
 	}}
 }
 

@@ -162,10 +162,10 @@ func (d *Disks) Detach(vm *simulator.VirtualMachine, req *types.DetachDisk_Task)
 	return changeOf(req.This, types.VirtualDeviceConfigSpecOperationRemove, devices...), nil
 }
 
-// destroy destroys a VM, but not the disks that outlive it. The caller holds the VM's lock.
-func (d *Disks) destroy(ctx *simulator.Context, vm *simulator.VirtualMachine, req *types.Destroy_Task) types.BaseMethodFault {
+// Destroy destroys a VM, but not the disks that outlive it. The caller holds the VM's lock.
+func (d *Disks) Destroy(ctx *simulator.Context, vm *simulator.VirtualMachine, req *types.Destroy_Task) types.BaseMethodFault {
 	if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOff {
-		if failed := d.Spare(ctx, vm); failed != nil {
+		if failed := d.spare(ctx, vm); failed != nil {
 			return failed
 		}
 	}
@@ -176,9 +176,9 @@ func (d *Disks) destroy(ctx *simulator.Context, vm *simulator.VirtualMachine, re
 	return await(ctx, answer.Res.Returnval)
 }
 
-// Spare takes the disks that are to be kept out of a VM that is off and about to be destroyed. The others are forgotten.
+// spare takes the disks that are to be kept out of a VM that is off and about to be destroyed. The others are forgotten.
 // The caller holds the VM's lock.
-func (d *Disks) Spare(ctx *simulator.Context, vm *simulator.VirtualMachine) types.BaseMethodFault {
+func (d *Disks) spare(ctx *simulator.Context, vm *simulator.VirtualMachine) types.BaseMethodFault {
 	var kept object.VirtualDeviceList
 	for _, e := range vm.Config.Hardware.Device {
 		device, ok := e.(*types.VirtualDisk)
