@@ -22,6 +22,9 @@ const diskDirectory = "fcd"
 // As with vSphere, a VM that is destroyed takes its disks with it, but for those that are to be kept after that. Unlike
 // vSphere, it lets two VMs have one disk: what keeps them apart is to be tested.
 type Disks struct {
+	// Careless has control flags taken and forgotten. It is set before anybody asks.
+	Careless bool
+
 	mu       sync.Mutex // guards what follows
 	byID     map[string]types.VStorageObject
 	sessions map[*simulator.Registry]bool
@@ -49,11 +52,6 @@ func (d *Disks) Get(id string) (types.VStorageObject, bool) {
 	defer d.mu.Unlock()
 	disk, ok := d.byID[id]
 	return disk, ok
-}
-
-// Forbid has a disk deleted with the VM that has it, as one that was made without care.
-func (d *Disks) Forbid(id string) {
-	d.change(id, func(c *types.VStorageObjectConfigInfo) { c.KeepAfterDeleteVm = types.NewBool(false) })
 }
 
 func (d *Disks) change(id string, change func(*types.VStorageObjectConfigInfo)) bool {
@@ -217,7 +215,7 @@ func (d *Disks) keep(id types.ID, flags []string) types.BaseMethodFault {
 		return strings.EqualFold(f, string(types.VslmVStorageObjectControlFlagKeepAfterDeleteVm))
 	})
 	ok := d.change(id.Id, func(c *types.VStorageObjectConfigInfo) {
-		if wanted {
+		if wanted && !d.Careless {
 			c.KeepAfterDeleteVm = types.NewBool(true)
 		}
 	})

@@ -1,0 +1,298 @@
+//go:build !race
+
+package vsphere_test
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+)
+
+// withVolumes is a pod's spec with volumes.
+func withVolumes(uid string, ids ...string) portlayer.VMSpec {
+	s := spec()
+	s.Identity.UID = uid
+	for _, id := range ids {
+		s.Disks = append(s.Disks, portlayer.Disk{Kind: portlayer.DiskVolume, Serial: "vol-" + id[:8], Volume: id})
+	}
+	return s
+}
+
+// makeVM makes a VM, and gives it volumes.
+func makeVM(t *testing.T, h *vsphere.Hypervisor, uid string, ids ...string) error {
+	t.Helper()
+	vm, err := h.Create(t.Context(), withVolumes(uid))
+	require.NoError(t, err)
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err = h.Update(t.Context(), withVolumes(uid, ids...), vm.Version)
+	return err
+}
+
+// holders are the VMs that have a disk among their devices, by whatever way.
+func (v *vcenter) holders(id string) []string {
+	v.Helper()
+	disk, ok := v.disks.Get(id)
+	require.True(v, ok, "the disk is gone")
+	path := disk.Config.Backing.(*types.BaseConfigInfoDiskFileBackingInfo).FilePath
+	vms, err := v.finder().VirtualMachineList(v.Context(), "*")
+	if err != nil {
+		return nil // there is none
+	}
+	var names []string
+	for _, vm := range vms {
+		devices, err := vm.Device(v.Context())
+		require.NoError(v, err)
+		for _, d := range devices.SelectByType((*types.VirtualDisk)(nil)) {
+			if d.GetVirtualDevice().Backing.(types.BaseVirtualDeviceFileBackingInfo).GetVirtualDeviceFileBackingInfo().FileName == path {
+				names = append(names, vm.Name())
+			}
+		}
+	}
+	return names
+}
+
+// requireWhole requires that a disk and its file are there.
+func (v *vcenter) requireWhole(id string) {
+	v.Helper()
+	_, ok := v.disks.Get(id)
+	require.True(v, ok, "the disk is gone")
+	require.Contains(v, v.files("fcd"), id+".vmdk")
+}
+
+// TestDestroyLeavesVolumes is the regression test of what would lose users' data.
+func TestDestroyLeavesVolumes(t *testing.T) {
+	ways := map[string]func(*testing.T, *vcenter, *vsphere.Hypervisor){
+		"by us": func(t *testing.T, _ *vcenter, h *vsphere.Hypervisor) {
+			t.Helper()
+			require.NoError(t, h.Destroy(t.Context(), uid))
+		},
+		"by hand": func(t *testing.T, v *vcenter, _ *vsphere.Hypervisor) {
+			t.Helper()
+			v.powerOff()
+			task, err := v.machine(uid).Destroy(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, task.Wait(t.Context()))
+		},
+	}
+	for name, destroy := range ways {
+		t.Run(name, func(t *testing.T) {
+			v, h := cluster(t)
+			id := v.volume("data")
+			require.NoError(t, makeVM(t, h, uid, id))
+			require.Len(t, v.holders(id), 1)
+			disk, _ := v.disks.Get(id)
+			require.True(t, *disk.Config.KeepAfterDeleteVm, "it was made without care")
+			require.NoError(t, h.PowerOn(t.Context(), uid))
+			destroy(t, v, h)
+			assert.Zero(t, v.vms())
+			v.requireWhole(id)
+			require.NoError(t, makeVM(t, v.open(), "uid-2", id), "another VM may have it")
+		})
+	}
+}
+
+// TestDestroyLeavesAVolumeThatItDidNotKnowOf has a volume whose attachment was not noted, and that is not to be kept.
+func TestDestroyLeavesAVolumeThatItDidNotKnowOf(t *testing.T) {
+	v, h := cluster(t)
+	id := v.volume("data")
+	require.NoError(t, makeVM(t, h, uid))
+	v.attach(v.machine(uid), id, 5)
+	require.NoError(t, h.Destroy(t.Context(), uid))
+	v.requireWhole(id)
+}
+
+// attach attaches a disk by hand.
+func (v *vcenter) attach(vm *object.VirtualMachine, id string, unit int32) {
+	v.Helper()
+	store, err := v.finder().DefaultDatastore(v.Context())
+	require.NoError(v, err)
+	require.NoError(v, vm.AttachDisk(v.Context(), id, store, 1000, &unit))
+}
+
+// TestAVolumeThatAnotherHas has a disk attached to a VM in ways of which none is ours.
+func TestAVolumeThatAnotherHas(t *testing.T) {
+	foreign := func(v *vcenter) *object.VirtualMachine {
+		task, err := v.folder().CreateVM(t.Context(), types.VirtualMachineConfigSpec{
+			Name: "database", GuestId: "otherLinux64Guest", Files: &types.VirtualMachineFileInfo{VmPathName: "[LocalDS_0]"},
+			DeviceChange: []types.BaseVirtualDeviceConfigSpec{&types.VirtualDeviceConfigSpec{
+				Operation: types.VirtualDeviceConfigSpecOperationAdd,
+				Device: &types.ParaVirtualSCSIController{VirtualSCSIController: types.VirtualSCSIController{
+					SharedBus:         types.VirtualSCSISharingNoSharing,
+					VirtualController: types.VirtualController{VirtualDevice: types.VirtualDevice{Key: 1000}},
+				}},
+			}},
+		}, v.pool(), nil)
+		require.NoError(t, err)
+		info, err := task.WaitForResult(t.Context())
+		require.NoError(t, err)
+		return object.NewVirtualMachine(v.admin.Client, info.Result.(types.ManagedObjectReference))
+	}
+	ways := map[string]func(*vcenter, string){
+		"as a first-class disk": func(v *vcenter, id string) {
+			v.attach(foreign(v), id, 0)
+		},
+		"as a file": func(v *vcenter, id string) {
+			vm := foreign(v)
+			devices, err := vm.Device(t.Context())
+			require.NoError(t, err)
+			store, err := v.finder().DefaultDatastore(t.Context())
+			require.NoError(t, err)
+			disk := devices.CreateDisk(devices.FindByKey(1000).(types.BaseVirtualController), store.Reference(), store.Path("fcd/"+id+".vmdk"))
+			require.NoError(t, vm.AddDevice(t.Context(), disk))
+		},
+	}
+	for name, attach := range ways {
+		t.Run(name, func(t *testing.T) {
+			v, h := cluster(t)
+			id := v.volume("data")
+			attach(v, id)
+			err := makeVM(t, h, uid, id)
+			require.ErrorIs(t, err, portlayer.ErrVolumeInUse)
+			require.ErrorContains(t, err, "VM database")
+			var which *portlayer.VolumeError
+			require.ErrorAs(t, err, &which)
+			require.Equal(t, id, which.Volume)
+			require.Equal(t, []string{"database"}, v.holders(id))
+		})
+	}
+}
+
+func (v *vcenter) folder() *object.Folder {
+	v.Helper()
+	f, err := v.finder().DefaultFolder(v.Context())
+	require.NoError(v, err)
+	return f
+}
+
+func (v *vcenter) pool() *object.ResourcePool {
+	v.Helper()
+	p, err := v.finder().DefaultResourcePool(v.Context())
+	require.NoError(v, err)
+	return p
+}
+
+func TestAVMGetsAllItsVolumesOrNone(t *testing.T) {
+	v, h := cluster(t)
+	free, taken := v.volume("free"), v.volume("taken")
+	require.NoError(t, makeVM(t, h, "uid-2", taken))
+	vm, err := h.Create(t.Context(), withVolumes(uid))
+	require.NoError(t, err)
+	for _, order := range [][]string{{free, taken}, {taken, free}} {
+		_, err = h.Update(t.Context(), withVolumes(uid, order...), vm.Version)
+		require.ErrorIs(t, err, portlayer.ErrVolumeInUse)
+		require.Empty(t, v.holders(free), "whoever waits for one keeps no other from others")
+	}
+	require.NoError(t, h.Destroy(t.Context(), "uid-2"))
+	_, err = h.Update(t.Context(), withVolumes(uid, free, taken), vm.Version)
+	require.NoError(t, err)
+	require.Len(t, v.holders(free), 1)
+	require.Len(t, v.holders(taken), 1)
+}
+
+// TestProcessesThatWantOneVolume has no lock in common between those who want it, as there is none between processes.
+func TestProcessesThatWantOneVolume(t *testing.T) {
+	v, _ := cluster(t)
+	id := v.volume("data")
+	var all []*vsphere.Hypervisor
+	for _, name := range []string{"a", "b", "c"} {
+		h := v.open(func(c *vsphere.Config) { c.Name = name })
+		_, err := h.Create(t.Context(), withVolumes("uid-"+name))
+		require.NoError(t, err)
+		all = append(all, h)
+	}
+	var g errgroup.Group
+	for i, h := range all {
+		g.Go(func() error {
+			vms, err := h.List(t.Context())
+			if err != nil {
+				return err
+			}
+			own := "uid-" + string(rune('a'+i))
+			at := slices.IndexFunc(vms, func(vm portlayer.VM) bool { return vm.UID() == own })
+			_, err = h.Update(t.Context(), withVolumes(own, id), vms[at].Version)
+			if errors.Is(err, portlayer.ErrVolumeInUse) {
+				return nil
+			}
+			return err
+		})
+	}
+	require.NoError(t, g.Wait())
+	require.LessOrEqual(t, len(v.holders(id)), 1)
+}
+
+func TestAVolumeWhoseAttachmentNobodySaw(t *testing.T) {
+	v, h := cluster(t)
+	id := v.volume("data")
+	vm, err := h.Create(t.Context(), withVolumes(uid))
+	require.NoError(t, err)
+	// The answer got lost, and the note of it was not made.
+	v.attach(v.machine(uid), id, 5)
+	updated, err := h.Update(t.Context(), withVolumes(uid, id), vm.Version)
+	require.NoError(t, err, "it has it already")
+	require.EqualValues(t, 5, updated.Targets["vol-"+id[:8]], "the guest finds it where it is")
+	require.Len(t, v.holders(id), 1)
+	require.NoError(t, h.Destroy(t.Context(), uid))
+	v.requireWhole(id)
+}
+
+// TestAnAttachmentThatComesLate has vSphere attach the disk when the VM is being destroyed already.
+func TestAnAttachmentThatComesLate(t *testing.T) {
+	v, h := cluster(t)
+	id := v.volume("data")
+	vm, err := h.Create(t.Context(), withVolumes(uid))
+	require.NoError(t, err)
+	var once sync.Once
+	v.before = func(_ *simulator.Context, method *simulator.Method) types.BaseMethodFault {
+		switch method.Name {
+		case "AttachDisk_Task":
+			if method.Body.(*types.AttachDisk_Task).UnitNumber != nil && *method.Body.(*types.AttachDisk_Task).UnitNumber != 5 {
+				return &types.HostCommunication{}
+			}
+		case "Destroy_Task":
+			once.Do(func() { v.attach(v.machine(uid), id, 5) })
+		}
+		return nil
+	}
+	_, err = h.Update(t.Context(), withVolumes(uid, id), vm.Version)
+	require.ErrorIs(t, err, portlayer.ErrBusy)
+	require.NoError(t, h.Destroy(t.Context(), uid))
+	v.requireWhole(id)
+}
+
+func TestAVolumeThatSomebodyTookComesBack(t *testing.T) {
+	v, h := cluster(t)
+	id := v.volume("data")
+	require.NoError(t, makeVM(t, h, uid, id))
+	require.NoError(t, v.machine(uid).DetachDisk(t.Context(), id))
+	require.Empty(t, v.holders(id))
+	require.NoError(t, h.PowerOn(t.Context(), uid))
+	require.Len(t, v.holders(id), 1)
+	require.NoError(t, h.PowerOff(t.Context(), uid))
+
+	require.NoError(t, v.machine(uid).DetachDisk(t.Context(), id))
+	require.NoError(t, makeVM(t, h, "uid-2", id))
+	require.ErrorIs(t, h.PowerOn(t.Context(), uid), portlayer.ErrVolumeInUse, "it is another's now")
+	vm, _ := get(t, h)
+	require.Equal(t, portlayer.StateStopped, vm.State)
+}
+
+func TestAVolumeThatWouldGoWithItsVMIsNotAttached(t *testing.T) {
+	v, h := cluster(t)
+	v.disks.Careless = true
+	id := v.volume("data")
+	require.ErrorContains(t, makeVM(t, h, uid, id), "does not keep it after its VM")
+	require.Empty(t, v.holders(id))
+}
