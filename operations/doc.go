@@ -9,6 +9,7 @@
 // The steps are done by units, each of which may be called twice:
 //
 //   - [PodCreator]: admit the pod, draft its VM, commit: a VM exists, powered off.
+//   - [PodVolumes]: attach the disks of its claims, before it is started; detach them when the pod is final.
 //   - [PodStarter]: power it on, configure its guest, deliver its files, run its containers as their images come.
 //   - [PodStopper]: end the containers within their grace period, power off.
 //   - [PodDeleter]: remove the VM, and what is kept of it once the pod's object is gone.

@@ -21,8 +21,13 @@ func (d *Disks) BeforeCall(ctx *simulator.Context, method *simulator.Method) {
 		return
 	}
 	session := ctx.Session.Registry
+	shown, has := session.Get(method.This).(*machine)
 	vm, ok := ctx.Map.Get(method.This).(*simulator.VirtualMachine)
-	if !ok || session.Get(method.This) != nil {
+	switch {
+	case has && !ok:
+		session.Remove(ctx, shown.Self) // a test has put something else in the VM's place
+		return
+	case has || !ok:
 		return
 	}
 	d.mu.Lock()

@@ -216,7 +216,7 @@ func (d *Disks) keep(id types.ID, flags []string) types.BaseMethodFault {
 	})
 	ok := d.change(id.Id, func(c *types.VStorageObjectConfigInfo) {
 		if wanted && !d.Careless {
-			c.KeepAfterDeleteVm = types.NewBool(true)
+			c.KeepAfterDeleteVm = new(true)
 		}
 	})
 	if !ok {
