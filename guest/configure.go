@@ -218,12 +218,12 @@ func (m *machine) openVolumes(ctx context.Context, pod wire.Pod) error {
 	if m.steps.volumes == nil {
 		m.steps.volumes = volume.New(volume.Config{
 			Scratch: filepath.Join(scratchDir, "volumes"), Memory: filepath.Join(runDir, "volumes"), Disks: filepath.Join(runDir, "disks"),
-			MountMemory: volume.MountTmpfs, MountDisk: m.mountDisk, Group: pod.FSGroup, GroupOnRootMismatch: pod.FSGroupOnRootMismatch,
+			MountMemory: volume.MountTmpfs, MountDisk: m.mountDisk, FindDisk: finder.Find, Group: pod.FSGroup, GroupOnRootMismatch: pod.FSGroupOnRootMismatch,
 		})
 	}
 	for _, v := range pod.Volumes {
 		if err := m.steps.volumes.Add(ctx, v); err != nil {
-			if v.Kind == wire.VolumeDisk {
+			if v.Disk != "" {
 				m.supervisor.Event(wire.Event{Warning: true, Reason: "FailedMount", Message: err.Error()})
 			}
 			return err

@@ -93,6 +93,29 @@ func requireClean(t *testing.T, disk string) {
 	require.Zero(t, binary.LittleEndian.Uint32(b[0x60:])&4, "its journal needs no recovery")
 }
 
+// TestADiskAsADevice has a container write a disk, whatever is on it, and another only read it.
+func TestADiskAsADevice(t *testing.T) {
+	disk, other := volumeDisk(t, 510, "\x55\xaa"), volumeDisk(t, 0, "content")
+	v := start(t, t.TempDir())
+	v.plug("vol-1", disk)
+	v.plug("vol-2", other)
+	p := podOf("Never", "main")
+	p.Volumes = append(p.Volumes,
+		wire.Volume{Name: "raw", Kind: wire.VolumeDevice, Disk: "vol-1"},
+		wire.Volume{Name: "fixed", Kind: wire.VolumeDevice, Disk: "vol-2", ReadOnly: true})
+	v.configure(p)
+	c := sh("main", "head -c 7 /dev/fixed && printf written | dd of=/dev/raw conv=fsync 2>/dev/null && echo +; echo x | dd of=/dev/fixed 2>/dev/null || echo refused")
+	c.Devices = []wire.Device{{Volume: "raw", Path: "/dev/raw"}, {Volume: "fixed", Path: "/dev/fixed"}}
+	v.run(c)
+	v.awaitState("main", wire.ContainerTerminated)
+	assert.Equal(t, "content+\nrefused\n", v.log("main", 0))
+	v.powerOff()
+	b, err := os.ReadFile(disk)
+	require.NoError(t, err)
+	assert.Equal(t, "written", string(b[:7]))
+	assert.Equal(t, "\x55\xaa", string(b[510:512]), "nothing else was")
+}
+
 // TestADiskWithUnknownContentIsLeftAsItIs has a disk with a partition table.
 func TestADiskWithUnknownContentIsLeftAsItIs(t *testing.T) {
 	disk := volumeDisk(t, 510, "\x55\xaa")

@@ -77,7 +77,7 @@ func (p *PodVolumes) Attach(ctx context.Context, pod *corev1.Pod, vm *portlayer.
 				Message: fmt.Sprintf("Unable to attach or mount volume %q: PVC %s/%s is being deleted", v.Name, pod.Namespace, plan.ClaimName(pod, v)),
 			}
 		}
-		attached.Disks[v.Name] = plan.Disk{Serial: serial, ReadOnly: disk.ReadOnly}
+		attached.Disks[v.Name] = plan.Disk{Serial: serial, ReadOnly: disk.ReadOnly, Block: disk.Block}
 		found[serial], names[disk.Volume] = disk.Volume, disk.PersistentVolume
 		if !hasDisk(vm, serial) && !slices.Contains(attached.New, disk.PersistentVolume) {
 			attached.New = append(attached.New, disk.PersistentVolume)

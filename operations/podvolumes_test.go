@@ -172,3 +172,19 @@ func TestTwoVolumesOfOneClaimShareItsDisk(t *testing.T) {
 		assert.False(t, all[1].ReadOnly, "the disk is mounted once, and the container's mount is read only")
 	})
 }
+
+func TestAClaimMayBeADevice(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.hv.AddVolume("disk-of-data")
+		n.volumes.bind("data", volumes.Disk{Volume: "disk-of-data", PersistentVolume: "pv-data", Block: true})
+		p := withClaim(pod(corev1.RestartPolicyAlways, "sleep 10000"), "data")
+		p.Spec.Containers[0].VolumeMounts = nil
+		p.Spec.Containers[0].VolumeDevices = []corev1.VolumeDevice{{Name: "data", DevicePath: "/dev/data"}}
+		n.manager.Sync(p)
+		n.awaitPhase(corev1.PodRunning)
+		all := n.hv.Guest(uid).Pod().Volumes
+		require.Len(t, all, 1)
+		assert.Equal(t, wire.VolumeDevice, all[0].Kind)
+		assert.NotEmpty(t, all[0].Disk)
+	})
+}

@@ -100,9 +100,13 @@ func (r *Runtime) writeConfig(c wire.Container, b *bundle, binds []oci.Bind) err
 			return err
 		}
 	}
+	volumes, onlyRead, err := r.volumeDevices(c)
+	if err != nil {
+		return err
+	}
 	spec, err := oci.Spec(oci.Config{
 		Container: c, User: b.user, Rootfs: b.rootfs, CgroupPath: r.cgroup(c.Name), Hostname: r.c.Hostname,
-		PIDNamespace: namespace(b.joined), Devices: devices, Binds: binds,
+		PIDNamespace: namespace(b.joined), Devices: devices, Binds: binds, Volumes: volumes, OnlyRead: onlyRead,
 	})
 	if err != nil {
 		return err
@@ -112,6 +116,26 @@ func (r *Runtime) writeConfig(c wire.Container, b *bundle, binds []oci.Bind) err
 		return err
 	}
 	return os.WriteFile(filepath.Join(b.dir, "config.json"), config, 0o600)
+}
+
+// volumeDevices are the container's volumes that are devices, and the paths of those that are only read.
+func (r *Runtime) volumeDevices(c wire.Container) (devices []specs.LinuxDevice, onlyRead map[string]bool, err error) {
+	onlyRead = map[string]bool{}
+	for _, d := range c.Devices {
+		if !filepath.IsAbs(d.Path) {
+			return nil, nil, fmt.Errorf("device path %q is %w", d.Path, volume.ErrInvalid)
+		}
+		path, readOnly, err := r.c.Volumes.Device(d.Volume)
+		if err != nil {
+			return nil, nil, err
+		}
+		device, err := oci.Device(path, d.Path)
+		if err != nil {
+			return nil, nil, err
+		}
+		devices, onlyRead[d.Path] = append(devices, device), readOnly
+	}
+	return devices, onlyRead, nil
 }
 
 // binds are the container's volumes, its file for the termination message, and the pod's files.

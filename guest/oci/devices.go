@@ -57,3 +57,25 @@ func device(path string) (specs.LinuxDevice, error) {
 		FileMode: &mode, UID: &st.Uid, GID: &st.Gid,
 	}, nil
 }
+
+// Device is a device file of the guest as a container finds it at target.
+func Device(path, target string) (specs.LinuxDevice, error) {
+	d, err := device(path)
+	d.Path = target
+	return d, err
+}
+
+// allow lets a container use devices, and only read those that are in onlyRead.
+func allow(devices []specs.LinuxDevice, onlyRead map[string]bool) []specs.LinuxDeviceCgroup {
+	rules := make([]specs.LinuxDeviceCgroup, 0, len(devices))
+	for i := range devices {
+		access := "rwm"
+		if onlyRead[devices[i].Path] {
+			access = "rm"
+		}
+		rules = append(rules, specs.LinuxDeviceCgroup{
+			Allow: true, Type: devices[i].Type, Major: &devices[i].Major, Minor: &devices[i].Minor, Access: access,
+		})
+	}
+	return rules
+}

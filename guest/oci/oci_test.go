@@ -101,3 +101,25 @@ func TestExecProcess(t *testing.T) {
 	assert.Contains(t, p.Env, "TERM=xterm")
 	assert.Equal(t, &specs.Box{Width: 80, Height: 24}, p.ConsoleSize)
 }
+
+func TestVolumesThatAreDevices(t *testing.T) {
+	device, err := oci.Device("/dev/null", "/dev/disk")
+	require.NoError(t, err)
+	fixed, err := oci.Device("/dev/zero", "/dev/fixed")
+	require.NoError(t, err)
+	require.Equal(t, "/dev/disk", device.Path)
+	config := oci.Config{
+		Container: wire.Container{Args: []string{"x"}}, Volumes: []specs.LinuxDevice{device, fixed}, OnlyRead: map[string]bool{"/dev/fixed": true},
+	}
+	spec, err := oci.Spec(config)
+	require.NoError(t, err)
+	assert.Equal(t, config.Volumes, spec.Linux.Devices)
+	rules := spec.Linux.Resources.Devices
+	require.Len(t, rules, 3)
+	assert.Equal(t, specs.LinuxDeviceCgroup{Access: "rwm"}, rules[0], "no others")
+	for i, access := range []string{"rwm", "rm"} {
+		assert.True(t, rules[i+1].Allow)
+		assert.Equal(t, access, rules[i+1].Access)
+		assert.Equal(t, config.Volumes[i].Minor, *rules[i+1].Minor)
+	}
+}

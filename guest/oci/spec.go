@@ -65,6 +65,9 @@ type Config struct {
 	PIDNamespace string
 	// Devices are what a privileged container has.
 	Devices []specs.LinuxDevice
+	// Volumes are devices that any container has, and OnlyRead the paths of those that it can't write, privileged or not.
+	Volumes  []specs.LinuxDevice
+	OnlyRead map[string]bool
 	// Binds are put into the container after the kernel's file systems, in the order of their depth.
 	Binds []Bind
 }
@@ -101,8 +104,10 @@ func Spec(c Config) (*specs.Spec, error) {
 			Seccomp:           filter,
 		},
 	}
+	spec.Linux.Devices = c.Volumes
+	spec.Linux.Resources.Devices = append(spec.Linux.Resources.Devices, allow(c.Volumes, c.OnlyRead)...)
 	if security.Privileged {
-		spec.Linux.Devices = c.Devices
+		spec.Linux.Devices = slices.Concat(c.Devices, c.Volumes)
 		spec.Linux.Resources.Devices = []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}
 	}
 	if !security.Privileged && !security.UnmaskedProc {

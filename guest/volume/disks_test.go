@@ -113,3 +113,19 @@ func TestADiskThatIsNotMountedIsTriedAgain(t *testing.T) {
 		require.ErrorIs(t, s.Add(t.Context(), v), volume.ErrInvalid, disk)
 	}
 }
+
+func TestADiskAsADevice(t *testing.T) {
+	s := volume.New(volume.Config{Memory: t.TempDir(), FindDisk: func(_ context.Context, serial string) (string, error) {
+		return "/dev/" + serial, nil
+	}})
+	v := wire.Volume{Name: "raw", Kind: wire.VolumeDevice, Disk: "vol-1", ReadOnly: true}
+	require.NoError(t, s.Add(t.Context(), v))
+	path, readOnly, err := s.Device("raw")
+	require.NoError(t, err)
+	assert.Equal(t, "/dev/vol-1", path)
+	assert.True(t, readOnly)
+	_, err = s.Source(wire.Mount{Volume: "raw"})
+	require.ErrorIs(t, err, volume.ErrNotFound, "it can't be mounted")
+	_, _, err = s.Device("other")
+	require.ErrorIs(t, err, volume.ErrNotFound)
+}

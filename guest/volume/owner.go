@@ -32,7 +32,7 @@ func (s *Set) own(v wire.Volume, path string) error {
 		return ownOne(path, group, bits) // what a former boot left in it has owners already
 	case wire.VolumeDisk:
 		return s.ownDisk(v, path, group)
-	case wire.VolumeMemory, wire.VolumeFiles:
+	case wire.VolumeMemory, wire.VolumeFiles, wire.VolumeDevice:
 	}
 	return filepath.WalkDir(path, func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {

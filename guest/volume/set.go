@@ -38,6 +38,8 @@ type Config struct {
 	// Disks is a directory where disks are mounted, by MountDisk.
 	Disks     string
 	MountDisk func(ctx context.Context, target string, v wire.Volume) error
+	// FindDisk returns the device of a disk.
+	FindDisk func(ctx context.Context, serial string) (string, error)
 	// Group owns what the volumes hold, unless it is nil. With GroupOnRootMismatch a disk whose top directory is the group's
 	// already is left as it is.
 	Group               *int64
@@ -50,12 +52,13 @@ type Set struct {
 
 	mu      sync.Mutex // guards what follows and serializes Put
 	volumes map[string]wire.Volume
-	disks   map[string]bool // where disks are mounted
+	disks   map[string]bool   // where disks are mounted
+	devices map[string]string // by volume
 }
 
 // New returns a Set without volumes.
 func New(c Config) *Set {
-	return &Set{config: c, volumes: map[string]wire.Volume{}, disks: map[string]bool{}}
+	return &Set{config: c, volumes: map[string]wire.Volume{}, disks: map[string]bool{}, devices: map[string]string{}}
 }
 
 // MountTmpfs is Config.MountMemory of a real system.
@@ -74,7 +77,7 @@ func (s *Set) Add(ctx context.Context, v wire.Volume) error {
 	if !validName.MatchString(v.Name) {
 		return fmt.Errorf("add volume: name %q is %w", v.Name, ErrInvalid)
 	}
-	if v.Kind == wire.VolumeDisk && !validDisk.MatchString(v.Disk) {
+	if (v.Kind == wire.VolumeDisk || v.Kind == wire.VolumeDevice) && !validDisk.MatchString(v.Disk) {
 		return fmt.Errorf("add volume %s: disk %q is %w", v.Name, v.Disk, ErrInvalid)
 	}
 	if former, ok := s.volumes[v.Name]; ok && former == v {
@@ -90,6 +93,11 @@ func (s *Set) Add(ctx context.Context, v wire.Volume) error {
 }
 
 func (s *Set) add(ctx context.Context, v wire.Volume) error {
+	if v.Kind == wire.VolumeDevice {
+		device, err := s.config.FindDisk(ctx, v.Disk)
+		s.devices[v.Name] = device
+		return err
+	}
 	if err := s.make(ctx, v); err != nil {
 		return err
 	}
@@ -130,7 +138,7 @@ func (s *Set) dir(v wire.Volume) string {
 		return filepath.Join(s.config.Scratch, v.Name)
 	case wire.VolumeDisk:
 		return filepath.Join(s.config.Disks, v.Disk)
-	case wire.VolumeMemory, wire.VolumeFiles:
+	case wire.VolumeMemory, wire.VolumeFiles, wire.VolumeDevice:
 	}
 	return filepath.Join(s.config.Memory, v.Name)
 }
@@ -156,8 +164,8 @@ func (s *Set) Source(m wire.Mount) (string, error) {
 	s.mu.Lock()
 	v, ok := s.volumes[m.Volume]
 	s.mu.Unlock()
-	if !ok {
-		return "", fmt.Errorf("%w: %q", ErrNotFound, m.Volume)
+	if !ok || v.Kind == wire.VolumeDevice {
+		return "", fmt.Errorf("%w: %q that could be mounted", ErrNotFound, m.Volume)
 	}
 	dir := s.dir(v)
 	if m.SubPath == "" {
@@ -177,6 +185,17 @@ func (s *Set) Source(m wire.Mount) (string, error) {
 		return "", fmt.Errorf("find %s in volume %s: %w", m.SubPath, m.Volume, err)
 	}
 	return source, nil
+}
+
+// Device returns the device of a volume that is one, and whether it is only to be read.
+func (s *Set) Device(volume string) (path string, readOnly bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.volumes[volume]
+	if !ok || v.Kind != wire.VolumeDevice {
+		return "", false, fmt.Errorf("%w: %q of kind %s", ErrNotFound, volume, wire.VolumeDevice)
+	}
+	return s.devices[volume], v.ReadOnly, nil
 }
 
 // makeLike makes the directory name in dir, with the mode of dir: whoever may write to the volume may write to it.

@@ -101,6 +101,8 @@ const (
 	VolumeFiles VolumeKind = "files"
 	// VolumeDisk is a disk with a life of its own, which other VMs had before and will have (a persistent volume).
 	VolumeDisk VolumeKind = "disk"
+	// VolumeDevice is such a disk as it is: containers have it as a device.
+	VolumeDevice VolumeKind = "device"
 )
 
 // Volume is one volume of the pod.
@@ -109,10 +111,10 @@ type Volume struct {
 	Kind VolumeKind `json:"kind"`
 	// SizeBytes bounds a VolumeMemory; 0 is half of the VM's memory.
 	SizeBytes int64 `json:"sizeBytes,omitempty"`
-	// Disk is the serial number, as Pod.ScratchDisk's, of a VolumeDisk. Volumes may share one. A blank disk gets an
-	// ext4 file system; one that holds anything else than such a file system is refused.
+	// Disk is the serial number, as Pod.ScratchDisk's, of a VolumeDisk or VolumeDevice. Volumes may share one. A
+	// VolumeDisk that is blank gets an ext4 file system; one that holds anything else than such a file system is refused.
 	Disk string `json:"disk,omitempty"`
-	// ReadOnly has a VolumeDisk mounted so that nothing is written to it; it is the same for all volumes of a disk.
+	// ReadOnly has nothing be written to the disk; it is the same for all volumes of a disk.
 	ReadOnly bool `json:"readOnly,omitempty"`
 }
 
@@ -187,6 +189,7 @@ type Container struct {
 	Stdin     bool      `json:"stdin,omitempty"`
 	StdinOnce bool      `json:"stdinOnce,omitempty"`
 	Mounts    []Mount   `json:"mounts,omitempty"`
+	Devices   []Device  `json:"devices,omitempty"`
 	Resources Resources `json:"resources"`
 	// StopSignal is a name such as SIGTERM, which it is when empty.
 	StopSignal             string `json:"stopSignal,omitempty"`
@@ -289,6 +292,12 @@ type Mount struct {
 	Path     string `json:"path"`
 	SubPath  string `json:"subPath,omitempty"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+// Device puts a VolumeDevice into a container.
+type Device struct {
+	Volume string `json:"volume"`
+	Path   string `json:"path"`
 }
 
 // Resources bound a container by its cgroup; zero is no bound of its own.

@@ -30,7 +30,7 @@ func containerRows() []row {
 		within("restartPolicyRules"),
 		only("restartPolicyRules[].action", "", "a container's end can't restart all others here", corev1.ContainerRestartRuleActionRestart),
 		yes("restartPolicyRules[].exitCodes", ""),
-		no("volumeDevices", "block devices are "+whyNotYet),
+		onDisks(yes("volumeDevices", "claims of volumes with volumeMode Block")),
 	}
 	for _, more := range [][]row{healthRows(), portRows(), envRows(), mountRows(), resourceRows()} {
 		rows = append(rows, more...)

@@ -37,8 +37,8 @@ func volumeRows() []row {
 			"mode also where all containers run as one user"),
 		no("projected.sources[].clusterTrustBundle", "trust bundles are "+whyNotYet),
 		no("projected.sources[].podCertificate", "certificates of pods are "+whyNotYet),
-		onDisks(but("persistentVolumeClaim", "a claim that is bound to a disk of the vSphere CSI driver (csi.vsphere.vmware.com, volumeMode "+
-			"Filesystem, fsType ext4, not ReadWriteMany). The disk is in one pod's VM at a time, also where a node could share it: "+
+		onDisks(but("persistentVolumeClaim", "a claim that is bound to a disk of the vSphere CSI driver (csi.vsphere.vmware.com, of volumeMode "+
+			"Block, or Filesystem with ext4, and not ReadWriteMany). The disk is in one pod's VM at a time, also where a node could share it: "+
 			"another pod waits for it. An ephemeral container mounts it only if another container does")),
 		onDisks(but("ephemeral", "as persistentVolumeClaim; the claim is made by the cluster")),
 		no("hostPath", whyOwnVM),

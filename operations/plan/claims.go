@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"path"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +15,8 @@ type Disk struct {
 	Serial string
 	// ReadOnly tells that nothing may be written to it.
 	ReadOnly bool
+	// Block tells that containers have it as a device, and not a file system on it.
+	Block bool
 }
 
 // Claims returns the mounted volumes that are claims of persistent volumes, made for the pod or before it.
@@ -34,6 +37,15 @@ func ClaimName(pod *corev1.Pod, v *corev1.Volume) string {
 
 func isClaim(v *corev1.Volume) bool { return v.PersistentVolumeClaim != nil || v.Ephemeral != nil }
 
+// devices are the volumes that c has as devices.
+func devices(c *corev1.Container) []wire.Device {
+	var all []wire.Device
+	for _, d := range c.VolumeDevices {
+		all = append(all, wire.Device{Volume: d.Name, Path: path.Clean("/" + d.DevicePath)})
+	}
+	return all
+}
+
 // claimReadOnly tells whether the pod itself wants nothing to be written to a volume.
 func claimReadOnly(pod *corev1.Pod, volume string) bool {
 	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
@@ -44,6 +56,9 @@ func claimReadOnly(pod *corev1.Pod, volume string) bool {
 // diskVolume is a volume that is a disk. It can be written where one of the volumes that share the disk can.
 func diskVolume(name string, disks map[string]Disk) wire.Volume {
 	v := wire.Volume{Name: name, Kind: wire.VolumeDisk, Disk: disks[name].Serial, ReadOnly: true}
+	if disks[name].Block {
+		v.Kind = wire.VolumeDevice
+	}
 	for _, d := range disks {
 		v.ReadOnly = v.ReadOnly && (d.Serial != v.Disk || d.ReadOnly)
 	}

@@ -72,6 +72,7 @@ func Container(pod *corev1.Pod, m Member, in ContainerInputs) (wire.Container, e
 		Stdin:                     c.Stdin,
 		StdinOnce:                 c.StdinOnce,
 		Mounts:                    mounts,
+		Devices:                   devices(c),
 		Resources:                 resources(pod, c, in.Defaults),
 		StopSignal:                in.Image.StopSignal,
 		TerminationMessagePath:    cmp.Or(c.TerminationMessagePath, corev1.TerminationMessagePathDefault),

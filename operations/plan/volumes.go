@@ -8,13 +8,16 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-// Mounted returns the volumes of pod that a container mounts, in the order of the spec. Like the kubelet, nothing else
+// Mounted returns the volumes of pod that a container mounts or has as devices, in the order of the spec. Like the kubelet, nothing else
 // is filled: a volume that nobody mounts may refer to what does not exist.
 func Mounted(pod *corev1.Pod) []corev1.Volume {
 	used := map[string]bool{}
 	for _, c := range Members(pod) {
 		for _, m := range c.VolumeMounts {
 			used[m.Name] = true
+		}
+		for _, d := range c.VolumeDevices {
+			used[d.Name] = true
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(pod.Spec.Volumes), func(v corev1.Volume) bool { return !used[v.Name] })

@@ -19,6 +19,8 @@ type Disk struct {
 	Volume, PersistentVolume string
 	// ReadOnly tells that the pod, or the volume, wants nothing to be written to it.
 	ReadOnly bool
+	// Block tells that it is a device, and no file system.
+	Block bool
 	// Leaving tells that the claim is being deleted: no pod begins with it.
 	Leaving bool
 }
@@ -66,6 +68,9 @@ func (r *Resolver) disk(ctx context.Context, pod *corev1.Pod, v *corev1.Volume, 
 		return Disk{}, fmt.Errorf("persistentvolume %q is bound to another claim", volume.Name)
 	}
 	d, err := diskOf(volume, driver)
+	if err == nil {
+		err = usedAs(pod, v.Name, d.Block)
+	}
 	d.ReadOnly = d.ReadOnly || v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ReadOnly
 	d.Leaving = claim.DeletionTimestamp != nil
 	return d, err
@@ -84,15 +89,13 @@ func bound(claim *corev1.PersistentVolumeClaim) error {
 // diskOf refuses volumes that are no disks for one VM.
 func diskOf(volume *corev1.PersistentVolume, driver string) (Disk, error) {
 	spec := &volume.Spec
-	csi := spec.CSI
+	csi, block := spec.CSI, spec.VolumeMode != nil && *spec.VolumeMode == corev1.PersistentVolumeBlock
 	switch {
 	case csi == nil || csi.Driver != driver:
 		return Disk{}, fmt.Errorf("persistentvolume %q is no volume of the CSI driver %s, the only one whose volumes this node has", volume.Name, driver)
-	case spec.VolumeMode != nil && *spec.VolumeMode != corev1.PersistentVolumeFilesystem:
-		return Disk{}, fmt.Errorf("persistentvolume %q has volumeMode %s: this node has file systems only", volume.Name, *spec.VolumeMode)
 	case slices.Contains(spec.AccessModes, corev1.ReadWriteMany):
 		return Disk{}, fmt.Errorf("persistentvolume %q is ReadWriteMany: a pod is a VM here, and a disk is in one VM at a time", volume.Name)
-	case csi.FSType != "" && csi.FSType != "ext4":
+	case !block && csi.FSType != "" && csi.FSType != "ext4":
 		return Disk{}, fmt.Errorf("persistentvolume %q has fsType %s: this node has ext4 only", volume.Name, csi.FSType)
 	case len(spec.MountOptions) > 0:
 		return Disk{}, fmt.Errorf("persistentvolume %q has mountOptions, which this node does not know: %s", volume.Name, spec.MountOptions)
@@ -100,5 +103,20 @@ func diskOf(volume *corev1.PersistentVolume, driver string) (Disk, error) {
 	onlyRead := len(spec.AccessModes) > 0 && !slices.ContainsFunc(spec.AccessModes, func(m corev1.PersistentVolumeAccessMode) bool {
 		return m != corev1.ReadOnlyMany
 	})
-	return Disk{Volume: csi.VolumeHandle, PersistentVolume: volume.Name, ReadOnly: csi.ReadOnly || onlyRead}, nil
+	return Disk{Volume: csi.VolumeHandle, PersistentVolume: volume.Name, ReadOnly: csi.ReadOnly || onlyRead, Block: block}, nil
+}
+
+// usedAs refuses a device that is to be mounted, and a file system that is to be a device.
+func usedAs(pod *corev1.Pod, volume string, block bool) error {
+	for _, c := range plan.Members(pod) {
+		mounted := slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == volume })
+		device := slices.ContainsFunc(c.VolumeDevices, func(d corev1.VolumeDevice) bool { return d.Name == volume })
+		switch {
+		case mounted && block:
+			return fmt.Errorf("volume %s has volumeMode Block, but is specified in volumeMounts", volume)
+		case device && !block:
+			return fmt.Errorf("volume %s has volumeMode Filesystem, but is specified in volumeDevices", volume)
+		}
+	}
+	return nil
 }

@@ -112,9 +112,6 @@ func TestClaimsThatStandForNoDisk(t *testing.T) {
 				v.Spec.AccessModes = append(v.Spec.AccessModes, corev1.ReadWriteMany)
 			}, "ReadWriteMany",
 		},
-		"a block device": {
-			func(_ *objects, _ *claim, v *volume) { v.Spec.VolumeMode = new(corev1.PersistentVolumeBlock) }, "volumeMode Block",
-		},
 		"another file system": {func(_ *objects, _ *claim, v *volume) { v.Spec.CSI.FSType = "xfs" }, "fsType xfs"},
 		"mount options":       {func(_ *objects, _ *claim, v *volume) { v.Spec.MountOptions = []string{"discard"} }, "mountOptions"},
 		"an API server that is away": {
@@ -150,5 +147,27 @@ func TestClaimThatIsMadeForAPod(t *testing.T) {
 		}
 		require.NoError(t, err)
 		require.Equal(t, "disk-1", got.Volume)
+	}
+}
+
+func TestAVolumeIsUsedAsWhatItIs(t *testing.T) {
+	mount, device := pod.DeepCopy(), pod.DeepCopy()
+	mount.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v"}}
+	device.Spec.Containers[0].VolumeDevices = []corev1.VolumeDevice{{Name: "v", DevicePath: "/dev/v"}}
+	for mode, fits := range map[corev1.PersistentVolumeMode]*corev1.Pod{
+		corev1.PersistentVolumeFilesystem: mount, corev1.PersistentVolumeBlock: device,
+	} {
+		o := newObjects()
+		_, volume := bind(o)
+		volume.Spec.VolumeMode = &mode
+		for _, p := range []*corev1.Pod{mount, device} {
+			got, err := volumes.New(volumes.Config{Objects: o}).Disk(t.Context(), p, claimed(false), driver)
+			if p == fits {
+				require.NoError(t, err)
+				require.Equal(t, mode == corev1.PersistentVolumeBlock, got.Block)
+				continue
+			}
+			require.ErrorContains(t, err, "volume v has volumeMode "+string(mode)+", but is specified in volume")
+		}
 	}
 }

@@ -95,6 +95,9 @@ func TestPersistentVolumesOnVSphere(t *testing.T) {
 	script := "[ -e /data/file ] || echo written by $HOSTNAME > /data/file; " + sleepForever
 	first := m.waitReady(t, m.create(t, m.pod(ns, "first", script, withClaim("data"))))
 	m.waitEvent(t, first, "SuccessfulAttachVolume")
+	attachments, err := m.client.StorageV1().VolumeAttachments().List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	assert.Empty(t, attachments.Items, "the cluster attaches nothing to this node: we do")
 	content := func(pod string) string { return m.kubectl(t, "-n", ns, "exec", pod, "--", "cat", "/data/file") }
 	assert.Equal(t, "written by first\n", content("first"))
 	assert.Equal(t, "4242\n", m.kubectl(t, "-n", ns, "exec", "first", "--", "stat", "-c", "%g", "/data/file"))
