@@ -141,6 +141,10 @@ type VSphere struct {
 	// AntiAffinity keeps pods with a topology spread over kubernetes.io/hostname on different hosts, as far as DRS can.
 	// +optional
 	AntiAffinity bool `json:"antiAffinity,omitempty"`
+	// MHzPerCore of the hosts' processors, where neither hosts nor cluster can be read.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	MHzPerCore int64 `json:"mhzPerCore,omitempty"`
 	// Tags are attached to VMs where it is set.
 	// +optional
 	Tags *Tags `json:"tags,omitempty"`

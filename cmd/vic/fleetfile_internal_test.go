@@ -80,7 +80,7 @@ func TestAVCHOfTheClusterSaysAllThatAFileCan(t *testing.T) {
 			f.SetString("set")
 		case reflect.Bool:
 			f.SetBool(true)
-		case reflect.Int32:
+		case reflect.Int32, reflect.Int64:
 			f.SetInt(9)
 		case reflect.Slice:
 			f.Set(reflect.ValueOf([]string{"set"}))

@@ -60,6 +60,7 @@ func vsphereOf(v *v1alpha1.VirtualContainerHost, credentials controllers.Credent
 		Network: s.Network, Gateway: s.Gateway, FirstAddress: s.FirstAddress, LastAddress: s.LastAddress, MTU: int(s.MTU),
 		AdvertiseAddresses: s.AdvertiseAddresses,
 		StoragePolicy:      s.StoragePolicy, MemoryReservation: s.MemoryReservation, AntiAffinity: s.AntiAffinity,
+		MHzPerCore: s.MHzPerCore,
 	}
 	if s.Tags != nil {
 		f.Tags = &tagsFile{Category: s.Tags.Category}
