@@ -92,6 +92,8 @@ func (m *machine) dial(ctx context.Context, handler http.Handler, ready func()) 
 	if err := m.joinNetwork(ctx, blob.Interfaces); err != nil {
 		return err
 	}
+	// Ends with the machine.
+	go m.serveHypervisor(ctx)
 	d, err := dialout.New(blob)
 	if err != nil {
 		return err

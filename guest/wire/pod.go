@@ -320,6 +320,10 @@ type Stop struct {
 // StopReasonDeadline is Snapshot.StopReason of a pod that was active for longer than Pod.Deadline allowed.
 const StopReasonDeadline = "DeadlineExceeded"
 
+// StopReasonNodeShutdown is the Stop.Reason of pods that end because what they run on does. It is no end for them: they run
+// again when that is back, unless their restart policy is Never.
+const StopReasonNodeShutdown = "NodeShutdown"
+
 // Clock steps the guest's clock.
 type Clock struct {
 	Time time.Time `json:"time"`

@@ -9,9 +9,8 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-// StopReasonNodeShutdown is the wire.Stop.Reason of pods that end because their node does. It is no end for them: they
-// run again when the node is back, unless their restart policy is Never.
-const StopReasonNodeShutdown = "NodeShutdown"
+// StopReasonNodeShutdown is that of pods whose node ends.
+const StopReasonNodeShutdown = wire.StopReasonNodeShutdown
 
 // ContainerIDPrefix stands before a container's ID in a pod's status.
 const ContainerIDPrefix = "vic://"

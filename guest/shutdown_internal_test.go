@@ -1,0 +1,30 @@
+package guest
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/virtual-kubelet/vic/guest/supervisor"
+	"github.com/virtual-kubelet/vic/guest/wire"
+)
+
+func TestAMachineThatIsShutDownEndsItsPodAsItsNodeWould(t *testing.T) {
+	m := &machine{supervisor: supervisor.New(supervisor.Config{BootID: "boot"})}
+	p := pod()
+	p.Grace, p.Containers = time.Minute, []wire.Seed{{Name: "app", Role: wire.RoleApp}}
+	require.NoError(t, m.supervisor.Configure(p, nil))
+	m.pod = &p
+	began := time.Now()
+	m.drain(t.Context())
+	assert.Less(t, time.Since(began), p.Grace, "nothing runs that would need it")
+	b, err := m.supervisor.Snapshot(t.Context(), supervisor.Query{})
+	require.NoError(t, err)
+	var snapshot wire.Snapshot
+	require.NoError(t, json.Unmarshal(b, &snapshot))
+	assert.Equal(t, wire.PhaseDone, snapshot.Phase)
+	assert.Equal(t, "NodeShutdown", snapshot.StopReason, "its containers run again after the next boot")
+}
