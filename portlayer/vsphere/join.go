@@ -153,5 +153,7 @@ func (h *Hypervisor) noteJoin(ctx context.Context, m machine, boot string, key [
 		return fmt.Errorf("boot %s is not the one that may join: %w", boot, portlayer.ErrBusy)
 	}
 	m.record.join.Boot, m.record.join.Key = boot, key
-	return h.notePower(ctx, &m, m.power(), option(keyJoin, m.record.join))
+	on := m.power()
+	on.Off, on.Reason = false, "" // somebody else may have powered it on after we had powered it off
+	return h.notePower(ctx, &m, on, option(keyJoin, m.record.join))
 }

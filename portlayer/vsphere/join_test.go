@@ -137,6 +137,22 @@ func TestAVMThatMovesKeepsItsBoot(t *testing.T) {
 	assert.Equal(t, before.Boot, next.Joined)
 }
 
+// TestAVMThatIsPoweredOnByHandEndsByItself has it powered off by us before.
+func TestAVMThatIsPoweredOnByHandEndsByItself(t *testing.T) {
+	v, h, name := powered(t)
+	require.NoError(t, h.PowerOff(t.Context(), uid))
+	requireState(t, h, portlayer.StateStopped, false)
+	changes := h.Watch(t.Context())
+	v.powerOn()
+	await(t, changes, func() bool { vm, _ := h.Guest(name); return vm.Boot != "" })
+	vm, _ := h.Guest(name)
+	require.NoError(t, h.Join(t.Context(), name, vm.Boot, [32]byte{1}))
+	v.powerOff()
+	await(t, changes, func() bool { vm, _ := get(t, h); return vm.State == portlayer.StateStopped })
+	requireState(t, h, portlayer.StateStopped, true)
+	requireState(t, v.open(), portlayer.StateStopped, true)
+}
+
 func TestAGuestThatRebootsEndsItsVM(t *testing.T) {
 	_, h, name := powered(t)
 	vm, _ := h.Guest(name)
