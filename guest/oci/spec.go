@@ -65,7 +65,7 @@ type Config struct {
 	PIDNamespace string
 	// Devices are what a privileged container has.
 	Devices []specs.LinuxDevice
-	// Volumes are devices that any container has, and OnlyRead the paths of those that it can't write, privileged or not.
+	// Volumes are devices that any container has, and OnlyRead the paths of those that only a privileged one can write.
 	Volumes  []specs.LinuxDevice
 	OnlyRead map[string]bool
 	// Binds are put into the container after the kernel's file systems, in the order of their depth.
