@@ -99,7 +99,9 @@ func newLab(t *testing.T, network simulated.Network, gateway netip.Addr, address
 	vc, err := simulated.Start(t.Context(), simulated.Config{Dir: dir, Network: network, BootISO: iso})
 	require.NoError(t, err)
 	t.Cleanup(vc.Close)
-	target := vc.Target()
+	target, err := simulated.ReadTarget(dir)
+	require.NoError(t, err)
+	require.Equal(t, vc.Target(), target, "others find it too")
 	password, err := os.ReadFile(target.PasswordFile)
 	require.NoError(t, err)
 	at := &url.URL{Scheme: "https", Host: target.Address, Path: "/sdk", User: url.UserPassword(target.User, strings.TrimSpace(string(password)))}

@@ -18,20 +18,29 @@ import (
 // after it was killed.
 func TargetFile(dir string) string { return filepath.Join(dir, "target.json") }
 
+// targetFile is what TargetFile has.
+type targetFile struct {
+	Address      string `json:"address"`
+	User         string `json:"user"`
+	PasswordFile string `json:"passwordFile"`
+	CAFile       string `json:"caFile"`
+}
+
 // writeTarget writes the files that a client needs; the one that names the others comes last.
 func (v *VCenter) writeTarget(at *url.URL) error {
 	secret, _ := at.User.Password()
-	v.target = vsphere.Target{
+	to := vsphere.Target{
 		Address: at.Host, User: at.User.Username(),
 		PasswordFile: filepath.Join(v.config.Dir, "vcenter-password"), CAFile: filepath.Join(v.config.Dir, "vcenter-ca.pem"),
 	}
-	text, err := json.MarshalIndent(v.target, "", "  ")
+	v.target = to
+	text, err := json.MarshalIndent(targetFile{to.Address, to.User, to.PasswordFile, to.CAFile}, "", "  ")
 	if err != nil {
 		return err
 	}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: v.server.Certificate().Raw})
 	//nolint:gosec // the directory is the caller's to choose
-	if err := errors.Join(os.WriteFile(v.target.PasswordFile, []byte(secret+"\n"), 0o600), os.WriteFile(v.target.CAFile, ca, 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(to.PasswordFile, []byte(secret+"\n"), 0o600), os.WriteFile(to.CAFile, ca, 0o600)); err != nil {
 		return err
 	}
 	return writeFile(TargetFile(v.config.Dir), strings.NewReader(string(text)+"\n"))
@@ -42,15 +51,15 @@ func (v *VCenter) Target() vsphere.Target { return v.target }
 
 // ReadTarget reads TargetFile; the error is os.ErrNotExist where there is none.
 func ReadTarget(dir string) (vsphere.Target, error) {
-	var t vsphere.Target
 	b, err := os.ReadFile(TargetFile(dir))
 	if err != nil {
-		return t, fmt.Errorf("find simulated vCenter: %w", err)
+		return vsphere.Target{}, fmt.Errorf("find simulated vCenter: %w", err)
 	}
+	var t targetFile
 	if err := json.Unmarshal(b, &t); err != nil {
-		return t, fmt.Errorf("find simulated vCenter: %s: %w", TargetFile(dir), err)
+		return vsphere.Target{}, fmt.Errorf("find simulated vCenter: %s: %w", TargetFile(dir), err)
 	}
-	return t, nil
+	return vsphere.Target{Address: t.Address, User: t.User, PasswordFile: t.PasswordFile, CAFile: t.CAFile}, nil
 }
 
 // Processes are the QEMUs on this machine by the UUIDs that they were given, which for simulated VMs are their instance
