@@ -24,9 +24,13 @@ type guests struct {
 	mu      sync.Mutex // guards what follows
 	changed chan struct{}
 	boots   map[string]*boot // by instance UUID
+	// read are the boot blobs that VMs had when they were powered on last, by instance UUID.
+	read map[string]string
 }
 
-func newGuests() *guests { return &guests{changed: make(chan struct{}), boots: map[string]*boot{}} }
+func newGuests() *guests {
+	return &guests{changed: make(chan struct{}), boots: map[string]*boot{}, read: map[string]string{}}
+}
 
 // Reference implements simulator.RegisterObject.
 func (g *guests) Reference() types.ManagedObjectReference {
@@ -45,6 +49,7 @@ func (g *guests) UpdateObject(_ *simulator.Context, obj mo.Reference, changes []
 	for _, c := range changes {
 		if state, ok := c.Val.(types.VirtualMachinePowerState); ok && c.Name == "runtime.powerState" {
 			g.set(vm.Self, vm.Config.InstanceUuid, state == types.VirtualMachinePowerStatePoweredOn)
+			g.readBlob(vm)
 		}
 	}
 }
@@ -68,6 +73,23 @@ func (g *guests) set(ref types.ManagedObjectReference, uuid string, on bool) {
 	}
 	close(g.changed)
 	g.changed = make(chan struct{})
+}
+
+func (g *guests) readBlob(vm *mo.VirtualMachine) {
+	for _, o := range vm.Config.ExtraConfig {
+		if v := o.GetOptionValue(); v.Key == wire.BootGuestInfo {
+			g.mu.Lock()
+			g.read[vm.Config.InstanceUuid], _ = v.Value.(string)
+			g.mu.Unlock()
+		}
+	}
+}
+
+// blob is what the guest of a VM has read.
+func (g *guests) blob(uuid string) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.read[uuid]
 }
 
 // Dial implements vsphere.GuestChannels.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -175,4 +176,31 @@ func TestWhatAVMCarriesHasNoSecretButItsToken(t *testing.T) {
 	boot := v.blob()
 	boot.Token = ""
 	assert.Equal(t, wire.Boot{Version: wire.BootVersion, VM: boot.VM, Interfaces: boot.Interfaces, Hosts: boot.Hosts, CA: boot.CA, Time: boot.Time}, boot)
+}
+
+func TestAVMThatSomebodyPowersOnFirstHasATokenThatCounts(t *testing.T) {
+	v, h, name := powered(t)
+	require.NoError(t, h.PowerOff(t.Context(), uid))
+	vm, former := v.machine(uid), v.guests.blob(name)
+	var meddle sync.Once
+	next := v.model.Map().Handler
+	v.model.Map().Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+		if method.Name == "ReconfigVM_Task" {
+			meddle.Do(func() { // after the VM was seen to be off, and before it has its new token
+				task, err := vm.PowerOn(t.Context())
+				if assert.NoError(t, err) {
+					assert.NoError(t, task.Wait(t.Context()))
+				}
+			})
+		}
+		return next(ctx, method)
+	}
+	require.NoError(t, h.PowerOn(t.Context(), uid))
+	read, err := wire.ParseBoot([]byte(v.guests.blob(name)))
+	require.NoError(t, err)
+	assert.NotEqual(t, former, v.guests.blob(name))
+	guest, ok := h.Guest(name)
+	require.True(t, ok)
+	assert.Equal(t, sha256.Sum256([]byte(read.Token)), guest.TokenHash)
+	assert.NotEmpty(t, guest.Boot, "it is on")
 }

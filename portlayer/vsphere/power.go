@@ -49,8 +49,11 @@ func (h *Hypervisor) powerOn(ctx context.Context, m machine) error {
 		}
 	}
 	began := time.Now().UTC()
-	task, err := h.vm(m).PowerOn(ctx)
-	_, err = h.tasks.await(ctx, task, err)
+	err := h.start(ctx, m)
+	if !fresh && fault.Is(err, &types.InvalidPowerState{}) {
+		// Somebody has powered it on just before: its guest may have read the former token, which is worth nothing any more.
+		err = h.startAnew(ctx, m)
+	}
 	switch {
 	case err == nil, fault.Is(err, &types.InvalidPowerState{}):
 		m.ranAt = began
@@ -66,6 +69,22 @@ func (h *Hypervisor) powerOn(ctx context.Context, m machine) error {
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	return errors.Join(err, h.notePower(undo, &m, before))
+}
+
+func (h *Hypervisor) start(ctx context.Context, m machine) error {
+	task, err := h.vm(m).PowerOn(ctx)
+	_, err = h.tasks.await(ctx, task, err)
+	return err
+}
+
+// startAnew pulls the plug of a VM that has only begun to boot, and starts it.
+func (h *Hypervisor) startAnew(ctx context.Context, m machine) error {
+	task, err := h.vm(m).PowerOff(ctx)
+	_, err = h.tasks.await(ctx, task, err)
+	if err != nil && !fault.Is(err, &types.InvalidPowerState{}) {
+		return err
+	}
+	return h.start(ctx, m)
 }
 
 // lookAgain reads a machine. ErrNotFound.
