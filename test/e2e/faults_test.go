@@ -48,7 +48,7 @@ func (f *faulty) requireNothingLeft(t *testing.T) {
 	f.settles(t, patience, "nothing is left of the pods", func() (bool, string) {
 		var left []string
 		for _, name := range f.look(t).beyond(f.before) {
-			if !strings.Contains(name, " images/") && !strings.Contains(name, " vch/disks/") {
+			if !strings.Contains(name, "images/") && !strings.Contains(name, " vch/disks/") {
 				left = append(left, name)
 			}
 		}
