@@ -87,13 +87,17 @@ test-controlplane: build ## The control plane's own tests
 test-qemu: build ## Contract suites and the guest on real QEMU
 	$(GO) test -tags qemu -timeout 30m -count=1 ./internal/guestimage ./guest/... ./portlayer/...
 
+# What make test runs with pods on a simulated vCenter, beside the tests that are about vSphere: two minutes of it.
+E2E_ON_VSPHERE := TestHelloBehavesAsOnAnyNode|TestAJobWithInitContainersAndASidecarCompletes|TestEnvironment|TestKillOfVICLosesNothing
+
 .PHONY: test-e2e
 test-e2e: build bin/helm ## A real API server, scheduler, node and QEMU
 	$(GO) test -tags e2e -timeout 20m -count=1 ./provider
 	$(GO) test -tags e2e -timeout 60m -count=1 -v ./test/e2e
+	$(GO) test -tags e2e -timeout 20m -count=1 -v -run '^($(E2E_ON_VSPHERE))$$' ./test/e2e -vsphere
 
 .PHONY: test-e2e-vsphere
-test-e2e-vsphere: build bin/helm ## The end-to-end tests with pods on a simulated vCenter
+test-e2e-vsphere: build bin/helm ## All end-to-end tests with pods on a simulated vCenter
 	$(GO) test -tags e2e -timeout 90m -count=1 -v ./test/e2e -vsphere
 
 # What is fuzzed, as package:target. A find lands in the package's testdata/fuzz: commit it, and the fix with it.
@@ -122,6 +126,7 @@ test-fuzz: setup ## Fuzz every parser of what others wrote, FUZZTIME (30s) each,
 .PHONY: test-long
 test-long: build ## Tests that take long (chaos, large files, long waits); PACKAGES chooses some
 	@hack/test-long.sh $(PACKAGES)
+	$(if $(PACKAGES),,$(MAKE) --no-print-directory test-e2e-vsphere)
 
 .PHONY: bench
 bench: build ## Benchmarks
