@@ -20,8 +20,9 @@ const (
 	simulatorStartTimeout = 2 * time.Minute
 	// simulatorStopTimeout is what a simulator gets to end its VMs before it is killed, which ends them too.
 	simulatorStopTimeout = 30 * time.Second
-	// simulatorInterval is how often a simulator is looked at that starts, stops or runs.
+	// simulatorInterval is how often a simulator is looked at that starts or stops, and simulatorWatch one that runs.
 	simulatorInterval = 100 * time.Millisecond
+	simulatorWatch    = time.Second
 	// aliveDescriptor is where a simulator has the file whose lock it holds.
 	aliveDescriptor = 3
 )
@@ -42,7 +43,7 @@ func StartSimulator(ctx context.Context, cfg SimulatorConfig) error {
 	if err := os.MkdirAll(cfg.Dir.Simulator(), 0o700); err != nil {
 		return fmt.Errorf("start simulated vCenter: %w", err)
 	}
-	alive, err := lockFile(cfg.Dir.simulatorAlive())
+	alive, err := lockSimulator(cfg.Dir)
 	if errors.Is(err, ErrInUse) {
 		if _, err := os.Stat(cfg.Ready); err == nil {
 			return nil
@@ -51,7 +52,7 @@ func StartSimulator(ctx context.Context, cfg SimulatorConfig) error {
 		if err := StopSimulator(ctx, cfg.Dir); err != nil {
 			return err
 		}
-		alive, err = lockFile(cfg.Dir.simulatorAlive())
+		alive, err = lockSimulator(cfg.Dir)
 	}
 	if err != nil {
 		return fmt.Errorf("start simulated vCenter: %w", err)
@@ -112,7 +113,7 @@ func (c SimulatorConfig) await(ctx context.Context, ended <-chan struct{}) error
 
 // WatchSimulator returns when the simulator of dir has ended, with the reason, or when ctx ends.
 func WatchSimulator(ctx context.Context, dir *Dir) error {
-	tick := time.NewTicker(simulatorInterval)
+	tick := time.NewTicker(simulatorWatch)
 	defer tick.Stop()
 	for {
 		select {
@@ -128,17 +129,37 @@ func WatchSimulator(ctx context.Context, dir *Dir) error {
 
 // SimulatorRuns tells whether a simulated vCenter runs on dir, whoever started it.
 func SimulatorRuns(dir *Dir) (bool, error) {
-	if _, err := os.Stat(dir.simulatorAlive()); errors.Is(err, os.ErrNotExist) {
+	alive, err := os.Open(dir.simulatorAlive())
+	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
-	}
-	alive, err := lockFile(dir.simulatorAlive())
-	if errors.Is(err, ErrInUse) {
-		return true, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	return false, alive.Close()
+	defer alive.Close()
+	// To ask takes nothing, so that who asks is never taken for a simulator.
+	lock := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(alive.Fd(), unix.F_OFD_GETLK, &lock); err != nil {
+		return false, fmt.Errorf("ask for the lock of %s: %w", alive.Name(), err)
+	}
+	return lock.Type != unix.F_UNLCK, nil
+}
+
+// lockSimulator locks the file that a simulator has for as long as it lives; the lock is the open file's, and passes to whoever
+// inherits it. ErrInUse while one lives.
+func lockSimulator(dir *Dir) (*os.File, error) {
+	alive, err := os.OpenFile(dir.simulatorAlive(), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.FcntlFlock(alive.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+	switch {
+	case err == nil:
+		return alive, nil
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES):
+		err = ErrInUse
+	}
+	return nil, errors.Join(fmt.Errorf("lock %s: %w", alive.Name(), err), alive.Close())
 }
 
 // StopSimulator ends the simulated vCenter of dir with all VMs that it has, whoever started it; none is no error.
