@@ -20,6 +20,10 @@ const drainInterval = 5 * time.Second
 
 // delete takes the node away as the deletion policy says, and lets the object go.
 func (r *VirtualContainerHosts) delete(ctx context.Context, vch *v1alpha1.VirtualContainerHost) (ctrl.Result, error) {
+	// What was seen may be older than its end, after which it must not be served again.
+	if err := r.API.Get(ctx, client.ObjectKeyFromObject(vch), vch); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
 	if !controllerutil.ContainsFinalizer(vch, Finalizer) {
 		return ctrl.Result{}, nil
 	}

@@ -276,6 +276,19 @@ func TestADeletedVCHIsDrained(t *testing.T) {
 	assert.Nil(t, b.get(t))
 }
 
+// gone is an API server that has nothing, where a cache still has the VCH.
+type gone struct{ client.Reader }
+
+func (gone) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	return apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("virtualcontainerhosts").GroupResource(), name)
+}
+
+func TestAVCHThatIsGoneIsNotServedAgain(t *testing.T) {
+	b := newBench(t, vch(deleted(v1alpha1.DeletionDrain)), secret(), node())
+	b.reconciler.API = gone{}
+	assert.Zero(t, b.reconcile(t).RequeueAfter, "and no node is asked for anything")
+}
+
 func TestAnOrphaningVCHGoesAtOnce(t *testing.T) {
 	b := newBench(t, vch(deleted(v1alpha1.DeletionOrphan)), node(), podOn("a"))
 	b.nodes.EXPECT().Abandon(mock.Anything, name).Return(nil).Once()

@@ -229,6 +229,6 @@ func (f *vsphereFile) openHypervisor(ctx context.Context, flags nodeFlags, guest
 		f.logOut(ctx, session)
 		return nil, nil, err
 	}
-	logging.From(ctx).InfoContext(ctx, "VCH opened", "vch", cfg.Name, "address", f.Address)
+	logging.From(ctx).InfoContext(ctx, "VCH opened", "address", f.Address)
 	return h, func() { h.Close(); f.logOut(ctx, session) }, nil
 }
