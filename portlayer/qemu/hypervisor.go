@@ -9,6 +9,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/turns"
+	"github.com/virtual-kubelet/vic/internal/watchers"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
 )
@@ -17,8 +18,6 @@ const (
 	// adoptPatience is how long a look at the VMs waits for those that are being taken over: an answer takes a moment, or
 	// as long as a QEMU that is stopped is kept so.
 	adoptPatience = 3 * time.Second
-	// watchBacklog is how many changes a slow watcher is owed; beyond it List tells.
-	watchBacklog = 1024
 )
 
 // Hypervisor is a VCH on this machine. It implements portlayer.Hypervisor.
@@ -35,14 +34,14 @@ type Hypervisor struct {
 	claims   sync.WaitGroup // one goroutine for each VM that is being taken over
 	closing  chan struct{}  // closed by Close
 	close    sync.Once      // guards closing
+	watchers watchers.Watchers
 
 	mu       sync.Mutex // guards what follows
 	vms      map[string]*podVM
 	starting map[string]int64         // memory of VMs between admission and first instruction
 	claiming map[string]chan struct{} // by UID, closed when the takeover has succeeded or failed
-	watchers map[chan string]struct{}
-	spent    map[string]spent // by UID, at the last look
-	cpu      time.Duration    // of all VMs so far
+	spent    map[string]spent         // by UID, at the last look
+	cpu      time.Duration            // of all VMs so far
 }
 
 var _ portlayer.Hypervisor = (*Hypervisor)(nil)
@@ -67,7 +66,7 @@ func newHypervisor(cfg Config) *Hypervisor {
 	return &Hypervisor{
 		config: cfg, layout: layout(cfg.Dir), accel: cfg.Accel,
 		closing: make(chan struct{}), claiming: map[string]chan struct{}{},
-		vms: map[string]*podVM{}, starting: map[string]int64{}, watchers: map[chan string]struct{}{},
+		vms: map[string]*podVM{}, starting: map[string]int64{},
 	}
 }
 
@@ -202,31 +201,7 @@ func (h *Hypervisor) look(uid string) (portlayer.VM, error) {
 }
 
 // Watch sends UIDs of VMs that may have changed.
-func (h *Hypervisor) Watch(ctx context.Context) <-chan string {
-	changes := make(chan string, watchBacklog)
-	h.mu.Lock()
-	h.watchers[changes] = struct{}{}
-	h.mu.Unlock()
-	context.AfterFunc(ctx, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.watchers, changes)
-		close(changes)
-	})
-	return changes
-}
-
-// notify tells the watchers, and drops what a full channel can't take.
-func (h *Hypervisor) notify(uid string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for changes := range h.watchers {
-		select {
-		case changes <- uid:
-		default:
-		}
-	}
-}
+func (h *Hypervisor) Watch(ctx context.Context) <-chan string { return h.watchers.Watch(ctx) }
 
 // syncNetwork makes the network what the running VMs need, whoever holds them.
 func (h *Hypervisor) syncNetwork(ctx context.Context) error {

@@ -12,11 +12,9 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/turns"
+	"github.com/virtual-kubelet/vic/internal/watchers"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
-
-// watchBacklog is how many changes a slow watcher is owed; beyond it List tells.
-const watchBacklog = 1024
 
 // GuestChannels are the byte channels that guests open to us. VMs are named by their instance UUIDs.
 type GuestChannels interface {
@@ -75,11 +73,9 @@ type Hypervisor struct {
 
 	changing turns.Turns // of VMs, by UID
 
-	stop    context.CancelFunc
-	running sync.WaitGroup
-
-	mu       sync.Mutex // guards watchers
-	watchers map[chan string]struct{}
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+	watchers watchers.Watchers
 }
 
 var _ portlayer.Hypervisor = (*Hypervisor)(nil)
@@ -96,7 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Hypervisor, error) {
 	if cfg.MaxPods == 0 {
 		cfg.MaxPods = 110
 	}
-	h := &Hypervisor{config: cfg, client: cfg.Session.client, watchers: map[chan string]struct{}{}}
+	h := &Hypervisor{config: cfg, client: cfg.Session.client}
 	if err := h.open(ctx); err != nil {
 		return nil, fmt.Errorf("open VCH %s: %w", cfg.Name, translate(err))
 	}
@@ -112,7 +108,7 @@ func (h *Hypervisor) open(ctx context.Context) error {
 	}
 	h.tasks = newTasks(h.config.Session)
 	h.seen = newInventory(h.config.Session, h.place.folder.Reference(), hooks{
-		notify: h.notify, forget: h.config.Guests.Forget, named: h.instanceUUID,
+		notify: h.watchers.Notify, forget: h.config.Guests.Forget, named: h.instanceUUID,
 	})
 	h.disks, h.volumes = newImageDisks(h), newVolumes(h)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -149,31 +145,7 @@ func (h *Hypervisor) List(ctx context.Context) ([]portlayer.VM, error) {
 }
 
 // Watch sends UIDs of VMs that may have changed.
-func (h *Hypervisor) Watch(ctx context.Context) <-chan string {
-	changes := make(chan string, watchBacklog)
-	h.mu.Lock()
-	h.watchers[changes] = struct{}{}
-	h.mu.Unlock()
-	context.AfterFunc(ctx, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.watchers, changes)
-		close(changes)
-	})
-	return changes
-}
-
-// notify tells the watchers, and drops what a full channel can't take.
-func (h *Hypervisor) notify(uid string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for changes := range h.watchers {
-		select {
-		case changes <- uid:
-		default:
-		}
-	}
-}
+func (h *Hypervisor) Watch(ctx context.Context) <-chan string { return h.watchers.Watch(ctx) }
 
 // Dial waits for the guest of a running VM to open its channel.
 func (h *Hypervisor) Dial(ctx context.Context, uid string) (io.ReadWriteCloser, error) {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/virtual-kubelet/vic/internal/watchers"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/portlayertest/fakeguest"
 )
@@ -26,14 +27,14 @@ type Config struct {
 
 // Hypervisor keeps VMs in memory. It is safe for concurrent use.
 type Hypervisor struct {
-	config Config
+	config   Config
+	watchers watchers.Watchers
 
 	mu       sync.Mutex // guards what follows
 	vms      map[string]*vm
 	disks    map[portlayer.DiskRef]int64
 	volumes  map[string]bool
 	making   map[portlayer.DiskRef]chan struct{}
-	watchers map[chan string]struct{}
 	version  uint64
 	pid      int
 	failures map[string]error
@@ -58,7 +59,6 @@ func New(cfg Config) *Hypervisor {
 		disks:    map[portlayer.DiskRef]int64{},
 		volumes:  map[string]bool{},
 		making:   map[portlayer.DiskRef]chan struct{}{},
-		watchers: map[chan string]struct{}{},
 		failures: map[string]error{},
 	}
 }
@@ -187,7 +187,7 @@ func (h *Hypervisor) Create(_ context.Context, spec portlayer.VMSpec) (portlayer
 		Spec: spec.Clone(), State: portlayer.StateCreated, Version: h.version, CreatedAt: time.Now(),
 	}}
 	h.vms[uid] = v
-	h.tellLocked(uid)
+	h.watchers.Notify(uid)
 	return v.show(), nil
 }
 
@@ -222,7 +222,7 @@ func (h *Hypervisor) Update(_ context.Context, spec portlayer.VMSpec, version ui
 	}
 	h.version++
 	v.Spec, v.Version = spec.Clone(), h.version
-	h.tellLocked(uid)
+	h.watchers.Notify(uid)
 	return v.show(), nil
 }
 
@@ -244,7 +244,7 @@ func (h *Hypervisor) removeLocked(uid string) {
 	}
 	v.stop("")
 	delete(h.vms, uid)
-	h.tellLocked(uid)
+	h.watchers.Notify(uid)
 }
 
 // List returns every VM.
@@ -262,28 +262,7 @@ func (h *Hypervisor) List(context.Context) ([]portlayer.VM, error) {
 }
 
 // Watch sends UIDs of changed VMs until ctx ends.
-func (h *Hypervisor) Watch(ctx context.Context) <-chan string {
-	c := make(chan string, 64)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.watchers[c] = struct{}{}
-	context.AfterFunc(ctx, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.watchers, c)
-		close(c)
-	})
-	return c
-}
-
-func (h *Hypervisor) tellLocked(uid string) {
-	for c := range h.watchers {
-		select {
-		case c <- uid:
-		default: // full: its reader lists anyway
-		}
-	}
-}
+func (h *Hypervisor) Watch(ctx context.Context) <-chan string { return h.watchers.Watch(ctx) }
 
 // Capacity returns what Config said, or plenty.
 func (h *Hypervisor) Capacity(context.Context) (portlayer.Capacity, error) {
