@@ -7,8 +7,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 
-	"github.com/google/go-containerregistry/pkg/v1"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/virtual-kubelet/vic/internal/testimage"
 )
@@ -53,6 +54,6 @@ func spec(o options) testimage.Spec {
 			},
 			{{Name: "/vic", Source: o.vic, Mode: 0o755}},
 		},
-		Config: v1.Config{Entrypoint: []string{"/vic"}, User: fmt.Sprint(user), Env: []string{"PATH=/"}},
+		Config: v1.Config{Entrypoint: []string{"/vic"}, User: strconv.Itoa(user), Env: []string{"PATH=/"}},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -137,8 +138,13 @@ func printVCH(w io.Writer, output string, v vchView) error {
 	}
 	t := tabwriter.NewWriter(&plainWriter{w: w}, 0, 8, 2, ' ', 0)
 	for _, line := range []struct{ key, value string }{
-		{"Node", v.Node}, {"VCH", v.VCH}, {"Address", v.Address}, {"Resource pool", v.Pool}, {"VM folder", v.Folder}, {"Datastore", v.Datastore},
-		{"CPU", fmt.Sprintf("%d", v.CPUMilli/1000)},
+		{"Node", v.Node},
+		{"VCH", v.VCH},
+		{"Address", v.Address},
+		{"Resource pool", v.Pool},
+		{"VM folder", v.Folder},
+		{"Datastore", v.Datastore},
+		{"CPU", strconv.FormatInt(v.CPUMilli/1000, 10)},
 		{"Memory", fmt.Sprintf("%dMi, %dMi free", v.MemoryBytes>>20, v.FreeMemoryBytes>>20)},
 		{"Storage", fmt.Sprintf("%dMi, %dMi free", v.StorageBytes>>20, v.FreeStorageBytes>>20)},
 		{"Pod VMs", fmt.Sprintf("%d, %d of them running", v.VMs, v.Running)},

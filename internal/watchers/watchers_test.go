@@ -18,7 +18,7 @@ func TestEachReaderIsToldUntilItsContextEnds(t *testing.T) {
 	assert.Equal(t, "a", <-one)
 	assert.Equal(t, "a", <-two)
 	cancel()
-	for range one { //nolint:revive // it is closed soon
+	for range one {
 	}
 	w.Notify("b")
 	assert.Equal(t, "b", <-two)
