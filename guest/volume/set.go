@@ -128,6 +128,7 @@ func (s *Set) make(ctx context.Context, v wire.Volume) error {
 			return err
 		}
 		return os.Chmod(dir, 0o755) //nolint:gosec // files have modes of their own
+	case wire.VolumeDevice: // it has no directory
 	}
 	return fmt.Errorf("kind %q is %w", v.Kind, ErrInvalid)
 }
