@@ -3,8 +3,6 @@
 package vsphere_test
 
 import (
-	"errors"
-	"slices"
 	"sync"
 	"testing"
 
@@ -13,7 +11,6 @@ import (
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
@@ -122,68 +119,6 @@ func (v *vcenter) attach(vm *object.VirtualMachine, id string, unit int32) {
 	require.NoError(v, vm.AttachDisk(v.Context(), id, store, 1000, &unit))
 }
 
-// TestAVolumeThatAnotherHas has a disk attached to a VM in ways of which none is ours.
-func TestAVolumeThatAnotherHas(t *testing.T) {
-	foreign := func(v *vcenter) *object.VirtualMachine {
-		task, err := v.folder().CreateVM(t.Context(), types.VirtualMachineConfigSpec{
-			Name: "database", GuestId: "otherLinux64Guest", Files: &types.VirtualMachineFileInfo{VmPathName: "[LocalDS_0]"},
-			DeviceChange: []types.BaseVirtualDeviceConfigSpec{&types.VirtualDeviceConfigSpec{
-				Operation: types.VirtualDeviceConfigSpecOperationAdd,
-				Device: &types.ParaVirtualSCSIController{VirtualSCSIController: types.VirtualSCSIController{
-					SharedBus:         types.VirtualSCSISharingNoSharing,
-					VirtualController: types.VirtualController{VirtualDevice: types.VirtualDevice{Key: 1000}},
-				}},
-			}},
-		}, v.pool(), nil)
-		require.NoError(t, err)
-		info, err := task.WaitForResult(t.Context())
-		require.NoError(t, err)
-		return object.NewVirtualMachine(v.admin.Client, info.Result.(types.ManagedObjectReference))
-	}
-	ways := map[string]func(*vcenter, string){
-		"as a first-class disk": func(v *vcenter, id string) {
-			v.attach(foreign(v), id, 0)
-		},
-		"as a file": func(v *vcenter, id string) {
-			vm := foreign(v)
-			devices, err := vm.Device(t.Context())
-			require.NoError(t, err)
-			store, err := v.finder().DefaultDatastore(t.Context())
-			require.NoError(t, err)
-			disk := devices.CreateDisk(devices.FindByKey(1000).(types.BaseVirtualController), store.Reference(), store.Path("fcd/"+id+".vmdk"))
-			require.NoError(t, vm.AddDevice(t.Context(), disk))
-		},
-	}
-	for name, attach := range ways {
-		t.Run(name, func(t *testing.T) {
-			v, h := cluster(t)
-			id := v.volume("data")
-			attach(v, id)
-			err := makeVM(t, h, uid, id)
-			require.ErrorIs(t, err, portlayer.ErrVolumeInUse)
-			require.ErrorContains(t, err, "VM database")
-			var which *portlayer.VolumeError
-			require.ErrorAs(t, err, &which)
-			require.Equal(t, id, which.Volume)
-			require.Equal(t, []string{"database"}, v.holders(id))
-		})
-	}
-}
-
-func (v *vcenter) folder() *object.Folder {
-	v.Helper()
-	f, err := v.finder().DefaultFolder(v.Context())
-	require.NoError(v, err)
-	return f
-}
-
-func (v *vcenter) pool() *object.ResourcePool {
-	v.Helper()
-	p, err := v.finder().DefaultResourcePool(v.Context())
-	require.NoError(v, err)
-	return p
-}
-
 func TestAVMGetsAllItsVolumesOrNone(t *testing.T) {
 	v, h := cluster(t)
 	free, taken := v.volume("free"), v.volume("taken")
@@ -200,37 +135,6 @@ func TestAVMGetsAllItsVolumesOrNone(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, v.holders(free), 1)
 	require.Len(t, v.holders(taken), 1)
-}
-
-// TestProcessesThatWantOneVolume has no lock in common between those who want it, as there is none between processes.
-func TestProcessesThatWantOneVolume(t *testing.T) {
-	v, _ := cluster(t)
-	id := v.volume("data")
-	var all []*vsphere.Hypervisor
-	for _, name := range []string{"a", "b", "c"} {
-		h := v.open(func(c *vsphere.Config) { c.Name = name })
-		_, err := h.Create(t.Context(), withVolumes("uid-"+name))
-		require.NoError(t, err)
-		all = append(all, h)
-	}
-	var g errgroup.Group
-	for i, h := range all {
-		g.Go(func() error {
-			vms, err := h.List(t.Context())
-			if err != nil {
-				return err
-			}
-			own := "uid-" + string(rune('a'+i))
-			at := slices.IndexFunc(vms, func(vm portlayer.VM) bool { return vm.UID() == own })
-			_, err = h.Update(t.Context(), withVolumes(own, id), vms[at].Version)
-			if errors.Is(err, portlayer.ErrVolumeInUse) {
-				return nil
-			}
-			return err
-		})
-	}
-	require.NoError(t, g.Wait())
-	require.LessOrEqual(t, len(v.holders(id)), 1)
 }
 
 func TestAVolumeWhoseAttachmentNobodySaw(t *testing.T) {

@@ -54,6 +54,11 @@ func (d *Disks) Get(id string) (types.VStorageObject, bool) {
 	return disk, ok
 }
 
+// Consume notes that a VM has a disk which is not in the inventory.
+func (d *Disks) Consume(id, vm string) {
+	d.change(id, func(c *types.VStorageObjectConfigInfo) { c.ConsumerId = []types.ID{{Id: vm}} })
+}
+
 func (d *Disks) change(id string, change func(*types.VStorageObjectConfigInfo)) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
