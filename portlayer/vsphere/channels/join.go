@@ -85,7 +85,10 @@ func (l *Listener) admit(ctx context.Context, name string, vm VM, key [32]byte) 
 		return l.vms.Join(ctx, name, vm.Boot, key)
 	case vm.Key == key:
 		return nil // it has missed the answer
-	case l.alive(name): // it is somebody else, or has rebooted just now and is told soon that its channel is gone
+	case l.alive(name):
+		// It is somebody else, or the guest has rebooted and nobody knows yet that its channel is gone. A guest that has not
+		// dials in again at once.
+		l.hangUp(name)
 		return refuse(http.StatusConflict, "boot %s of VM %s has joined, and has its channel open", vm.Boot, name)
 	}
 	err := l.vms.Rebooted(ctx, name, vm.Boot)

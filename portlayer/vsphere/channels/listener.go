@@ -21,6 +21,8 @@ const (
 	// helloTimeout is what a stranger has for all that it says: handshake and join.
 	helloTimeout = 10 * time.Second
 	headerBytes  = 4 << 10
+	// redialTime is within what a guest whose channel ended has tried to open another one, several times.
+	redialTime = 5 * time.Second
 )
 
 // VM is what vCenter says of a VM.
@@ -50,6 +52,7 @@ type slot struct {
 	changed chan struct{} // closed and replaced when a guest has dialed in
 	waiting *channel      // dialed in and not taken
 	taken   *channel
+	hungUp  time.Time // when we closed it to see who is there
 }
 
 // New returns a Listener that nobody reaches yet.
@@ -142,7 +145,17 @@ func (l *Listener) alive(vm string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.slots[vm]
-	return s != nil && (s.waiting.isOpen() || s.taken.isOpen())
+	return s != nil && (s.waiting.isOpen() || s.taken.isOpen() || time.Since(s.hungUp) < redialTime)
+}
+
+// hangUp closes the channel of a VM, whose guest has some time to dial in again.
+func (l *Listener) hangUp(vm string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.slots[vm]; s != nil && (s.waiting.isOpen() || s.taken.isOpen()) {
+		s.close()
+		s.hungUp = time.Now()
+	}
 }
 
 // Forget closes what a VM has that is gone.
