@@ -43,30 +43,39 @@ func (r *VirtualContainerHosts) delete(ctx context.Context, vch *v1alpha1.Virtua
 	return ctrl.Result{}, nil
 }
 
-// end takes the node away; an *obstacle says what is waited for.
+// end takes the node away; an *obstacle says what is waited for. A node that is somebody else's stays as it is.
 func (r *VirtualContainerHosts) end(ctx context.Context, vch *v1alpha1.VirtualContainerHost) error {
 	drainer := Drainer{Client: r.Client, API: r.API}
-	registered, err := drainer.Cordon(ctx, vch.Node())
+	registered, err := r.registered(ctx, vch)
+	if errors.Is(err, errForeignNode) {
+		return r.Nodes.Abandon(ctx, vch.Name)
+	}
 	if err != nil {
 		return err
+	}
+	if registered {
+		if err := drainer.Cordon(ctx, vch.Node()); err != nil {
+			return err
+		}
 	}
 	if vch.Spec.DeletionPolicy == v1alpha1.DeletionOrphan {
 		return errors.Join(r.Nodes.Abandon(ctx, vch.Name), drainer.DeleteNode(ctx, vch.Node()))
 	}
-	// Also a process that has just begun has to see to the end of the pods.
-	if err := r.serve(ctx, vch); err != nil {
-		if !registered {
-			return r.Nodes.Abandon(ctx, vch.Name) // it never was a node
+	never := !registered && vch.Status.Capacity == nil // it never was a node: there is nothing to end
+	if !r.Nodes.Known(vch.Name) {
+		// A process that has just begun has to see to the end of the pods.
+		if err := r.serve(ctx, vch); err != nil && never {
+			return r.Nodes.Abandon(ctx, vch.Name)
+		} else if err != nil {
+			return unreachable(err)
 		}
-		return unreachable(err)
 	}
 	if err := drainer.Empty(ctx, vch.Node(), vch.Spec.DeletionPolicy == v1alpha1.DeletionDrain); err != nil {
 		return err
 	}
-	if err := r.Nodes.Remove(ctx, vch.Name); err != nil {
-		if !registered {
-			return r.Nodes.Abandon(ctx, vch.Name)
-		}
+	if err := r.Nodes.Remove(ctx, vch.Name); err != nil && never {
+		return r.Nodes.Abandon(ctx, vch.Name)
+	} else if err != nil {
 		return unreachable(err)
 	}
 	return drainer.DeleteNode(ctx, vch.Node())

@@ -28,24 +28,24 @@ type obstacle struct{ reason, message string }
 
 func (o *obstacle) Error() string { return o.message }
 
-// Cordon keeps new pods away from a node; false where there is none of that name.
-func (d *Drainer) Cordon(ctx context.Context, name string) (bool, error) {
+// Cordon keeps new pods away from a node; a missing one is no error.
+func (d *Drainer) Cordon(ctx context.Context, name string) error {
 	var node corev1.Node
 	if err := d.API.Get(ctx, client.ObjectKey{Name: name}, &node); err != nil {
 		if apierrors.IsNotFound(err) {
-			return false, nil
+			return nil
 		}
-		return false, fmt.Errorf("cordon node: %w", err)
+		return fmt.Errorf("cordon node: %w", err)
 	}
 	if node.Spec.Unschedulable {
-		return true, nil
+		return nil
 	}
 	before := node.DeepCopy()
 	node.Spec.Unschedulable = true
 	if err := d.Client.Patch(ctx, &node, client.MergeFrom(before)); err != nil {
-		return true, fmt.Errorf("cordon node %s: %w", name, err)
+		return fmt.Errorf("cordon node %s: %w", name, err)
 	}
-	return true, nil
+	return nil
 }
 
 // DeleteNode deletes the object; a missing one is no error.

@@ -28,10 +28,12 @@ type Observed struct {
 
 // Nodes are the nodes that this process serves, by the name of the VCH.
 type Nodes interface {
-	// Serve has the VCH be a node. It returns soon; what becomes of it is Observed. An error refuses the spec as it is, or
+	// Serve has the VCH be a node with the label OwnerLabel. It returns soon; what becomes of it is Observed. An error refuses the spec as it is, or
 	// the change to it: the node goes on as it was.
 	Serve(ctx context.Context, vch *v1alpha1.VirtualContainerHost, credentials Credentials) error
-	// Observe returns what is known of a VCH; false where it is not served.
+	// Known tells whether a VCH is served, or tried.
+	Known(name string) bool
+	// Observe asks what there is to tell of a VCH; false where it is not served.
 	Observe(ctx context.Context, name string) (Observed, bool)
 	// Remove ends the node, removes the VMs that are left on it, and forgets it.
 	Remove(ctx context.Context, name string) error

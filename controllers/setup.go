@@ -9,6 +9,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -18,6 +19,9 @@ import (
 	"github.com/virtual-kubelet/vic/api/v1alpha1"
 )
 
+// workers is how many VCHs are looked after at a time: one whose vCenter hangs holds up no other.
+const workers = 8
+
 // SetUp has the manager call Reconcile for what changes: the objects, their secrets, their nodes, and what the channel names.
 func (r *VirtualContainerHosts) SetUp(m ctrl.Manager, changed <-chan event.GenericEvent) error {
 	err := ctrl.NewControllerManagedBy(m).
@@ -25,6 +29,7 @@ func (r *VirtualContainerHosts) SetUp(m ctrl.Manager, changed <-chan event.Gener
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.ofSecret)).
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(r.ofNode), builder.WithPredicates(readiness)).
 		WatchesRawSource(source.Channel(changed, &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("set up controller of VCHs: %w", err)

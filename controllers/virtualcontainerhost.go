@@ -2,11 +2,14 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -24,10 +27,12 @@ const (
 	observeInterval = 30 * time.Second
 )
 
-// NodeTypeLabel has the value NodeType on each node that vic has made; others are never touched.
 const (
+	// NodeTypeLabel has the value NodeType on each node of a virtual kubelet.
 	NodeTypeLabel = "type"
 	NodeType      = "virtual-kubelet"
+	// OwnerLabel has the UID of its VirtualContainerHost on each node that was made for one; others are never touched.
+	OwnerLabel = "vic.virtual-kubelet.io/vch-uid"
 )
 
 // Keys of a credentials secret.
@@ -71,8 +76,8 @@ func (r *VirtualContainerHosts) Reconcile(ctx context.Context, req ctrl.Request)
 
 // serve returns what is wrong with the spec or its credentials.
 func (r *VirtualContainerHosts) serve(ctx context.Context, vch *v1alpha1.VirtualContainerHost) error {
-	if _, known := r.Nodes.Observe(ctx, vch.Name); !known {
-		if err := r.mayTake(ctx, vch.Node()); err != nil {
+	if !r.Nodes.Known(vch.Name) {
+		if _, err := r.registered(ctx, vch); err != nil {
 			return err
 		}
 	}
@@ -83,16 +88,23 @@ func (r *VirtualContainerHosts) serve(ctx context.Context, vch *v1alpha1.Virtual
 	return r.Nodes.Serve(ctx, vch, credentials)
 }
 
-// mayTake refuses the name of a node that is somebody else's.
-func (r *VirtualContainerHosts) mayTake(ctx context.Context, name string) error {
+// errForeignNode says that a node of that name is somebody else's.
+var errForeignNode = errors.New("there is a node of that name that is not this VCH's")
+
+// registered tells whether the VCH has its node. errForeignNode.
+func (r *VirtualContainerHosts) registered(ctx context.Context, vch *v1alpha1.VirtualContainerHost) (bool, error) {
 	var node corev1.Node
-	if err := r.API.Get(ctx, client.ObjectKey{Name: name}, &node); err != nil {
-		return client.IgnoreNotFound(err) //nolint:wrapcheck // it says which node
+	err := r.API.Get(ctx, client.ObjectKey{Name: vch.Node()}, &node)
+	if apierrors.IsNotFound(err) {
+		return false, nil
 	}
-	if node.Labels[NodeTypeLabel] != NodeType {
-		return fmt.Errorf("spec.nodeName: there is a node %s, and it has not the label %s=%s", name, NodeTypeLabel, NodeType)
+	if err != nil {
+		return false, fmt.Errorf("look for node %s: %w", vch.Node(), err)
 	}
-	return nil
+	if node.Labels[OwnerLabel] != string(vch.UID) {
+		return false, fmt.Errorf("spec.nodeName %s: %w: its label %s is %q", vch.Node(), errForeignNode, OwnerLabel, node.Labels[OwnerLabel])
+	}
+	return true, nil
 }
 
 func (r *VirtualContainerHosts) credentials(ctx context.Context, vch *v1alpha1.VirtualContainerHost) (Credentials, error) {
@@ -102,20 +114,25 @@ func (r *VirtualContainerHosts) credentials(ctx context.Context, vch *v1alpha1.V
 		return Credentials{}, err
 	}
 	for _, key := range []string{keyUsername, keyPassword} {
-		if len(secret.Data[key]) == 0 {
+		if trimmed(secret, key) == "" {
 			return Credentials{}, fmt.Errorf("spec.vsphere.credentialsSecret: Secret %s/%s has no %s", r.Namespace, name, key)
 		}
 	}
 	return Credentials{
-		Username: string(secret.Data[keyUsername]), CA: secret.Data[keyCA],
+		Username: trimmed(secret, keyUsername), CA: secret.Data[keyCA],
 		Password: func(ctx context.Context) (string, error) {
 			secret, err := r.secret(ctx, name)
 			if err != nil {
 				return "", err
 			}
-			return string(secret.Data[keyPassword]), nil
+			return trimmed(secret, keyPassword), nil
 		},
 	}, nil
+}
+
+// trimmed is a value without the end of a line that it had in a file.
+func trimmed(secret *corev1.Secret, key string) string {
+	return strings.TrimRight(string(secret.Data[key]), "\r\n")
 }
 
 func (r *VirtualContainerHosts) secret(ctx context.Context, name string) (*corev1.Secret, error) {

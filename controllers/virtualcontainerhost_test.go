@@ -91,7 +91,7 @@ func (b *bench) requireCondition(t *testing.T, kind string, status metav1.Condit
 
 func vch(change ...func(*v1alpha1.VirtualContainerHost)) *v1alpha1.VirtualContainerHost {
 	v := &v1alpha1.VirtualContainerHost{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Generation: 3, Finalizers: []string{controllers.Finalizer}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, UID: "u-1", Generation: 3, Finalizers: []string{controllers.Finalizer}},
 		Spec:       v1alpha1.VirtualContainerHostSpec{VSphere: v1alpha1.VSphere{CredentialsSecret: "vcenter"}},
 	}
 	for _, c := range change {
@@ -103,7 +103,7 @@ func vch(change ...func(*v1alpha1.VirtualContainerHost)) *v1alpha1.VirtualContai
 func secret(change ...func(*corev1.Secret)) *corev1.Secret {
 	s := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "vcenter"},
-		Data:       map[string][]byte{"username": []byte("u"), "password": []byte("p"), "ca.crt": []byte("ca")},
+		Data:       map[string][]byte{"username": []byte("u"), "password": []byte("p\n"), "ca.crt": []byte("ca")},
 	}
 	for _, c := range change {
 		c(s)
@@ -113,7 +113,7 @@ func secret(change ...func(*corev1.Secret)) *corev1.Secret {
 
 func node(change ...func(*corev1.Node)) *corev1.Node {
 	n := &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"type": "virtual-kubelet"}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"type": "virtual-kubelet", controllers.OwnerLabel: "u-1"}},
 		Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{
 			{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "VCHReady", Message: "the VCH runs pods"},
 		}},
@@ -141,6 +141,7 @@ func deleted(policy v1alpha1.DeletionPolicy) func(*v1alpha1.VirtualContainerHost
 
 // served has the nodes say that the VCH is one of them, and open.
 func (b *bench) served() {
+	b.nodes.EXPECT().Known(name).Return(true).Maybe()
 	b.nodes.EXPECT().Observe(mock.Anything, name).Return(controllers.Observed{
 		Open: true, Capacity: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("110")},
 		InUse: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("2")},
@@ -150,7 +151,7 @@ func (b *bench) served() {
 
 func TestAVCHIsServedWithItsCredentialsAsTheyAre(t *testing.T) {
 	b := newBench(t, vch(func(v *v1alpha1.VirtualContainerHost) { v.Finalizers = nil }), secret(), node())
-	b.nodes.EXPECT().Observe(mock.Anything, name).Return(controllers.Observed{}, false).Once()
+	b.nodes.EXPECT().Known(name).Return(false)
 	b.nodes.EXPECT().Observe(mock.Anything, name).Return(controllers.Observed{
 		Open: true, Capacity: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("110")},
 		InUse: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("2")},
@@ -177,7 +178,7 @@ func TestAVCHIsServedWithItsCredentialsAsTheyAre(t *testing.T) {
 	assert.Equal(t, []byte("ca"), got.CA)
 	password, err := got.Password(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, "p", password)
+	assert.Equal(t, "p", password, "without the end of its line")
 	require.NoError(t, b.Update(t.Context(), secret(func(s *corev1.Secret) { s.Data["password"] = []byte("new") })))
 	password, err = got.Password(t.Context())
 	require.NoError(t, err)
@@ -197,10 +198,12 @@ func TestWhatIsWrongWithASpecIsTold(t *testing.T) {
 		"a secret without a user":   {[]client.Object{vch(), secret(func(s *corev1.Secret) { delete(s.Data, "username") })}, nil, "has no username"},
 		"a secret with no password": {[]client.Object{vch(), secret(func(s *corev1.Secret) { s.Data["password"] = nil })}, nil, "has no password"},
 		"a change that is refused":  {[]client.Object{vch(), secret()}, refused, "resource pool: not found"},
-		"somebody else's node":      {[]client.Object{vch(), secret(), node(func(n *corev1.Node) { n.Labels = nil })}, nil, "there is a node pool"},
+		"somebody else's node":      {[]client.Object{vch(), secret(), node(func(n *corev1.Node) { n.Labels = nil })}, nil, "not this VCH's"},
+		"another VCH's node":        {[]client.Object{vch(), secret(), node(func(n *corev1.Node) { n.Labels[controllers.OwnerLabel] = "u-2" })}, nil, `"u-2"`},
 	} {
 		t.Run(what, func(t *testing.T) {
 			b := newBench(t, tt.objects...)
+			b.nodes.EXPECT().Known(name).Return(false)
 			b.nodes.EXPECT().Observe(mock.Anything, name).Return(controllers.Observed{}, false)
 			if tt.expect != nil {
 				tt.expect(b)
@@ -233,6 +236,7 @@ func TestReadySaysHowFarTheNodeHasCome(t *testing.T) {
 				objects = append(objects, tt.node)
 			}
 			b := newBench(t, objects...)
+			b.nodes.EXPECT().Known(name).Return(tt.known)
 			b.nodes.EXPECT().Observe(mock.Anything, name).Return(tt.observed, tt.known)
 			b.nodes.EXPECT().Serve(mock.Anything, mock.Anything, mock.Anything).Return(nil)
 			b.reconcile(t)
@@ -306,8 +310,44 @@ func TestADeletedVCHThatCannotBeReachedStays(t *testing.T) {
 
 func TestADeletedVCHThatNeverWasANodeGoes(t *testing.T) {
 	b := newBench(t, vch(deleted(v1alpha1.DeletionRefuse)))
-	b.nodes.EXPECT().Observe(mock.Anything, name).Return(controllers.Observed{}, false)
+	b.nodes.EXPECT().Known(name).Return(false)
 	b.nodes.EXPECT().Abandon(mock.Anything, name).Return(nil).Once()
 	b.reconcile(t)
 	assert.Nil(t, b.get(t))
+}
+
+func TestANodeOfSomebodyElseIsNeverTouched(t *testing.T) {
+	for _, policy := range []v1alpha1.DeletionPolicy{v1alpha1.DeletionRefuse, v1alpha1.DeletionDrain, v1alpha1.DeletionOrphan} {
+		t.Run(string(policy), func(t *testing.T) {
+			foreign := node(func(n *corev1.Node) { n.Labels = nil })
+			b := newBench(t, vch(deleted(policy)), secret(), foreign, podOn("web"))
+			b.nodes.EXPECT().Abandon(mock.Anything, name).Return(nil).Once()
+			b.reconcile(t)
+			assert.Nil(t, b.get(t), "the object goes")
+			var n corev1.Node
+			require.NoError(t, b.Get(t.Context(), client.ObjectKey{Name: name}, &n))
+			assert.False(t, n.Spec.Unschedulable)
+			require.NoError(t, b.Get(t.Context(), client.ObjectKeyFromObject(podOn("web")), &corev1.Pod{}))
+		})
+	}
+}
+
+func TestADeletedVCHIsDrainedWithoutItsSecret(t *testing.T) {
+	b := newBench(t, vch(deleted(v1alpha1.DeletionDrain)), node(), podOn("a"))
+	b.served()
+	b.reconcile(t)
+	b.requireCondition(t, v1alpha1.ConditionRemovable, metav1.ConditionFalse, "Draining", "default/a")
+	b.nodes.EXPECT().Remove(mock.Anything, name).Return(nil).Once()
+	b.reconcile(t)
+	assert.Nil(t, b.get(t))
+}
+
+func TestAVCHThatWasANodeIsNotGivenUpWithItsVMs(t *testing.T) {
+	b := newBench(t, vch(deleted(v1alpha1.DeletionDrain), func(v *v1alpha1.VirtualContainerHost) {
+		v.Status.Capacity = corev1.ResourceList{corev1.ResourcePods: resource.MustParse("110")}
+	}), secret())
+	b.served()
+	b.nodes.EXPECT().Remove(mock.Anything, name).Return(errors.New("no vCenter"))
+	b.reconcile(t)
+	b.requireCondition(t, v1alpha1.ConditionRemovable, metav1.ConditionFalse, "Unreachable", "no vCenter")
 }

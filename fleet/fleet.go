@@ -64,7 +64,8 @@ func New[N Node](ctx context.Context, changed func(name string)) *Fleet[N] {
 }
 
 // Apply has the node of that name be what spec says: it is opened, or opened anew where the revision is another one. A node
-// that is open stays as it is when spec.Check refuses the new one; that error is returned.
+// that is open stays as it is when spec.Check refuses the new one; that error is returned, and for a while without asking
+// again.
 func (f *Fleet[N]) Apply(ctx context.Context, name string, spec Spec[N]) error {
 	if m := f.member(name); m != nil {
 		state := m.get()
@@ -72,7 +73,7 @@ func (f *Fleet[N]) Apply(ctx context.Context, name string, spec Spec[N]) error {
 			return nil
 		}
 		if state.Open {
-			if err := spec.Check(ctx); err != nil {
+			if err := m.check(ctx, spec); err != nil {
 				return err
 			}
 		}
@@ -154,9 +155,34 @@ type member[N Node] struct {
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when run has ended
 
+	refused refusal // of whoever calls Apply
+
 	mu    sync.Mutex // guards what follows
 	state State[N]
 	last  func(N)
+}
+
+// refusal is what a check came to.
+type refusal struct {
+	revision string
+	at       time.Time
+	err      error
+}
+
+// refusedAgain is how long a check that failed is not made again.
+const refusedAgain = 2 * time.Minute
+
+// check tells whether a node that is open may be given up for another spec.
+func (m *member[N]) check(ctx context.Context, spec Spec[N]) error {
+	if m.refused.revision == spec.Revision && time.Since(m.refused.at) < refusedAgain {
+		return m.refused.err
+	}
+	err := spec.Check(ctx)
+	m.refused = refusal{}
+	if err != nil {
+		m.refused = refusal{spec.Revision, time.Now(), err}
+	}
+	return err
 }
 
 func (m *member[N]) get() State[N] {

@@ -10,6 +10,7 @@ import (
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,shortName=vch
 // +kubebuilder:subresource:status
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 || size(self.spec.nodeName) > 0",message="spec.nodeName is needed: the name of the object is longer than 63 characters"
 // +kubebuilder:printcolumn:name="Node",type=string,JSONPath=`.status.nodeName`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
@@ -96,6 +97,7 @@ const (
 type VSphere struct {
 	// Address of vCenter or ESXi: HOST, HOST:PORT or a URL.
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="address can't change: pod VMs and images are there"
 	Address string `json:"address"`
 	// CredentialsSecret is the name of a Secret in vic's own namespace, with the keys username and password, and ca.crt where
 	// vCenter's authority is not one that the system trusts. It is read again before each login.

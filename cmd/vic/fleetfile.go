@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 
@@ -84,6 +85,40 @@ func (f *nodeFile) checkFleet() error {
 	return f.checkVCHs()
 }
 
+// claims are what no other VCH may have too.
+func (n *vchFile) claims() []string {
+	if n.VSphere == nil {
+		return nil
+	}
+	return n.VSphere.claims(n.NodeName)
+}
+
+// place is what can't change while there are pods, and the key of each.
+func (n *vchFile) place() map[string]string {
+	place := map[string]string{"subnet": n.Subnet}
+	if v := n.VSphere; v != nil {
+		maps.Copy(place, map[string]string{
+			"vsphere.vch": v.VCH, "vsphere.address": v.Address, "vsphere.datacenter": v.Datacenter, "vsphere.folder": v.Folder,
+			"vsphere.datastore": v.Datastore, "vsphere.directory": v.Directory,
+		})
+	}
+	return place
+}
+
+// moved returns an error where a VCH would be another one.
+func (n *vchFile) moved(from *vchFile) error {
+	if (n.VSphere == nil) != (from.VSphere == nil) {
+		return errors.New("vsphere can't come or go: pods are there")
+	}
+	was, is := from.place(), n.place()
+	for _, key := range slices.Sorted(maps.Keys(is)) {
+		if was[key] != is[key] {
+			return fmt.Errorf("%s can't change from %q to %q: pods are there", key, was[key], is[key])
+		}
+	}
+	return nil
+}
+
 func checkLabel(key, value string) error {
 	if value == "" {
 		return fmt.Errorf("%s is missing", key)
@@ -96,7 +131,7 @@ func checkLabel(key, value string) error {
 
 // checkVCHs checks each VCH of the list, and that no two of them want the same.
 func (f *nodeFile) checkVCHs() error {
-	names, ports := map[string]bool{}, map[int]string{}
+	names, ports, claims := map[string]bool{}, map[int]string{}, map[string]string{}
 	for i := range f.VCHs {
 		n := &f.VCHs[i]
 		if err := f.checkVCH(n); err != nil {
@@ -106,6 +141,12 @@ func (f *nodeFile) checkVCHs() error {
 			return fmt.Errorf("vchs[%d]: nodeName %s is there twice", i, n.NodeName)
 		}
 		names[n.NodeName] = true
+		for _, claim := range n.claims() {
+			if other, taken := claims[claim]; taken {
+				return fmt.Errorf("vchs[%d] %s: %s is that of %s", i, n.NodeName, claim, other)
+			}
+			claims[claim] = n.NodeName
+		}
 		if other, taken := ports[n.Port]; taken && n.Port != 0 {
 			return fmt.Errorf("vchs[%d] %s: port %d is that of %s", i, n.NodeName, n.Port, other)
 		}

@@ -49,6 +49,9 @@ func TestFleetFile(t *testing.T) {
 		"with a taint of a bad key":          {"nodeName: n\ntaints: [{key: \"a b\", effect: NoSchedule}]", "taints"},
 		"with a VCH's bad taint":             {"vchs: [{nodeName: a, taints: [{key: k}]}]", "vchs[0] a: taints"},
 		"with a VCH whose port can't be":     {"vchs: [{nodeName: a, port: 70000}]", "port 70000"},
+		"with a label of vic's own":          {"nodeName: n\nlabels: {type: mine}", "labels: type is set by vic"},
+		"with one VCH for two nodes":         {twoPools("a", "b", "vch: same"), "vchs[1] b: vsphere.vch same at v is that of a"},
+		"with one directory for two VCHs":    {twoPools("a", "b", "directory: same"), "vchs[1] b: vsphere.directory same"},
 		"with a VCH whose size is no number": {"vchs: [{nodeName: a, memory: much}]", "memory"},
 	}
 	for name, tt := range tests {
@@ -68,6 +71,40 @@ func TestFleetFile(t *testing.T) {
 	assert.Empty(t, f.VCHs[0].taints())
 	assert.Len(t, f.VCHs[1].taints(), 1)
 	assert.Zero(t, f.VCHs[0].Port, "a free one")
+}
+
+// twoPools is a file with two nodes on one vCenter.
+func twoPools(one, two, more string) string {
+	text := "guestListen: \":1\"\nvchs:\n"
+	for _, name := range []string{one, two} {
+		text += "- {nodeName: " + name + ", subnet: 192.0.2.0/24, vsphere: {address: v, user: u, passwordFile: /p, bootISO: i, network: n, " +
+			"gateway: 192.0.2.1, advertiseAddresses: [\"192.0.2.2:1\"], " + more + "}}\n"
+	}
+	return text
+}
+
+func TestAVCHStaysWhereItsPodsAre(t *testing.T) {
+	f, err := parseNodeFile(t, twoPools("a", "b", "pool: p"))
+	require.NoError(t, err)
+	from := &f.VCHs[0]
+	for key, change := range map[string]func(*vchFile, *vsphereFile){
+		"subnet":             func(n *vchFile, _ *vsphereFile) { n.Subnet = "192.0.3.0/24" },
+		"vsphere.vch":        func(_ *vchFile, v *vsphereFile) { v.VCH = "x" },
+		"vsphere.address":    func(_ *vchFile, v *vsphereFile) { v.Address = "x" },
+		"vsphere.datacenter": func(_ *vchFile, v *vsphereFile) { v.Datacenter = "x" },
+		"vsphere.folder":     func(_ *vchFile, v *vsphereFile) { v.Folder = "x" },
+		"vsphere.datastore":  func(_ *vchFile, v *vsphereFile) { v.Datastore = "x" },
+		"vsphere.directory":  func(_ *vchFile, v *vsphereFile) { v.Directory = "x" },
+		"vsphere can't come": func(n *vchFile, _ *vsphereFile) { n.VSphere = nil },
+	} {
+		to, v := *from, *from.VSphere
+		to.VSphere = &v
+		change(&to, &v)
+		require.ErrorContains(t, to.moved(from), key)
+	}
+	to, v := *from, *from.VSphere
+	to.VSphere, to.CPU, v.Pool = &v, 4, "q"
+	require.NoError(t, to.moved(from))
 }
 
 // TestAVCHOfTheClusterSaysAllThatAFileCan finds a key of the file that the object has and nobody carries over.

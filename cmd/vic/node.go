@@ -74,10 +74,6 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config, path string) (err 
 	if err := s.checkAPI(ctx); err != nil {
 		return err
 	}
-	if s.state, err = standalone.Open(f.Dir); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.state.Close()) }()
 	endTraces, err := sendTraces(ctx, f.TracingEndpoint, f.NodeName)
 	if err != nil {
 		return err
@@ -86,6 +82,10 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config, path string) (err 
 	if f.isFleet() {
 		return s.runFleet(ctx, path)
 	}
+	if s.state, err = standalone.Open(f.Dir); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.state.Close()) }()
 	return s.runOne(ctx)
 }
 
@@ -144,7 +144,7 @@ func (s *nodeServer) open(ctx context.Context, n *vchFile, state *standalone.Dir
 		Flags: flags, State: state, Rest: s.api, Images: images,
 		VCH:     func(ctx context.Context) (*vch, error) { return s.openVCH(ctx, n, flags, state) },
 		Address: address, Listen: netip.AddrPortFrom(address, uint16(n.Port)).String(),
-		Taints: n.taints(), Labels: n.Labels, DNS: plan.ClusterDNS{Servers: s.file.ClusterDNS, Domain: s.file.ClusterDomain},
+		Taints: n.taints(), Labels: n.labels(), DNS: plan.ClusterDNS{Servers: s.file.ClusterDNS, Domain: s.file.ClusterDomain},
 	})
 }
 

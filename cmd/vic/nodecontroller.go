@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,14 +36,12 @@ const (
 	changesBacklog = 1024
 	// observeTimeout bounds the question what a VCH offers.
 	observeTimeout = 10 * time.Second
-	// refusedAgain is how long a change that was refused is not tried again.
-	refusedAgain = 2 * time.Minute
 )
 
 // addController has the manager serve the cluster's VirtualContainerHosts when this process leads.
 func (s *nodeServer) addController(ctx context.Context, m ctrl.Manager, listening *readiness) error {
 	changed := make(chan event.GenericEvent, changesBacklog)
-	nodes := &clusterNodes{server: s, listening: listening, owners: map[string]string{}, refused: map[string]refusedSpec{}}
+	nodes := &clusterNodes{server: s, listening: listening, owners: map[string]string{}}
 	nodes.fleet = fleet.New[*servedNode](ctx, func(name string) {
 		select {
 		case changed <- event.GenericEvent{Object: &v1alpha1.VirtualContainerHost{ObjectMeta: metav1.ObjectMeta{Name: name}}}:
@@ -51,8 +50,13 @@ func (s *nodeServer) addController(ctx context.Context, m ctrl.Manager, listenin
 	})
 	// It begins with the controllers, when this process leads; they wait until it listens.
 	err := m.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		unlock, err := s.lockState(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
 		defer nodes.fleet.Close()
-		err := s.openGuests(ctx, func() (*channels.Authority, error) {
+		err = s.openGuests(ctx, func() (*channels.Authority, error) {
 			return clusterAuthority(ctx, m.GetClient(), m.GetAPIReader(), s.file.Controller.Namespace)
 		})
 		if err != nil {
@@ -103,15 +107,8 @@ type clusterNodes struct {
 	fleet     *fleet.Fleet[*servedNode]
 	listening *readiness
 
-	mu      sync.Mutex             // guards what follows
-	owners  map[string]string      // VCHs by the names of their nodes
-	refused map[string]refusedSpec // by VCH
-}
-
-type refusedSpec struct {
-	revision string
-	at       time.Time
-	err      error
+	mu     sync.Mutex        // guards what follows
+	owners map[string]string // VCHs by what they claim
 }
 
 // Serve implements controllers.Nodes.
@@ -131,32 +128,37 @@ func (c *clusterNodes) Serve(ctx context.Context, vch *v1alpha1.VirtualContainer
 	if err != nil {
 		return err
 	}
-	if err := c.claim(vch.Name, n.NodeName, spec.Revision); err != nil {
+	if err := c.claim(vch.Name, append(n.claims(), nodeClaim+n.NodeName)); err != nil {
 		return err
 	}
-	err = c.fleet.Apply(ctx, vch.Name, spec)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.refused, vch.Name)
-	if err != nil {
-		err = fmt.Errorf("change refused, the node is as it was: %w", err)
-		c.refused[vch.Name] = refusedSpec{spec.Revision, time.Now(), err}
-	}
-	return err
-}
-
-// claim takes the node's name for a VCH, and returns what refused its spec a short while ago.
-func (c *clusterNodes) claim(vch, node, revision string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if owner, ok := c.owners[node]; ok && owner != vch {
-		return fmt.Errorf("spec.nodeName: node %s is that of VCH %s", node, owner)
-	}
-	c.owners[node] = vch
-	if last := c.refused[vch]; last.revision == revision && time.Since(last.at) < refusedAgain {
-		return last.err
+	if err := c.fleet.Apply(ctx, vch.Name, spec); err != nil {
+		return fmt.Errorf("change refused, the node is as it was: %w", err)
 	}
 	return nil
+}
+
+// nodeClaim begins the claim of a node's name.
+const nodeClaim = "nodeName "
+
+// claim takes for a VCH what no other may have.
+func (c *clusterNodes) claim(vch string, claims []string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, claim := range claims {
+		if owner, ok := c.owners[claim]; ok && owner != vch {
+			return fmt.Errorf("spec: %s is that of VCH %s", claim, owner)
+		}
+	}
+	for _, claim := range claims {
+		c.owners[claim] = vch
+	}
+	return nil
+}
+
+// Known implements controllers.Nodes.
+func (c *clusterNodes) Known(name string) bool {
+	_, ok := c.fleet.State(name)
+	return ok
 }
 
 // Observe implements controllers.Nodes.
@@ -218,17 +220,19 @@ func (c *clusterNodes) Abandon(ctx context.Context, name string) error {
 	return err
 }
 
-// release gives the names back that a VCH has, and returns them.
+// release gives back what a VCH claims, and returns the names of its nodes.
 func (c *clusterNodes) release(vch string) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var nodes []string
-	for node, owner := range c.owners {
-		if owner == vch {
-			nodes = append(nodes, node)
-			delete(c.owners, node)
+	for claim, owner := range c.owners {
+		if owner != vch {
+			continue
 		}
+		if node, ok := strings.CutPrefix(claim, nodeClaim); ok {
+			nodes = append(nodes, node)
+		}
+		delete(c.owners, claim)
 	}
-	delete(c.refused, vch)
 	return nodes
 }

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/virtual-kubelet/vic/controllers"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer/rundir"
 	"github.com/virtual-kubelet/vic/provider"
@@ -43,6 +46,9 @@ type vchFile struct {
 	Reserved         map[string]resource.Quantity `json:"reserved"`
 	// VSphere has pods run there, and not on this machine's QEMU.
 	VSphere *vsphereFile `json:"vsphere"`
+
+	// owner is the UID of the object of the cluster that this was made of.
+	owner string
 }
 
 // processFile is what holds for all nodes of a process.
@@ -183,8 +189,24 @@ func (n *vchFile) check(guests bool) error {
 		if errs := append(content.IsLabelKey(key), content.IsLabelValue(value)...); len(errs) > 0 {
 			return fmt.Errorf("labels: %s=%s: %s", key, value, errs[0])
 		}
+		if slices.Contains(ownLabels, key) {
+			return fmt.Errorf("labels: %s is set by vic", key)
+		}
 	}
 	return n.checkTaints()
+}
+
+// ownLabels tell whose a node is, and what.
+var ownLabels = []string{controllers.NodeTypeLabel, controllers.OwnerLabel, corev1.LabelHostname}
+
+// labels are those of the node.
+func (n *vchFile) labels() map[string]string {
+	if n.owner == "" {
+		return n.Labels
+	}
+	all := map[string]string{controllers.OwnerLabel: n.owner}
+	maps.Copy(all, n.Labels)
+	return all
 }
 
 func (n *vchFile) checkTaints() error {

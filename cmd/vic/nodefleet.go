@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -30,6 +32,10 @@ const (
 	rereadInterval = 5 * time.Second
 	// probeTimeout bounds the look at what a changed VCH would be.
 	probeTimeout = time.Minute
+	// removeTimeout bounds the removal of what is left on a node.
+	removeTimeout = 5 * time.Minute
+	// lockInterval is how often a leader looks whether the former one has let go of the state directory.
+	lockInterval = time.Second
 )
 
 // servedNode is one of several nodes.
@@ -60,11 +66,16 @@ func (n *servedNode) Close(ctx context.Context) {
 
 // removeVMs removes what is left on a node that takes no pods any more.
 func (n *servedNode) removeVMs(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
+	defer cancel()
 	vms, err := n.engine.List(ctx)
 	if err != nil {
 		return err
 	}
 	for _, vm := range vms {
+		if vm.Spec.Identity.NodeName != n.config.Flags.name {
+			continue
+		}
 		if err := n.engine.Remove(ctx, vm.Spec.Identity.UID); err != nil && !errors.Is(err, portlayer.ErrNotFound) {
 			return err
 		}
@@ -128,6 +139,29 @@ func (s *nodeServer) runFleet(ctx context.Context, path string) error {
 	return nil
 }
 
+// lockState opens the state directory, as soon as a former leader that shares it has let go of it.
+func (s *nodeServer) lockState(ctx context.Context) (unlock func(), err error) {
+	tick := time.NewTicker(lockInterval)
+	defer tick.Stop()
+	for told := false; ; told = true {
+		s.state, err = standalone.Open(s.file.Dir)
+		if err == nil {
+			return func() { _ = s.state.Close() }, nil // the process is about to end, and the lock with it
+		}
+		if !errors.Is(err, standalone.ErrInUse) || s.file.LeaderElection == nil {
+			return nil, err
+		}
+		if !told {
+			logging.From(ctx).WarnContext(ctx, "waiting for the state directory", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
 // openGuests opens the place where guests of all VCHs dial in.
 func (s *nodeServer) openGuests(ctx context.Context, authority func() (*channels.Authority, error)) error {
 	if s.file.GuestListen == "" {
@@ -143,7 +177,12 @@ func (s *nodeServer) openGuests(ctx context.Context, authority func() (*channels
 
 // serveFile serves the list of the file, as it is at any time.
 func (s *nodeServer) serveFile(ctx context.Context, path string, listening *readiness) error {
-	err := s.openGuests(ctx, func() (*channels.Authority, error) {
+	unlock, err := s.lockState(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	err = s.openGuests(ctx, func() (*channels.Authority, error) {
 		return channels.LoadAuthority(filepath.Join(s.state.Node(), authorityFile))
 	})
 	if err != nil {
@@ -156,7 +195,10 @@ func (s *nodeServer) serveFile(ctx context.Context, path string, listening *read
 	if err != nil {
 		return fmt.Errorf("make API client: %w", err)
 	}
-	list := &fileList{server: s, nodes: fleet.New[*servedNode](ctx, func(string) {}), drainer: controllers.Drainer{Client: c, API: c}, file: s.file}
+	list := &fileList{
+		server: s, nodes: fleet.New[*servedNode](ctx, func(string) {}), drainer: controllers.Drainer{Client: c, API: c},
+		file: s.file, served: map[string]*vchFile{}, told: map[string]string{},
+	}
 	defer list.nodes.Close()
 	list.apply(ctx)
 	listening.begin()
@@ -197,7 +239,10 @@ type fileList struct {
 	drainer controllers.Drainer
 	seen    [sha256.Size]byte // the file's text that was applied or refused last
 	file    *nodeFile
-	told    map[string]string // of each VCH, what was logged of it last
+	served  map[string]*vchFile // by node: as it was applied last, until it is removed
+
+	mu   sync.Mutex        // guards told
+	told map[string]string // of each VCH, what was logged of it last
 }
 
 // reread looks whether the file is another one. One that is wrong changes nothing.
@@ -206,8 +251,12 @@ func (l *fileList) reread(ctx context.Context, path string) {
 	if sum := sha256.Sum256(text); err == nil && sum != l.seen {
 		l.seen = sum
 		f, err := readNodeFile(path)
-		if err == nil && (f.Controller != nil || !f.isFleet()) {
+		switch {
+		case err != nil:
+		case f.Controller != nil || !f.isFleet():
 			err = errors.New("vchs is gone; it needs a restart to serve something else")
+		case f.GuestListen != l.server.file.GuestListen:
+			err = errors.New("guestListen has changed, which needs a restart")
 		}
 		if err == nil {
 			l.file = f
@@ -218,28 +267,51 @@ func (l *fileList) reread(ctx context.Context, path string) {
 	l.apply(ctx)
 }
 
-// apply serves the VCHs of the list, and ends others.
+// apply serves the VCHs of the list, and ends others, each by itself: one whose vCenter hangs holds up no other.
 func (l *fileList) apply(ctx context.Context) {
-	wanted := l.file.vchs()
-	for _, n := range wanted {
-		spec, err := l.server.spec(n)
-		if err == nil {
-			err = l.nodes.Apply(ctx, n.NodeName, spec)
+	var all sync.WaitGroup
+	wanted := map[string]bool{}
+	for _, n := range l.file.vchs() {
+		wanted[n.NodeName] = true
+		if from := l.served[n.NodeName]; from != nil {
+			if err := n.moved(from); err != nil {
+				l.tell(ctx, n.NodeName, err)
+				continue
+			}
 		}
-		l.tell(ctx, n.NodeName, "change of VCH refused", err)
+		l.served[n.NodeName] = n
+		all.Go(func() { l.tell(ctx, n.NodeName, l.serve(ctx, n)) })
 	}
-	for _, name := range l.nodes.Names() {
-		if !slices.ContainsFunc(wanted, func(n *vchFile) bool { return n.NodeName == name }) {
-			l.tell(ctx, name, "VCH can't be removed yet", l.remove(ctx, name))
+	gone := slices.DeleteFunc(slices.Collect(maps.Keys(l.served)), func(name string) bool { return wanted[name] })
+	left := make([]bool, len(gone))
+	for i, name := range gone {
+		all.Go(func() {
+			err := l.remove(ctx, name)
+			l.tell(ctx, name, err)
+			left[i] = err != nil
+		})
+	}
+	all.Wait()
+	for i, name := range gone {
+		if !left[i] {
+			delete(l.served, name)
 		}
 	}
+}
+
+func (l *fileList) serve(ctx context.Context, n *vchFile) error {
+	spec, err := l.server.spec(n)
+	if err != nil {
+		return err
+	}
+	return l.nodes.Apply(ctx, n.NodeName, spec)
 }
 
 func (l *fileList) remove(ctx context.Context, name string) error {
 	if l.file.DeletionPolicy == v1alpha1.DeletionOrphan {
 		return errors.Join(l.nodes.Remove(ctx, name, nil), l.drainer.DeleteNode(ctx, name))
 	}
-	if _, err := l.drainer.Cordon(ctx, name); err != nil {
+	if err := l.drainer.Cordon(ctx, name); err != nil {
 		return err
 	}
 	if err := l.drainer.Empty(ctx, name, l.file.DeletionPolicy == v1alpha1.DeletionDrain); err != nil {
@@ -253,16 +325,15 @@ func (l *fileList) remove(ctx context.Context, name string) error {
 }
 
 // tell logs what is wrong, once for as long as it is the same.
-func (l *fileList) tell(ctx context.Context, name, msg string, err error) {
+func (l *fileList) tell(ctx context.Context, name string, err error) {
 	var text string
 	if err != nil {
 		text = err.Error()
 	}
-	if l.told == nil {
-		l.told = map[string]string{}
-	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if text != "" && text != l.told[name] {
-		logging.From(ctx).WarnContext(ctx, "VCH is not as the configuration says", "vch", name, "what", msg, "err", err)
+		logging.From(ctx).WarnContext(ctx, "VCH is not as the configuration says", "vch", name, "err", err)
 	}
 	l.told[name] = text
 }

@@ -14,8 +14,10 @@ import (
 
 // vchOf is what the file of vic node would say of a VirtualContainerHost.
 func vchOf(v *v1alpha1.VirtualContainerHost, credentials controllers.Credentials) (*vchFile, error) {
+	v = v.DeepCopy() // the node keeps what is made of it
 	n := &vchFile{
 		NodeName: v.Node(), Port: int(v.Spec.Port), Subnet: v.Spec.Subnet, Labels: v.Spec.Labels, Taints: v.Spec.Taints,
+		owner:   string(v.UID),
 		VSphere: vsphereOf(v, credentials), Reserved: map[string]resource.Quantity{},
 	}
 	for name, q := range v.Spec.Reserved {

@@ -172,7 +172,10 @@ func (f *vsphereFile) open(ctx context.Context, flags nodeFlags, state *standalo
 	}
 	var run func(context.Context) error
 	stop := func() {}
-	if f.GuestListen != "" || guests == nil {
+	if f.GuestListen == "" && guests == nil {
+		return nil, errors.New("guestListen is missing")
+	}
+	if f.GuestListen != "" {
 		authority, err := channels.LoadAuthority(filepath.Join(state.Node(), authorityFile))
 		if err != nil {
 			return nil, err
@@ -194,6 +197,15 @@ func (f *vsphereFile) open(ctx context.Context, flags nodeFlags, state *standalo
 		run:          run,
 		close:        func() { stop(); leave(); closeAll() },
 	}, nil
+}
+
+// claims are what no other VCH may have too, each in words that name it.
+func (f *vsphereFile) claims(node string) []string {
+	name := cmp.Or(f.VCH, node)
+	return []string{
+		fmt.Sprintf("vsphere.vch %s at %s", name, f.Address),
+		fmt.Sprintf("vsphere.directory %s of datastore %q at %s", cmp.Or(f.Directory, vsphere.DefaultDirectory(name)), f.Datastore, f.Address),
+	}
 }
 
 // config is the VCH, without guests.

@@ -119,7 +119,8 @@ func (s *service) answer(ctx context.Context, request []byte) []byte {
 
 // handlers are all that the hypervisor can ask for. Commands and files of guest operations are not among them.
 var handlers = map[string]func(s *service, args string) (string, error){
-	"reset":                 func(s *service, _ string) (string, error) { return "ATR toolbox", s.tellAddresses() },
+	// The answer keeps the tools alive, whatever the hypervisor makes of the addresses.
+	"reset":                 func(s *service, _ string) (string, error) { _ = s.tellAddresses(); return "ATR toolbox", nil },
 	"ping":                  func(*service, string) (string, error) { return "", nil },
 	"Capabilities_Register": func(s *service, _ string) (string, error) { return "", s.tellCapabilities() },
 	"Set_Option":            (*service).setOption,

@@ -148,7 +148,7 @@ func TestTheMachineIsShutDown(t *testing.T) {
 func TestAHypervisorThatRefusesIsAnswered(t *testing.T) {
 	h := &hypervisor{asks: []string{"reset", "OS_Halt"}, says: "0 no"}
 	assert.Equal(t, 1, served(t, h, time.Second), "it is shut down all the same")
-	assert.Equal(t, []string{"ERR ", "ERR "}, h.answers)
+	assert.Equal(t, []string{"OK ATR toolbox", "ERR "}, h.answers)
 }
 
 func TestAChannelThatBreaksIsOpenedAgain(t *testing.T) {

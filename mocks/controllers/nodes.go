@@ -71,6 +71,52 @@ func (_c *Nodes_Abandon_Call) RunAndReturn(run func(context.Context, string) err
 	return _c
 }
 
+// Known provides a mock function with given fields: name
+func (_m *Nodes) Known(name string) bool {
+	ret := _m.Called(name)
+
+	if len(ret) == 0 {
+		panic("no return value specified for Known")
+	}
+
+	var r0 bool
+	if rf, ok := ret.Get(0).(func(string) bool); ok {
+		r0 = rf(name)
+	} else {
+		r0 = ret.Get(0).(bool)
+	}
+
+	return r0
+}
+
+// Nodes_Known_Call is a *mock.Call that shadows Run/Return methods with type explicit version for method 'Known'
+type Nodes_Known_Call struct {
+	*mock.Call
+}
+
+// Known is a helper method to define mock.On call
+//   - name string
+func (_e *Nodes_Expecter) Known(name interface{}) *Nodes_Known_Call {
+	return &Nodes_Known_Call{Call: _e.mock.On("Known", name)}
+}
+
+func (_c *Nodes_Known_Call) Run(run func(name string)) *Nodes_Known_Call {
+	_c.Call.Run(func(args mock.Arguments) {
+		run(args[0].(string))
+	})
+	return _c
+}
+
+func (_c *Nodes_Known_Call) Return(_a0 bool) *Nodes_Known_Call {
+	_c.Call.Return(_a0)
+	return _c
+}
+
+func (_c *Nodes_Known_Call) RunAndReturn(run func(string) bool) *Nodes_Known_Call {
+	_c.Call.Return(run)
+	return _c
+}
+
 // Observe provides a mock function with given fields: ctx, name
 func (_m *Nodes) Observe(ctx context.Context, name string) (controllers.Observed, bool) {
 	ret := _m.Called(ctx, name)

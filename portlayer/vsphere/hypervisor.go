@@ -87,7 +87,7 @@ func Open(ctx context.Context, cfg Config) (*Hypervisor, error) {
 		return nil, errors.New("open VCH: it has no name, or nobody takes its guests")
 	}
 	if cfg.Directory == "" {
-		cfg.Directory = defaultDirectory(cfg.Name)
+		cfg.Directory = DefaultDirectory(cfg.Name)
 	}
 	if cfg.MaxPods == 0 {
 		cfg.MaxPods = 110
@@ -99,7 +99,8 @@ func Open(ctx context.Context, cfg Config) (*Hypervisor, error) {
 	return h, nil
 }
 
-func defaultDirectory(vch string) string { return "vic/" + vch }
+// DefaultDirectory is that of a VCH whose Config has none.
+func DefaultDirectory(vch string) string { return "vic/" + vch }
 
 func (h *Hypervisor) open(ctx context.Context) error {
 	var err error

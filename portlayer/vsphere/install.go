@@ -97,7 +97,7 @@ type planner struct {
 
 func newPlanner(ctx context.Context, cfg Config) (*planner, error) {
 	if cfg.Directory == "" {
-		cfg.Directory = defaultDirectory(cfg.Name)
+		cfg.Directory = DefaultDirectory(cfg.Name)
 	}
 	p := &planner{config: cfg, finder: find.NewFinder(cfg.Session.client), files: object.NewFileManager(cfg.Session.client)}
 	var err error

@@ -168,10 +168,18 @@ func (v *volumes) attachDisk(ctx context.Context, m machine, disk types.VStorage
 
 // detach takes a disk from m, whole. One that it does not have is no error.
 func (v *volumes) detach(ctx context.Context, m machine, devices object.VirtualDeviceList, volume string) error {
-	if volumeDevice(devices, volume) == nil {
+	disk := volumeDevice(devices, volume)
+	if disk == nil {
 		return nil
 	}
-	return v.detachDisk(ctx, m, volume)
+	err := v.detachDisk(ctx, m, volume)
+	if !fault.Is(err, &types.NotFound{}) {
+		return err
+	}
+	// It is no first-class disk any more, and a disk all the same.
+	task, err := v.h.vm(m).Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{removal(disk)}})
+	_, err = v.h.tasks.await(ctx, task, err)
+	return err
 }
 
 func (v *volumes) detachDisk(ctx context.Context, m machine, volume string) error {

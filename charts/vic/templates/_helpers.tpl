@@ -1,5 +1,5 @@
 {{- define "vic.name" -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- .Release.Name | replace "." "-" | trunc 53 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "vic.serviceAccount" -}}
