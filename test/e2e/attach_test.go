@@ -101,6 +101,7 @@ func (s *session) end(t *testing.T) error {
 }
 
 func TestExecOnATerminal(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := shared.waitReady(t, shared.create(t, pod(ns, "shell", sleepForever)))
 	for protocol := range protocols {
@@ -134,6 +135,7 @@ func interactive(tty, once bool) func(*corev1.Pod) {
 }
 
 func TestAttach(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	const reader = `while read x; do echo got $x; done; echo end; exit 3`
 	options := &corev1.PodAttachOptions{Container: "main", Stdin: true, Stdout: true, Stderr: true}

@@ -78,6 +78,7 @@ func (c *cluster) shown(t *testing.T, p *corev1.Pod, want string) {
 }
 
 func TestAJobWithInitContainersAndASidecarCompletes(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := pod(ns, "", "echo main >> /shared/order; test -e /shared/sidecar", restart(corev1.RestartPolicyNever),
 		withInit(
@@ -121,6 +122,7 @@ func conditionOf(p *corev1.Pod, kind corev1.PodConditionType) corev1.PodConditio
 }
 
 func TestAnInitContainerThatFails(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	once := shared.create(t, pod(ns, "once", "exit 0", restart(corev1.RestartPolicyNever), withInit(container("init", "echo oh dear; exit 3"))))
 	again := shared.create(t, pod(ns, "again", sleepForever, withInit(
@@ -166,6 +168,7 @@ func heldBack(t *testing.T) (image string, release func()) {
 }
 
 func TestImagesComeAtDifferentTimesAndChange(t *testing.T) {
+	t.Parallel()
 	image, release := heldBack(t)
 	ns := shared.namespace(t)
 	late := container("late", sleepForever)
@@ -190,6 +193,7 @@ func TestImagesComeAtDifferentTimesAndChange(t *testing.T) {
 }
 
 func TestContainersShareWhatAPodIs(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := pod(ns, "mates", "/testpod memory one; echo one > /dev/shm/text; echo one > /tmp/text; exec /testpod serve 127.0.0.1:8000",
 		beside(container("two", "echo from two; "+sleepForever)))
@@ -219,6 +223,7 @@ func TestContainersShareWhatAPodIs(t *testing.T) {
 }
 
 func TestContainersFailByThemselves(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	hungry := container("hungry", "x=a; while :; do x=$x$x; done")
 	hungry.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi")}
@@ -244,6 +249,7 @@ func TestContainersFailByThemselves(t *testing.T) {
 }
 
 func TestActiveDeadline(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := shared.create(t, pod(ns, "late", sleepForever))
 	p = shared.waitReady(t, p)

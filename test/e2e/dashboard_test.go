@@ -13,6 +13,7 @@ import (
 
 // TestDashboardShowsWhatANodeHas checks examples/grafana against a node that has run a pod.
 func TestDashboardShowsWhatANodeHas(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := shared.waitReady(t, shared.create(t, pod(ns, "seen", sleepForever, small)))
 	metrics := shared.kubectl(t, "get", "--raw", "/api/v1/nodes/"+p.Spec.NodeName+"/proxy/metrics")

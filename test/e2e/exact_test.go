@@ -202,6 +202,7 @@ func inWalkOrder(a, b string) int {
 }
 
 func TestAnImageArrivesExactly(t *testing.T) {
+	t.Parallel()
 	layers := everything()
 	layers[0][slices.IndexFunc(layers[0], func(i item) bool { return i.Name == "x/before-1970" })].ModTime = time.Unix(-1_000_000_000, 987_654_321)
 	img := builtImage

@@ -170,4 +170,7 @@ func execMany(t *testing.T, ns string, count int) {
 	assert.Zero(t, restarts(shared.waitReady(t, p)))
 }
 
-func TestEveryOfManyShortExecsTellsItsCode(t *testing.T) { execMany(t, shared.namespace(t), 100) }
+func TestEveryOfManyShortExecsTellsItsCode(t *testing.T) {
+	t.Parallel()
+	execMany(t, shared.namespace(t), 100)
+}

@@ -59,7 +59,10 @@ func digestOf(t *testing.T, path string) string {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-func TestCopyBothWays(t *testing.T) { copyBothWays(t, shared.namespace(t), 20) }
+func TestCopyBothWays(t *testing.T) {
+	t.Parallel()
+	copyBothWays(t, shared.namespace(t), 20)
+}
 
 // forwardPorts runs kubectl port-forward and returns where it listens for each port.
 func (c *cluster) forwardPorts(t *testing.T, protocol string, p *corev1.Pod, ports ...string) (map[string]string, *output) {
@@ -101,6 +104,7 @@ func askDigest(ctx context.Context, addr string, text []byte) (string, error) {
 }
 
 func TestPortForward(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	var ports, addresses []string
 	for port := 9000; port < 9010; port++ {

@@ -25,6 +25,7 @@ func httpAction(path string) corev1.ProbeHandler {
 }
 
 func TestProbesAndHooks(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := pod(ns, "web", "touch /tmp/alive; exec /testpod serve :8000", func(p *corev1.Pod) {
 		p.Labels = map[string]string{"app": "web"}

@@ -45,6 +45,7 @@ func requireText(t *testing.T, want, got, what string) {
 }
 
 func TestLogsAreByteExact(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	const longLine = 1 << 20
 	var want bytes.Buffer
@@ -70,6 +71,7 @@ func TestLogsAreByteExact(t *testing.T) {
 }
 
 func TestLogOptions(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := shared.create(t, pod(ns, "log", "echo one; echo two; sleep 3; echo three; "+sleepForever))
 	shared.waitReady(t, p)

@@ -26,6 +26,7 @@ import (
 const sleepForever = `trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done`
 
 func TestHelloBehavesAsOnAnyNode(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	shared.kubectl(t, "-n", ns, "apply", "-f", "../../examples/hello.yaml")
 	hello := shared.waitReady(t, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "hello"}})
@@ -119,6 +120,7 @@ func terminal(t *testing.T, commandLine string) string {
 }
 
 func TestPodsReachEachOther(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	server := shared.create(t, pod(ns, "server", "exec /testpod serve :8000"))
 	server = shared.waitReady(t, server)
@@ -128,6 +130,7 @@ func TestPodsReachEachOther(t *testing.T) {
 }
 
 func TestEnvironment(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	shared.kubectl(t, "-n", ns, "create", "configmap", "settings", "--from-literal=COLOUR=green", "--from-literal=SIZE=7")
 	shared.kubectl(t, "-n", ns, "create", "secret", "generic", "keys", "--from-literal=TOKEN=s3cret")
@@ -159,6 +162,7 @@ func TestEnvironment(t *testing.T) {
 }
 
 func TestVolumes(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	shared.kubectl(t, "-n", ns, "create", "configmap", "files", "--from-literal=a.txt=one")
 	shared.kubectl(t, "-n", ns, "create", "secret", "generic", "keys", "--from-literal=key=s3cret")
@@ -198,6 +202,7 @@ func TestVolumes(t *testing.T) {
 }
 
 func TestPodReachesTheAPIServerWithItsToken(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	shared.kubectl(t, "-n", ns, "create", "rolebinding", "view", "--clusterrole=view", "--serviceaccount="+ns+":default")
 	p := shared.create(t, pod(ns, "api", "exec /testpod api kubernetes.default /api/v1/namespaces/"+ns+"/pods/api", restart(corev1.RestartPolicyNever)))
@@ -206,6 +211,7 @@ func TestPodReachesTheAPIServerWithItsToken(t *testing.T) {
 }
 
 func TestRestartPolicies(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	tests := map[string]struct {
 		policy corev1.RestartPolicy
@@ -241,6 +247,7 @@ func TestRestartPolicies(t *testing.T) {
 }
 
 func TestCrashLoopBacksOff(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := shared.create(t, pod(ns, "crash", "echo attempt; exit 3"))
 	p = shared.waitPod(t, p, "backs off", func(p *corev1.Pod) bool {
@@ -256,6 +263,7 @@ func TestCrashLoopBacksOff(t *testing.T) {
 }
 
 func TestGracePeriodEndsWithKill(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := shared.create(t, pod(ns, "stubborn", "trap '' TERM; while :; do sleep 1; done", func(p *corev1.Pod) {
 		p.Spec.TerminationGracePeriodSeconds = ptr.To[int64](3)
@@ -265,6 +273,7 @@ func TestGracePeriodEndsWithKill(t *testing.T) {
 }
 
 func TestOOMKillIsToldOfTheContainerThatItMeets(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := shared.create(t, pod(ns, "oom", "x=a; while :; do x=$x$x; done", beside(container("calm", sleepForever)), func(p *corev1.Pod) {
 		for i := range p.Spec.Containers {
@@ -282,6 +291,7 @@ func TestOOMKillIsToldOfTheContainerThatItMeets(t *testing.T) {
 }
 
 func TestAnEndBySignalIsTold(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	// In a namespace of its own, process 1 would not heed its own signals. Two dollars are one after the API's expansion.
 	p := shared.create(t, pod(ns, "signals", "kill -SEGV $$$$", restart(corev1.RestartPolicyNever),
@@ -297,6 +307,7 @@ func TestAnEndBySignalIsTold(t *testing.T) {
 }
 
 func TestFinishedPodFreesItsVMAndKeepsItsLog(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := shared.create(t, pod(ns, "job", "for i in 1 2 3; do echo line $i; done", restart(corev1.RestartPolicyNever)))
 	shared.waitPhase(t, p, corev1.PodSucceeded)
@@ -308,6 +319,7 @@ func TestFinishedPodFreesItsVMAndKeepsItsLog(t *testing.T) {
 }
 
 func TestWhatCannotRunSaysWhy(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	tests := map[string]struct {
 		change  func(*corev1.Pod)
@@ -370,6 +382,7 @@ func TestWhatCannotRunSaysWhy(t *testing.T) {
 }
 
 func TestImageFromARegistryOnLoopback(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := shared.create(t, pod(ns, "pulled", "echo pulled", restart(corev1.RestartPolicyNever), func(p *corev1.Pod) {
 		p.Spec.Containers[0].Image = registryImage

@@ -21,6 +21,7 @@ func (c *cluster) podvm(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 func TestAPodVMIsLookedInto(t *testing.T) {
+	t.Parallel()
 	c := shared
 	p := c.create(t, pod(c.namespace(t), "glass", "trap 'exit 0' TERM; while :; do sleep 1; done"))
 	p = c.waitReady(t, p)

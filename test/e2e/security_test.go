@@ -12,6 +12,7 @@ import (
 )
 
 func TestTheRestrictedPodSecurityStandard(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	shared.kubectl(t, "label", "namespace", ns, "pod-security.kubernetes.io/enforce=restricted")
 	_, err := shared.tryKubectl(t, "-n", ns, "run", "root", "--image="+testImage, "--restart=Never")
@@ -41,6 +42,7 @@ Seccomp:	2
 }
 
 func TestAPrivilegedContainerOwnsItsKernel(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := shared.create(t, pod(ns, "mighty",
 		`mkdir /tmp/m && mount -t tmpfs none /tmp/m && echo mounted; sysctl -w kernel.msgmax=4242; cat /proc/sys/kernel/msgmax`,
@@ -54,6 +56,7 @@ func TestAPrivilegedContainerOwnsItsKernel(t *testing.T) {
 }
 
 func TestDebugAPodThatRuns(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := shared.create(t, pod(ns, "service", sleepForever, beside(container("other", "while :; do sleep 45678; done"))))
 	p = shared.waitReady(t, p)
@@ -85,6 +88,7 @@ func TestDebugAPodThatRuns(t *testing.T) {
 }
 
 func TestContainersShareAProcessNamespace(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	p := shared.create(t, pod(ns, "shared", sleepForever, beside(container("other", "while :; do sleep 45678; done")),
 		func(p *corev1.Pod) { p.Spec.ShareProcessNamespace = new(true) }))

@@ -20,6 +20,7 @@ import (
 
 // TestUsageIsWhatContainersUse asks as metrics-server does, over the API server.
 func TestUsageIsWhatContainersUse(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	busy := shared.waitReady(t, shared.create(t, pod(ns, "busy", "i=0; while :; do i=$((i+1)); done", small)))
 	path := "/api/v1/nodes/" + busy.Spec.NodeName + "/proxy"
