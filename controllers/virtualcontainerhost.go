@@ -27,6 +27,7 @@ const (
 	observeInterval = 30 * time.Second
 )
 
+// Labels of nodes.
 const (
 	// NodeTypeLabel has the value NodeType on each node of a virtual kubelet.
 	NodeTypeLabel = "type"

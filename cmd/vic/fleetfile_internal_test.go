@@ -75,12 +75,11 @@ func TestFleetFile(t *testing.T) {
 
 // twoPools is a file with two nodes on one vCenter.
 func twoPools(one, two, more string) string {
-	text := "guestListen: \":1\"\nvchs:\n"
-	for _, name := range []string{one, two} {
-		text += "- {nodeName: " + name + ", subnet: 192.0.2.0/24, vsphere: {address: v, user: u, passwordFile: /p, bootISO: i, network: n, " +
+	pool := func(name string) string {
+		return "- {nodeName: " + name + ", subnet: 192.0.2.0/24, vsphere: {address: v, user: u, passwordFile: /p, bootISO: i, network: n, " +
 			"gateway: 192.0.2.1, advertiseAddresses: [\"192.0.2.2:1\"], " + more + "}}\n"
 	}
-	return text
+	return "guestListen: \":1\"\nvchs:\n" + pool(one) + pool(two)
 }
 
 func TestAVCHStaysWhereItsPodsAre(t *testing.T) {
