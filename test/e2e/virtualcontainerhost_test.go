@@ -225,11 +225,13 @@ func TestVirtualContainerHosts(t *testing.T) {
 		require.NoError(t, err, out)
 		c.wait(t, "pool-a", "is accepted", says("Accepted", metav1.ConditionTrue, ""))
 	})
+	// On another machine: it has nothing of the leader's directory.
+	elsewhere := t.TempDir()
 	t.Run("the next process takes over when the leader is killed", func(t *testing.T) {
-		next := newCluster(filepath.Join(t.TempDir(), "s")) // on another machine: it has nothing of the leader's directory
+		next := newCluster(filepath.Join(elsewhere, "s"))
 		text, err := os.ReadFile(c.config)
 		require.NoError(t, err)
-		config := filepath.Join(t.TempDir(), "node.yaml")
+		config := filepath.Join(elsewhere, "node.yaml")
 		free := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 		text = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAll([]byte(strings.ReplaceAll(string(text), c.dir, next.dir)), []byte(free))
 		require.NoError(t, os.WriteFile(config, text, 0o600))
