@@ -188,7 +188,7 @@ func (h *Hypervisor) converse(ctx context.Context, v *podVM, p *process, conn *n
 	}
 	if err == nil && time.Since(begin) > qmp.HandshakeTimeout {
 		logging.From(ctx).InfoContext(ctx, "QEMU answers again", "vm", v.uid, "took", time.Since(begin))
-		h.watchers.Notify(v.uid)
+		h.changed.Notify(v.uid)
 	}
 	return err
 }

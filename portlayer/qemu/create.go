@@ -38,7 +38,7 @@ func (h *Hypervisor) Create(ctx context.Context, spec portlayer.VMSpec) (portlay
 	if err != nil {
 		return portlayer.VM{}, fmt.Errorf("create pod VM %s: %w", uid, spaceError(err))
 	}
-	h.watchers.Notify(uid)
+	h.changed.Notify(uid)
 	return v.view()
 }
 
@@ -167,7 +167,7 @@ func (h *Hypervisor) Destroy(ctx context.Context, uid string) error {
 	if err := h.destroy(ctx, v); err != nil {
 		return fmt.Errorf("destroy pod VM %s: %w", uid, err)
 	}
-	h.watchers.Notify(uid)
+	h.changed.Notify(uid)
 	return nil
 }
 

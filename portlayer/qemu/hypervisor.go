@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/virtual-kubelet/vic/internal/changes"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/turns"
-	"github.com/virtual-kubelet/vic/internal/watchers"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
 )
@@ -34,7 +34,7 @@ type Hypervisor struct {
 	claims   sync.WaitGroup // one goroutine for each VM that is being taken over
 	closing  chan struct{}  // closed by Close
 	close    sync.Once      // guards closing
-	watchers watchers.Watchers
+	changed  changes.Hub
 
 	mu       sync.Mutex // guards what follows
 	vms      map[string]*podVM
@@ -201,7 +201,7 @@ func (h *Hypervisor) look(uid string) (portlayer.VM, error) {
 }
 
 // Watch sends UIDs of VMs that may have changed.
-func (h *Hypervisor) Watch(ctx context.Context) <-chan string { return h.watchers.Watch(ctx) }
+func (h *Hypervisor) Watch(ctx context.Context) <-chan string { return h.changed.Watch(ctx) }
 
 // syncNetwork makes the network what the running VMs need, whoever holds them.
 func (h *Hypervisor) syncNetwork(ctx context.Context) error {

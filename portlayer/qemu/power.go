@@ -30,7 +30,7 @@ func (h *Hypervisor) PowerOn(ctx context.Context, uid string) error {
 	if err := h.powerOn(ctx, v); err != nil {
 		return fmt.Errorf("power on pod VM %s: %w", uid, err)
 	}
-	h.watchers.Notify(uid)
+	h.changed.Notify(uid)
 	return nil
 }
 
@@ -249,5 +249,5 @@ func (h *Hypervisor) ended(ctx context.Context, v *podVM, p *process) {
 		logging.From(ctx).ErrorContext(ctx, "pod VM stopped and its record can't be written", "vm", v.uid, "err", err)
 	}
 	p.release()
-	h.watchers.Notify(v.uid)
+	h.changed.Notify(v.uid)
 }

@@ -65,7 +65,7 @@ func (h *Hypervisor) claimAside(ctx context.Context, uid string) {
 	switch {
 	case err == nil:
 		unlock()
-		h.watchers.Notify(uid)
+		h.changed.Notify(uid)
 	case errors.Is(err, portlayer.ErrNotFound), errors.Is(err, portlayer.ErrBusy), ctx.Err() != nil:
 		// It was destroyed, is another process's, or the next look tries again. What is on disk of it is still true.
 		logging.From(ctx).DebugContext(ctx, "pod VM not taken over", "vm", uid, "err", err)

@@ -27,7 +27,7 @@ func (h *Hypervisor) Update(ctx context.Context, spec portlayer.VMSpec, version 
 	if err := h.update(ctx, v, spec.Clone(), version); err != nil {
 		return portlayer.VM{}, fmt.Errorf("update pod VM %s: %w", uid, spaceError(err))
 	}
-	h.watchers.Notify(uid)
+	h.changed.Notify(uid)
 	return v.view()
 }
 

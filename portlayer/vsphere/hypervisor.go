@@ -11,8 +11,8 @@ import (
 	"github.com/vmware/govmomi/vim25"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/changes"
 	"github.com/virtual-kubelet/vic/internal/turns"
-	"github.com/virtual-kubelet/vic/internal/watchers"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -73,9 +73,9 @@ type Hypervisor struct {
 
 	changing turns.Turns // of VMs, by UID
 
-	stop     context.CancelFunc
-	running  sync.WaitGroup
-	watchers watchers.Watchers
+	stop    context.CancelFunc
+	running sync.WaitGroup
+	changed changes.Hub
 }
 
 var _ portlayer.Hypervisor = (*Hypervisor)(nil)
@@ -109,7 +109,7 @@ func (h *Hypervisor) open(ctx context.Context) error {
 	}
 	h.tasks = newTasks(h.config.Session)
 	h.seen = newInventory(h.config.Session, h.place.folder.Reference(), hooks{
-		notify: h.watchers.Notify, forget: h.config.Guests.Forget, named: h.instanceUUID,
+		notify: h.changed.Notify, forget: h.config.Guests.Forget, named: h.instanceUUID,
 	})
 	h.disks, h.volumes = newImageDisks(h), newVolumes(h)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -146,7 +146,7 @@ func (h *Hypervisor) List(ctx context.Context) ([]portlayer.VM, error) {
 }
 
 // Watch sends UIDs of VMs that may have changed.
-func (h *Hypervisor) Watch(ctx context.Context) <-chan string { return h.watchers.Watch(ctx) }
+func (h *Hypervisor) Watch(ctx context.Context) <-chan string { return h.changed.Watch(ctx) }
 
 // Dial waits for the guest of a running VM to open its channel.
 func (h *Hypervisor) Dial(ctx context.Context, uid string) (io.ReadWriteCloser, error) {

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/virtual-kubelet/vic/internal/watchers"
+	"github.com/virtual-kubelet/vic/internal/changes"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/portlayertest/fakeguest"
 )
@@ -27,8 +27,8 @@ type Config struct {
 
 // Hypervisor keeps VMs in memory. It is safe for concurrent use.
 type Hypervisor struct {
-	config   Config
-	watchers watchers.Watchers
+	config  Config
+	changed changes.Hub
 
 	mu       sync.Mutex // guards what follows
 	vms      map[string]*vm
@@ -187,7 +187,7 @@ func (h *Hypervisor) Create(_ context.Context, spec portlayer.VMSpec) (portlayer
 		Spec: spec.Clone(), State: portlayer.StateCreated, Version: h.version, CreatedAt: time.Now(),
 	}}
 	h.vms[uid] = v
-	h.watchers.Notify(uid)
+	h.changed.Notify(uid)
 	return v.show(), nil
 }
 
@@ -222,7 +222,7 @@ func (h *Hypervisor) Update(_ context.Context, spec portlayer.VMSpec, version ui
 	}
 	h.version++
 	v.Spec, v.Version = spec.Clone(), h.version
-	h.watchers.Notify(uid)
+	h.changed.Notify(uid)
 	return v.show(), nil
 }
 
@@ -244,7 +244,7 @@ func (h *Hypervisor) removeLocked(uid string) {
 	}
 	v.stop("")
 	delete(h.vms, uid)
-	h.watchers.Notify(uid)
+	h.changed.Notify(uid)
 }
 
 // List returns every VM.
@@ -262,7 +262,7 @@ func (h *Hypervisor) List(context.Context) ([]portlayer.VM, error) {
 }
 
 // Watch sends UIDs of changed VMs until ctx ends.
-func (h *Hypervisor) Watch(ctx context.Context) <-chan string { return h.watchers.Watch(ctx) }
+func (h *Hypervisor) Watch(ctx context.Context) <-chan string { return h.changed.Watch(ctx) }
 
 // Capacity returns what Config said, or plenty.
 func (h *Hypervisor) Capacity(context.Context) (portlayer.Capacity, error) {

@@ -39,7 +39,7 @@ func (h *Hypervisor) PowerOn(_ context.Context, uid string) error {
 	v.console = fmt.Appendf(v.console, "boot %s\n", guest.BootID())
 	// It serves until the VM stops, which closes the port.
 	time.AfterFunc(h.config.Boot, func() { _ = guest.Serve(guestEnd{p}) }) // it always ends with the port
-	h.watchers.Notify(uid)
+	h.changed.Notify(uid)
 	return nil
 }
 
@@ -68,7 +68,7 @@ func (h *Hypervisor) stop(uid string, p *port, reason string) {
 		return
 	}
 	v.stop(reason)
-	h.watchers.Notify(uid)
+	h.changed.Notify(uid)
 }
 
 func (v *vm) stop(reason string) {
