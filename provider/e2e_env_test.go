@@ -28,6 +28,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/cache"
 	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/version"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/provider"
@@ -245,7 +246,7 @@ func startNode(tb testing.TB) runningNode {
 		Name: nodeName,
 		Description: provider.Description{
 			InternalIP: nodeIP, Zone: "here", InstanceType: "vic.qemu",
-			KubeletVersion: "v1.36.3-vic-test", RuntimeVersion: "vic://test", OSImage: "test", KernelVersion: "6.1",
+			KubeletVersion: version.Kubernetes + "-vic-test", RuntimeVersion: "vic://test", OSImage: "test", KernelVersion: "6.1",
 		},
 		Clients: clients, Manager: manager, Containers: echo{}, Pods: pods, References: watched, Host: plenty{},
 		Recorder: events.Recorder(), ListenAddress: nodeIP + ":0", CertDir: certDir, Metrics: prometheus.NewRegistry(),

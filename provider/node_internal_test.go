@@ -56,7 +56,7 @@ func conditionOf(t *testing.T, n *corev1.Node, kind corev1.NodeConditionType) co
 func TestNodeObject(t *testing.T) {
 	desc := &Description{
 		InternalIP: "10.0.0.1", Zone: "z", Labels: map[string]string{"type": "mine"},
-		Taints: []corev1.Taint{DefaultTaint()}, KubeletVersion: "v1.36.3-vic-1",
+		Taints: []corev1.Taint{DefaultTaint()}, KubeletVersion: "v1.37.1-vic-1",
 		Reserved: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi"), corev1.ResourceCPU: resource.MustParse("100")},
 	}
 	capacity := portlayer.Capacity{CPUMilli: 2500, MemoryBytes: 3 << 30, StorageBytes: 10 << 30, Pods: 50}

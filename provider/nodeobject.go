@@ -37,7 +37,7 @@ type Description struct {
 	// Reserved is subtracted from the capacity: what the machine needs beside pods.
 	Reserved corev1.ResourceList
 
-	// KubeletVersion begins with the Kubernetes version that is implemented, such as v1.36.3-vic-0.1.0.
+	// KubeletVersion begins with the Kubernetes version that is implemented, such as v1.37.1-vic-0.1.0.
 	KubeletVersion string
 	// KernelVersion is that of the guests, OSImage what is around it.
 	KernelVersion, OSImage string

@@ -36,9 +36,6 @@ import (
 	"github.com/virtual-kubelet/vic/standalone"
 )
 
-// kubernetesVersion is the one that is implemented; the node's version begins with it.
-const kubernetesVersion = "v1.36.3"
-
 // vch is what a node's pods run on: all that differs by hypervisor.
 type vch struct {
 	hypervisor   portlayer.Hypervisor
@@ -165,7 +162,7 @@ func (n *vchNode) description() provider.Description {
 	return provider.Description{
 		InternalIP: n.config.Address.String(), InstanceType: n.vch.instanceType, Labels: n.labels(), Taints: n.config.Taints,
 		Reserved:       corev1.ResourceList(n.config.Flags.capacity.reserved),
-		KubeletVersion: kubernetesVersion + "-vic-" + version.Version, OSImage: cmp.Or(self.OS, "Linux") + ", pod VMs on " + n.vch.system,
+		KubeletVersion: version.Kubernetes + "-vic-" + version.Version, OSImage: cmp.Or(self.OS, "Linux") + ", pod VMs on " + n.vch.system,
 		RuntimeVersion: "vic://" + version.Version, KernelVersion: n.config.Flags.kernelRelease(),
 		MachineID: self.MachineID, SystemUUID: self.SystemUUID, BootID: self.BootID,
 	}

@@ -61,13 +61,26 @@ func install(dir string) error {
 }
 
 func build(target string) error {
-	version := "k8s.io/component-base/version."
-	flags := "-X " + version + "gitVersion=v1.36.3 -X " + version + "gitMajor=1 -X " + version + "gitMinor=36"
+	version, err := kubernetesVersion()
+	if err != nil {
+		return err
+	}
+	variables := "k8s.io/component-base/version."
+	flags := "-X " + variables + "gitVersion=" + version + " -X " + variables + "gitMajor=1 -X " + variables + "gitMinor=" + strings.Split(version, ".")[1]
 	cmd := exec.Command("go", "build", "-ldflags", flags, "-o", target, "../cmd/vic-controlplane")
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the program under test: %w\n%s", err, output)
 	}
 	return nil
+}
+
+// kubernetesVersion is the one that go.mod requires.
+func kubernetesVersion() (string, error) {
+	output, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes").Output()
+	if err != nil {
+		return "", fmt.Errorf("read the version of Kubernetes from go.mod: %w", err)
+	}
+	return strings.TrimSpace(string(output)), nil
 }
 
 // result is what a program left behind.

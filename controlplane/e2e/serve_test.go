@@ -28,8 +28,10 @@ func TestControlPlane(t *testing.T) {
 	t.Run("kubectl and server are of the version that is promised", func(t *testing.T) {
 		var v struct{ ClientVersion, ServerVersion struct{ GitVersion string } }
 		require.NoError(t, json.Unmarshal([]byte(p.kubectl(t, "version", "-o", "json")), &v))
-		assert.Equal(t, "v1.36.3", v.ClientVersion.GitVersion)
-		assert.Equal(t, "v1.36.3", v.ServerVersion.GitVersion)
+		want, err := kubernetesVersion()
+		require.NoError(t, err)
+		assert.Equal(t, want, v.ClientVersion.GitVersion)
+		assert.Equal(t, want, v.ServerVersion.GitVersion)
 	})
 	t.Run("what each pod needs is there at the ready line", func(t *testing.T) {
 		namespaces := p.kubectl(t, "get", "ns", "-o", "name")

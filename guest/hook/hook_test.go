@@ -57,9 +57,9 @@ func TestRequests(t *testing.T) {
 		}}, probe.Target{Address: "127.0.0.1"})
 	}
 	require.NoError(t, get("http"), "whatever the answer is")
-	assert.Equal(t, "kube-lifecycle/1.36 secret", <-agents)
+	assert.Equal(t, "kube-lifecycle/1.37 secret", <-agents)
 	require.ErrorIs(t, get("https"), hook.ErrPlain)
-	assert.Equal(t, "kube-lifecycle/1.36 ", <-agents, "secrets need TLS")
+	assert.Equal(t, "kube-lifecycle/1.37 ", <-agents, "secrets need TLS")
 	server.Close()
 	require.ErrorContains(t, get("http"), "connection refused")
 }

@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/version"
 )
 
 // The user agents that servers know the kubelet by.
 const (
-	AgentProbe = "kube-probe/1.36"
-	AgentHook  = "kube-lifecycle/1.36"
+	AgentProbe = "kube-probe/" + version.KubernetesMinor
+	AgentHook  = "kube-lifecycle/" + version.KubernetesMinor
 )
 
 const maxRedirects = 10

@@ -131,7 +131,7 @@ func TestHTTP(t *testing.T) {
 		"a plain path": {
 			wire.HTTPAction{Path: "/a?b=c"},
 			patience, probe.Success,
-			address + ` /a?b=c HTTP/1.1 agent=kube-probe/1.36 accept=["*/*"] x=[]`,
+			address + ` /a?b=c HTTP/1.1 agent=kube-probe/1.37 accept=["*/*"] x=[]`,
 		},
 		"headers, with a host and some twice": {
 			wire.HTTPAction{Headers: []wire.HTTPHeader{

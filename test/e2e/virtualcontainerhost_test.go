@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/virtual-kubelet/vic/api/v1alpha1"
+	"github.com/virtual-kubelet/vic/internal/version"
 )
 
 // vicNamespace is where the chart is installed.
@@ -56,7 +57,7 @@ func installController(t *testing.T, v *vcenter) *controller {
 	shared.kubectl(t, "apply", "-f", "../../charts/vic/crds")
 	only := []string{"-s", "templates/rbac.yaml", "-s", "templates/serviceaccount.yaml", "-s", "templates/configmap.yaml"}
 	out, err := exec.CommandContext(t.Context(), bin("helm"), append([]string{
-		"template", "vic", "../../charts/vic", "-n", vicNamespace, "--kube-version", "1.36.3",
+		"template", "vic", "../../charts/vic", "-n", vicNamespace, "--kube-version", strings.TrimPrefix(version.Kubernetes, "v"),
 		"--set", "image.repository=vic", "--set", fmt.Sprintf("guests.port=%d", c.guests.Port()),
 	}, only...)...).Output()
 	require.NoError(t, err)
