@@ -1,4 +1,4 @@
-package fleet_test
+package node_test
 
 import (
 	"context"
@@ -10,16 +10,18 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 
-	"github.com/virtual-kubelet/vic/fleet"
+	"github.com/virtual-kubelet/vic/node"
 )
 
 // yard is where nodes are made, and where it is written down what became of them.
 type yard struct {
-	mu   sync.Mutex // guards what follows
-	said []string
-	fail error         // of the next Open
-	end  chan struct{} // ends nodes that run
+	mu    sync.Mutex // guards what follows
+	said  []string
+	fail  error         // of the next Open
+	stuck error         // of RemoveVMs
+	end   chan struct{} // ends nodes that run
 }
 
 func (y *yard) say(what string) {
@@ -44,11 +46,11 @@ func (y *yard) failing(err error) {
 }
 
 // spec is a node that says what becomes of it; refused is what Check returns.
-func (y *yard) spec(revision string, refused error) fleet.Spec[*boat] {
-	return fleet.Spec[*boat]{
+func (y *yard) spec(revision string, refused error) node.Spec {
+	return node.Spec{
 		Revision: revision,
 		Check:    func(context.Context) error { y.say("check " + revision); return refused },
-		Open: func(context.Context) (*boat, error) {
+		Open: func(context.Context) (node.Served, error) {
 			y.mu.Lock()
 			defer y.mu.Unlock()
 			if y.fail != nil {
@@ -76,19 +78,40 @@ func (b *boat) Run(ctx context.Context) error {
 
 func (b *boat) Close(context.Context) { b.yard.say("close " + b.revision) }
 
+func (b *boat) RemoveVMs(context.Context) error {
+	b.yard.say("remove VMs of " + b.revision)
+	return b.yard.stuck
+}
+
+func (b *boat) Offers(context.Context) (capacity, inUse corev1.ResourceList, err error) {
+	return nil, nil, nil
+}
+
+// run runs a fleet until end is called.
+func run(t *testing.T, f *node.Fleet) (end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { f.Run(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
 // sail runs a test with a fleet, and ends the fleet.
-func sail(t *testing.T, test func(t *testing.T, y *yard, f *fleet.Fleet[*boat])) {
+func sail(t *testing.T, test func(t *testing.T, y *yard, f *node.Fleet)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		y := &yard{end: make(chan struct{})}
-		f := fleet.New[*boat](t.Context(), func(string) {})
-		defer f.Close()
+		f := node.NewFleet(func(string) {})
+		defer run(t, f)()
 		test(t, y, f)
 	})
 }
 
 func TestANodeIsOpenedOnceForARevision(t *testing.T) {
-	sail(t, func(t *testing.T, y *yard, f *fleet.Fleet[*boat]) {
+	sail(t, func(t *testing.T, y *yard, f *node.Fleet) {
 		for range 3 {
 			require.NoError(t, f.Apply(t.Context(), "n", y.spec("one", nil)))
 			synctest.Wait()
@@ -96,7 +119,7 @@ func TestANodeIsOpenedOnceForARevision(t *testing.T) {
 		assert.Equal(t, []string{"open one"}, y.told())
 		state, ok := f.State("n")
 		require.True(t, ok)
-		assert.True(t, state.Open)
+		assert.NotNil(t, state.Node)
 		assert.Equal(t, "one", state.Revision)
 		assert.Equal(t, []string{"n"}, f.Names())
 		_, ok = f.State("m")
@@ -105,7 +128,7 @@ func TestANodeIsOpenedOnceForARevision(t *testing.T) {
 }
 
 func TestAChangeIsCheckedBeforeTheNodeIsGivenUp(t *testing.T) {
-	sail(t, func(t *testing.T, y *yard, f *fleet.Fleet[*boat]) {
+	sail(t, func(t *testing.T, y *yard, f *node.Fleet) {
 		require.NoError(t, f.Apply(t.Context(), "n", y.spec("one", nil)))
 		synctest.Wait()
 		refused := errors.New("no such pool")
@@ -124,14 +147,14 @@ func TestAChangeIsCheckedBeforeTheNodeIsGivenUp(t *testing.T) {
 }
 
 func TestANodeThatCannotBeOpenedIsTriedAgainAndHoldsUpNoOther(t *testing.T) {
-	sail(t, func(t *testing.T, y *yard, f *fleet.Fleet[*boat]) {
+	sail(t, func(t *testing.T, y *yard, f *node.Fleet) {
 		broken := errors.New("no vCenter")
 		y.failing(broken)
 		require.NoError(t, f.Apply(t.Context(), "n", y.spec("one", nil)))
 		<-time.After(10 * time.Minute)
 		state, _ := f.State("n")
 		require.ErrorIs(t, state.Err, broken)
-		assert.False(t, state.Open)
+		assert.Nil(t, state.Node)
 		y.failing(nil)
 		require.NoError(t, f.Apply(t.Context(), "m", y.spec("other", nil)))
 		synctest.Wait()
@@ -144,7 +167,7 @@ func TestANodeThatCannotBeOpenedIsTriedAgainAndHoldsUpNoOther(t *testing.T) {
 }
 
 func TestASpecThatNeverOpenedIsReplacedWithoutACheck(t *testing.T) {
-	sail(t, func(t *testing.T, y *yard, f *fleet.Fleet[*boat]) {
+	sail(t, func(t *testing.T, y *yard, f *node.Fleet) {
 		y.failing(errors.New("no vCenter"))
 		require.NoError(t, f.Apply(t.Context(), "n", y.spec("one", nil)))
 		synctest.Wait()
@@ -156,7 +179,7 @@ func TestASpecThatNeverOpenedIsReplacedWithoutACheck(t *testing.T) {
 }
 
 func TestANodeThatFailsIsOpenedAgain(t *testing.T) {
-	sail(t, func(t *testing.T, y *yard, f *fleet.Fleet[*boat]) {
+	sail(t, func(t *testing.T, y *yard, f *node.Fleet) {
 		require.NoError(t, f.Apply(t.Context(), "n", y.spec("one", nil)))
 		synctest.Wait()
 		y.end <- struct{}{}
@@ -168,45 +191,75 @@ func TestANodeThatFailsIsOpenedAgain(t *testing.T) {
 	})
 }
 
-func TestRemovalHasItsLastWordBeforeTheNodeIsClosed(t *testing.T) {
-	sail(t, func(t *testing.T, y *yard, f *fleet.Fleet[*boat]) {
+func TestARemovedNodeLosesItsVMsBeforeItIsClosed(t *testing.T) {
+	sail(t, func(t *testing.T, y *yard, f *node.Fleet) {
 		require.NoError(t, f.Apply(t.Context(), "n", y.spec("one", nil)))
 		synctest.Wait()
-		last := func(_ context.Context, b *boat) error { y.say("last " + b.revision); return nil }
-		require.NoError(t, f.Remove(t.Context(), "n", last))
-		assert.Equal(t, []string{"open one", "last one", "close one"}, y.told())
+		require.NoError(t, f.Remove(t.Context(), "n"))
+		assert.Equal(t, []string{"open one", "remove VMs of one", "close one"}, y.told())
 		assert.Empty(t, f.Names())
-		require.NoError(t, f.Remove(t.Context(), "n", last), "a node that is gone is no error")
+		require.NoError(t, f.Remove(t.Context(), "n"), "a node that is gone is no error")
+	})
+}
+
+func TestAnAbandonedNodeKeepsItsVMs(t *testing.T) {
+	sail(t, func(t *testing.T, y *yard, f *node.Fleet) {
+		require.NoError(t, f.Apply(t.Context(), "n", y.spec("one", nil)))
+		synctest.Wait()
+		f.Abandon("n")
+		f.Abandon("n")
+		assert.Equal(t, []string{"open one", "close one"}, y.told())
+		assert.Empty(t, f.Names())
 	})
 }
 
 func TestARemovalThatFailsLeavesTheNode(t *testing.T) {
-	sail(t, func(t *testing.T, y *yard, f *fleet.Fleet[*boat]) {
+	sail(t, func(t *testing.T, y *yard, f *node.Fleet) {
+		y.stuck = errors.New("a VM stays")
 		require.NoError(t, f.Apply(t.Context(), "n", y.spec("one", nil)))
 		synctest.Wait()
-		stuck := errors.New("a VM stays")
-		require.ErrorIs(t, f.Remove(t.Context(), "n", func(context.Context, *boat) error { return stuck }), stuck)
+		require.ErrorIs(t, f.Remove(t.Context(), "n"), y.stuck)
 		synctest.Wait()
-		assert.Equal(t, []string{"open one", "close one", "open one"}, y.told())
+		assert.Equal(t, []string{"open one", "remove VMs of one", "close one", "open one"}, y.told())
 
 		y.failing(errors.New("no vCenter"))
 		require.NoError(t, f.Apply(t.Context(), "m", y.spec("two", nil)))
 		synctest.Wait()
-		require.ErrorIs(t, f.Remove(t.Context(), "m", func(context.Context, *boat) error { return nil }), fleet.ErrNotOpen)
-		require.NoError(t, f.Remove(t.Context(), "m", nil), "without a last word it goes")
+		require.ErrorIs(t, f.Remove(t.Context(), "m"), node.ErrNotOpen)
+		f.Abandon("m")
 		assert.Equal(t, []string{"n"}, f.Names())
 	})
 }
 
-func TestChangesAreTold(t *testing.T) {
+func TestEveryChangeOfAStateIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		changed := make(chan string, 10)
 		y := &yard{end: make(chan struct{})}
-		f := fleet.New[*boat](t.Context(), func(name string) { changed <- name })
+		f := node.NewFleet(func(name string) { changed <- name })
+		end := run(t, f)
 		require.NoError(t, f.Apply(t.Context(), "n", y.spec("one", nil)))
 		assert.Equal(t, "n", <-changed)
-		f.Close()
+		end()
 		assert.Equal(t, "n", <-changed)
 		assert.Equal(t, []string{"open one", "close one"}, y.told())
+	})
+}
+
+func TestNodesWaitForTheFleetToRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := &yard{end: make(chan struct{})}
+		f := node.NewFleet(func(string) {})
+		for _, name := range []string{"n", "m", "o"} {
+			require.NoError(t, f.Apply(t.Context(), name, y.spec(name, nil)))
+		}
+		f.Abandon("m")
+		require.ErrorIs(t, f.Remove(t.Context(), "o"), node.ErrNotOpen)
+		synctest.Wait()
+		assert.Empty(t, y.told())
+		end := run(t, f)
+		synctest.Wait()
+		assert.ElementsMatch(t, []string{"open n", "open o"}, y.told())
+		end()
+		require.Error(t, f.Apply(t.Context(), "p", y.spec("p", nil)), "the fleet has ended")
 	})
 }

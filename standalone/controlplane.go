@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/node/statedir"
 )
 
 const (
@@ -32,7 +34,7 @@ const (
 type ControlPlaneConfig struct {
 	// Binary is the path of vic-controlplane.
 	Binary string
-	Dir    *Dir
+	Dir    *statedir.Dir
 	// APIPort on loopback; 0 keeps the port of the last run, or takes a free one.
 	APIPort int
 	// PodListen is the address and port that pods reach the API server at; empty for none.
@@ -135,7 +137,7 @@ func (p *ControlPlane) Stop(ctx context.Context) error {
 }
 
 // StopControlPlane stops a control plane that runs on dir, whoever started it; none is no error.
-func StopControlPlane(ctx context.Context, binary string, dir *Dir) error {
+func StopControlPlane(ctx context.Context, binary string, dir *statedir.Dir) error {
 	alive, err := stopLeft(ctx, binary, dir)
 	if err != nil {
 		return err
@@ -145,7 +147,7 @@ func StopControlPlane(ctx context.Context, binary string, dir *Dir) error {
 
 // stopLeft stops what was left on dir, and returns the file whose lock a control plane has from its first instruction to
 // its end: one that vic has started and that has not taken the lock of its own directory yet is known by it.
-func stopLeft(ctx context.Context, binary string, dir *Dir) (*os.File, error) {
+func stopLeft(ctx context.Context, binary string, dir *statedir.Dir) (*os.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	tick := time.NewTicker(stopInterval)
@@ -154,8 +156,8 @@ func stopLeft(ctx context.Context, binary string, dir *Dir) (*os.File, error) {
 		if err := askToStop(ctx, binary, dir); err != nil {
 			return nil, err
 		}
-		alive, err := lockFile(dir.controlPlaneAlive())
-		if err == nil || !errors.Is(err, ErrInUse) {
+		alive, err := statedir.Lock(controlPlaneAlive(dir))
+		if err == nil || !errors.Is(err, statedir.ErrInUse) {
 			return alive, err
 		}
 		select {
@@ -166,7 +168,12 @@ func stopLeft(ctx context.Context, binary string, dir *Dir) (*os.File, error) {
 	}
 }
 
-func askToStop(ctx context.Context, binary string, dir *Dir) error {
+// controlPlaneAlive is locked while a control plane lives that vic started.
+func controlPlaneAlive(dir *statedir.Dir) string {
+	return filepath.Join(dir.Path, "controlplane.alive")
+}
+
+func askToStop(ctx context.Context, binary string, dir *statedir.Dir) error {
 	if _, err := os.Stat(dir.ControlPlane()); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

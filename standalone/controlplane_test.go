@@ -9,13 +9,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/standalone"
 )
 
 // script writes a program in place of vic-controlplane, for how a child is watched; the real one is under test in e2e.
 func script(t *testing.T, body string) standalone.ControlPlaneConfig {
 	t.Helper()
-	d, err := standalone.Open(filepath.Join(t.TempDir(), "state"))
+	d, err := statedir.Open(filepath.Join(t.TempDir(), "state"))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
 	path := filepath.Join(t.TempDir(), "control plane")

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/virtual-kubelet/vic/node/statedir"
 )
 
 const (
@@ -30,7 +32,7 @@ const (
 // SimulatorConfig says how to run a simulated vCenter. The program calls BecomeSimulator first, serves until SIGTERM, and
 // has the file Ready while it does.
 type SimulatorConfig struct {
-	Dir    *Dir
+	Dir    *statedir.Dir
 	Binary string
 	Args   []string
 	// Ready is a file that the program writes when it can be used.
@@ -44,7 +46,7 @@ func StartSimulator(ctx context.Context, cfg SimulatorConfig) error {
 		return fmt.Errorf("start simulated vCenter: %w", err)
 	}
 	alive, err := lockSimulator(cfg.Dir)
-	if errors.Is(err, ErrInUse) {
+	if errors.Is(err, statedir.ErrInUse) {
 		if _, err := os.Stat(cfg.Ready); err == nil {
 			return nil
 		}
@@ -71,7 +73,7 @@ func (c SimulatorConfig) spawn(alive *os.File) (<-chan struct{}, error) {
 	if err := errors.Join(alive.Truncate(0), os.RemoveAll(c.Ready)); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(c.Dir.simulatorLog())
+	log, err := os.Create(simulatorLog(c.Dir))
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +114,7 @@ func (c SimulatorConfig) await(ctx context.Context, ended <-chan struct{}) error
 }
 
 // WatchSimulator returns when the simulator of dir has ended, with the reason, or when ctx ends.
-func WatchSimulator(ctx context.Context, dir *Dir) error {
+func WatchSimulator(ctx context.Context, dir *statedir.Dir) error {
 	tick := time.NewTicker(simulatorWatch)
 	defer tick.Stop()
 	for {
@@ -128,8 +130,8 @@ func WatchSimulator(ctx context.Context, dir *Dir) error {
 }
 
 // SimulatorRuns tells whether a simulated vCenter runs on dir, whoever started it.
-func SimulatorRuns(dir *Dir) (bool, error) {
-	alive, err := os.Open(dir.simulatorAlive())
+func SimulatorRuns(dir *statedir.Dir) (bool, error) {
+	alive, err := os.Open(simulatorAlive(dir))
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
@@ -146,9 +148,9 @@ func SimulatorRuns(dir *Dir) (bool, error) {
 }
 
 // lockSimulator locks the file that a simulator has for as long as it lives; the lock is the open file's, and passes to whoever
-// inherits it. ErrInUse while one lives.
-func lockSimulator(dir *Dir) (*os.File, error) {
-	alive, err := os.OpenFile(dir.simulatorAlive(), os.O_CREATE|os.O_RDWR, 0o600)
+// inherits it. statedir.ErrInUse while one lives.
+func lockSimulator(dir *statedir.Dir) (*os.File, error) {
+	alive, err := os.OpenFile(simulatorAlive(dir), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -157,13 +159,13 @@ func lockSimulator(dir *Dir) (*os.File, error) {
 	case err == nil:
 		return alive, nil
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES):
-		err = ErrInUse
+		err = statedir.ErrInUse
 	}
 	return nil, errors.Join(fmt.Errorf("lock %s: %w", alive.Name(), err), alive.Close())
 }
 
 // StopSimulator ends the simulated vCenter of dir with all VMs that it has, whoever started it; none is no error.
-func StopSimulator(ctx context.Context, dir *Dir) error {
+func StopSimulator(ctx context.Context, dir *statedir.Dir) error {
 	ctx, cancel := context.WithTimeout(ctx, simulatorStopTimeout)
 	defer cancel()
 	tick := time.NewTicker(simulatorInterval)
@@ -183,8 +185,8 @@ func StopSimulator(ctx context.Context, dir *Dir) error {
 }
 
 // signalSimulator sends a signal to whoever holds the lock, once it has said which process it is.
-func signalSimulator(dir *Dir, signal syscall.Signal) {
-	b, err := os.ReadFile(dir.simulatorAlive())
+func signalSimulator(dir *statedir.Dir, signal syscall.Signal) {
+	b, err := os.ReadFile(simulatorAlive(dir))
 	if err != nil {
 		return // it is asked again
 	}
@@ -195,26 +197,23 @@ func signalSimulator(dir *Dir, signal syscall.Signal) {
 
 // BecomeSimulator is called by the program of a simulator, on the directory that it serves, before all else: it says
 // which process it is, and keeps the lock to itself.
-func BecomeSimulator(dir *Dir) error {
+func BecomeSimulator(dir *statedir.Dir) error {
 	unix.CloseOnExec(aliveDescriptor)
 	if runs, err := SimulatorRuns(dir); !runs || err != nil {
 		return errors.Join(err, errors.New("a simulated vCenter is started by vic up --vsphere-simulator"))
 	}
-	return os.WriteFile(dir.simulatorAlive(), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600)
+	return os.WriteFile(simulatorAlive(dir), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600)
 }
 
-func simulatorEnded(dir *Dir) error {
-	b, err := os.ReadFile(dir.simulatorLog())
+func simulatorEnded(dir *statedir.Dir) error {
+	b, err := os.ReadFile(simulatorLog(dir))
 	if err != nil {
 		return fmt.Errorf("simulated vCenter ended: %w", err)
 	}
 	return fmt.Errorf("simulated vCenter ended: %s", strings.TrimSpace(string(b[max(0, len(b)-stderrTail):])))
 }
 
-// Simulator holds what a simulated vCenter has.
-func (d *Dir) Simulator() string { return filepath.Join(d.Path, "vcenter") }
-
 // simulatorAlive is locked while a simulator lives, and has its process's number.
-func (d *Dir) simulatorAlive() string { return filepath.Join(d.Simulator(), "alive") }
+func simulatorAlive(dir *statedir.Dir) string { return filepath.Join(dir.Simulator(), "alive") }
 
-func (d *Dir) simulatorLog() string { return filepath.Join(d.Simulator(), "log") }
+func simulatorLog(dir *statedir.Dir) string { return filepath.Join(dir.Simulator(), "log") }

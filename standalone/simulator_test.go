@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/standalone"
 )
 
@@ -15,7 +16,7 @@ import (
 // often it was started, and ends at SIGTERM.
 func simulator(t *testing.T, body string) standalone.SimulatorConfig {
 	t.Helper()
-	d, err := standalone.Open(filepath.Join(t.TempDir(), "state"))
+	d, err := statedir.Open(filepath.Join(t.TempDir(), "state"))
 	require.NoError(t, err)
 	path, ready := filepath.Join(t.TempDir(), "program"), filepath.Join(t.TempDir(), "ready")
 	text := "#!/bin/sh\nready=" + ready + " alive=" + filepath.Join(d.Simulator(), "alive") + "\n" +
@@ -28,7 +29,7 @@ func simulator(t *testing.T, body string) standalone.SimulatorConfig {
 	return standalone.SimulatorConfig{Dir: d, Binary: path, Ready: ready}
 }
 
-func requireRuns(t *testing.T, d *standalone.Dir, want bool) {
+func requireRuns(t *testing.T, d *statedir.Dir, want bool) {
 	t.Helper()
 	runs, err := standalone.SimulatorRuns(d)
 	require.NoError(t, err)

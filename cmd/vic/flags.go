@@ -12,15 +12,15 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/persona"
-	"github.com/virtual-kubelet/vic/standalone"
 )
 
 func parseResource(s string) (resource.Quantity, error) { return resource.ParseQuantity(s) }
 
 // openExisting names a state directory that must be there.
-func openExisting(path string) (*standalone.Dir, error) {
-	state, err := standalone.At(path)
+func openExisting(path string) (*statedir.Dir, error) {
+	state, err := statedir.At(path)
 	if err != nil {
 		return nil, err
 	}
@@ -31,8 +31,8 @@ func openExisting(path string) (*standalone.Dir, error) {
 }
 
 // makeState makes a state directory where there is none, without its lock.
-func makeState(path string) (*standalone.Dir, error) {
-	state, err := standalone.At(path)
+func makeState(path string) (*statedir.Dir, error) {
+	state, err := statedir.At(path)
 	if err != nil {
 		return nil, err
 	}

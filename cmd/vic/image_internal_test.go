@@ -14,9 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/rundir"
-	"github.com/virtual-kubelet/vic/standalone"
 )
 
 // privateRegistry is a registry with TLS of an authority of its own that wants a password.
@@ -149,7 +149,7 @@ func TestImagePrune(t *testing.T) {
 
 func TestImagesOfPodsElsewhereAreInUse(t *testing.T) {
 	flags := imageFlags{dir: t.TempDir()}
-	state, err := standalone.At(flags.dir)
+	state, err := statedir.At(flags.dir)
 	require.NoError(t, err)
 	putVM(t, state.VCH(), "here")
 	runs, err := rundir.Open(rundir.Config{Root: state.Runs()})

@@ -9,12 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/rundir"
-	"github.com/virtual-kubelet/vic/standalone"
 )
 
 func newImageRemoveCommand() *cobra.Command {
@@ -87,7 +87,7 @@ func (f *imageFlags) podVMs() ([]portlayer.PodVM, error) {
 }
 
 // rememberedVMs are those of the pods that have a run directory, by UID.
-func rememberedVMs(state *standalone.Dir) (map[string]portlayer.VM, error) {
+func rememberedVMs(state *statedir.Dir) (map[string]portlayer.VM, error) {
 	vms := map[string]portlayer.VM{}
 	if _, err := os.Stat(state.Runs()); errors.Is(err, os.ErrNotExist) {
 		return vms, nil

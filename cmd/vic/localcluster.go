@@ -18,6 +18,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -51,7 +52,7 @@ func up(ctx context.Context, out io.Writer, o upOptions) (err error) {
 	if _, err := os.Stat(binary); err != nil {
 		return fmt.Errorf("control plane (make build builds it): %w", err)
 	}
-	state, err := standalone.Open(o.dir)
+	state, err := statedir.Open(o.dir)
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func up(ctx context.Context, out io.Writer, o upOptions) (err error) {
 // localCluster is a running `vic up`.
 type localCluster struct {
 	options upOptions
-	state   *standalone.Dir
+	state   *statedir.Dir
 	image   qemu.GuestImage
 	binary  string
 	out     io.Writer
@@ -272,7 +273,7 @@ func (c *localCluster) closeNetwork(ctx context.Context) error {
 }
 
 // vmsRun tells whether VMs of a state directory run, whoever started them; a simulated vCenter is left only for such.
-func vmsRun(state *standalone.Dir) (bool, error) {
+func vmsRun(state *statedir.Dir) (bool, error) {
 	if runs, err := standalone.SimulatorRuns(state); runs || err != nil {
 		return runs, err
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
-	"github.com/virtual-kubelet/vic/standalone"
 )
 
 // putVM makes the directory of a VM in a VCH, and returns the file that its QEMU would have locked.
@@ -29,7 +29,7 @@ func putVM(t *testing.T, vch, uid string) *os.File {
 }
 
 func TestTheNetworkStaysWhileAVMRuns(t *testing.T) {
-	state, err := standalone.At(filepath.Join(t.TempDir(), "state"))
+	state, err := statedir.At(filepath.Join(t.TempDir(), "state"))
 	require.NoError(t, err)
 	running, err := vmsRun(state)
 	require.NoError(t, err)

@@ -16,10 +16,10 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/version"
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/provider"
-	"github.com/virtual-kubelet/vic/standalone"
 )
 
 // kubeletPort is where a kubelet's API is expected.
@@ -82,7 +82,7 @@ func (f *nodeFile) run(ctx context.Context, api *rest.Config, path string) (err 
 	if f.isFleet() {
 		return s.runFleet(ctx, path)
 	}
-	if s.state, err = standalone.Open(f.Dir); err != nil {
+	if s.state, err = statedir.Open(f.Dir); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.state.Close()) }()
@@ -94,7 +94,7 @@ type nodeServer struct {
 	file    *nodeFile
 	api     *rest.Config
 	address netip.Addr
-	state   *standalone.Dir
+	state   *statedir.Dir
 	// guests is where the guests of all VCHs on vSphere dial in; nil where each VCH has a place of its own.
 	guests *guestListener
 }
@@ -125,7 +125,7 @@ func tellReady(ctx context.Context) {
 }
 
 // open opens a node, whose state is in a directory of its own.
-func (s *nodeServer) open(ctx context.Context, n *vchFile, state *standalone.Dir) (*vchNode, error) {
+func (s *nodeServer) open(ctx context.Context, n *vchFile, state *statedir.Dir) (*vchNode, error) {
 	flags, err := s.file.flags(n)
 	if err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func (s *nodeServer) open(ctx context.Context, n *vchFile, state *standalone.Dir
 }
 
 // openVCH opens what pods run on.
-func (s *nodeServer) openVCH(ctx context.Context, n *vchFile, flags nodeFlags, state *standalone.Dir) (*vch, error) {
+func (s *nodeServer) openVCH(ctx context.Context, n *vchFile, flags nodeFlags, state *statedir.Dir) (*vch, error) {
 	subnet, err := n.subnet()
 	if err != nil {
 		return nil, err

@@ -21,9 +21,9 @@ import (
 
 	"github.com/virtual-kubelet/vic/api/v1alpha1"
 	"github.com/virtual-kubelet/vic/controllers"
-	"github.com/virtual-kubelet/vic/fleet"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/version"
+	"github.com/virtual-kubelet/vic/node"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/channels"
 	"github.com/virtual-kubelet/vic/provider"
 )
@@ -39,10 +39,10 @@ const (
 )
 
 // addController has the manager serve the cluster's VirtualContainerHosts when this process leads.
-func (s *nodeServer) addController(ctx context.Context, m ctrl.Manager, listening *readiness) error {
+func (s *nodeServer) addController(m ctrl.Manager, listening *readiness) error {
 	changed := make(chan event.GenericEvent, changesBacklog)
 	nodes := &clusterNodes{server: s, listening: listening, owners: map[string]string{}}
-	nodes.fleet = fleet.New[*servedNode](ctx, func(name string) {
+	nodes.fleet = node.NewFleet(func(name string) {
 		select {
 		case changed <- event.GenericEvent{Object: &v1alpha1.VirtualContainerHost{ObjectMeta: metav1.ObjectMeta{Name: name}}}:
 		default: // it is looked at soon without it
@@ -55,7 +55,11 @@ func (s *nodeServer) addController(ctx context.Context, m ctrl.Manager, listenin
 			return err
 		}
 		defer unlock()
-		defer nodes.fleet.Close()
+		ctx, cancel := context.WithCancel(ctx)
+		var running sync.WaitGroup
+		running.Go(func() { nodes.fleet.Run(ctx) })
+		defer running.Wait()
+		defer cancel()
 		err = s.openGuests(ctx, func() (*channels.Authority, error) {
 			return clusterAuthority(ctx, m.GetClient(), m.GetAPIReader(), s.file.Controller.Namespace)
 		})
@@ -104,7 +108,7 @@ func clusterAuthority(ctx context.Context, c client.Client, api client.Reader, n
 // clusterNodes are the nodes of the cluster's VirtualContainerHosts. It implements controllers.Nodes.
 type clusterNodes struct {
 	server    *nodeServer
-	fleet     *fleet.Fleet[*servedNode]
+	fleet     *node.Fleet
 	listening *readiness
 
 	mu     sync.Mutex        // guards what follows
@@ -164,13 +168,13 @@ func (c *clusterNodes) Known(name string) bool {
 // Observe implements controllers.Nodes.
 func (c *clusterNodes) Observe(ctx context.Context, name string) (controllers.Observed, bool) {
 	state, ok := c.fleet.State(name)
-	if !ok || !state.Open {
+	if !ok || state.Node == nil {
 		return controllers.Observed{Err: state.Err}, ok
 	}
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
 	observed := controllers.Observed{Open: true}
-	capacity, inUse, err := state.Node.offers(ctx)
+	capacity, inUse, err := state.Node.Offers(ctx)
 	if err != nil {
 		logging.From(ctx).DebugContext(ctx, "VCH not observed", "err", err)
 		return observed, true
@@ -179,8 +183,8 @@ func (c *clusterNodes) Observe(ctx context.Context, name string) (controllers.Ob
 	return observed, true
 }
 
-// offers is what a node has, and what VMs have of it.
-func (n *servedNode) offers(ctx context.Context) (capacity, inUse corev1.ResourceList, err error) {
+// Offers implements node.Served.
+func (n *servedNode) Offers(ctx context.Context) (capacity, inUse corev1.ResourceList, err error) {
 	c, err := n.engine.Capacity(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -203,21 +207,21 @@ func (n *servedNode) offers(ctx context.Context) (capacity, inUse corev1.Resourc
 
 // Remove implements controllers.Nodes.
 func (c *clusterNodes) Remove(ctx context.Context, name string) error {
-	if err := c.fleet.Remove(ctx, name, func(ctx context.Context, n *servedNode) error { return n.removeVMs(ctx) }); err != nil {
+	if err := c.fleet.Remove(ctx, name); err != nil {
 		return err
 	}
 	var failed error
-	for _, node := range c.release(name) {
-		failed = errors.Join(failed, purgeVCH(ctx, c.server.state.VCHOf(node)))
+	for _, name := range c.release(name) {
+		failed = errors.Join(failed, purgeVCH(ctx, c.server.state.VCHOf(name)))
 	}
 	return failed
 }
 
 // Abandon implements controllers.Nodes. The state stays, for VMs that stay.
-func (c *clusterNodes) Abandon(ctx context.Context, name string) error {
-	err := c.fleet.Remove(ctx, name, nil)
+func (c *clusterNodes) Abandon(_ context.Context, name string) error {
+	c.fleet.Abandon(name)
 	c.release(name)
-	return err
+	return nil
 }
 
 // release gives back what a VCH claims, and returns the names of its nodes.
@@ -229,8 +233,8 @@ func (c *clusterNodes) release(vch string) []string {
 		if owner != vch {
 			continue
 		}
-		if node, ok := strings.CutPrefix(claim, nodeClaim); ok {
-			nodes = append(nodes, node)
+		if name, ok := strings.CutPrefix(claim, nodeClaim); ok {
+			nodes = append(nodes, name)
 		}
 		delete(c.owners, claim)
 	}

@@ -19,12 +19,12 @@ import (
 
 	"github.com/virtual-kubelet/vic/api/v1alpha1"
 	"github.com/virtual-kubelet/vic/controllers"
-	"github.com/virtual-kubelet/vic/fleet"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/node"
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/channels"
-	"github.com/virtual-kubelet/vic/standalone"
 )
 
 const (
@@ -41,10 +41,10 @@ const (
 // servedNode is one of several nodes.
 type servedNode struct {
 	*vchNode
-	state *standalone.Dir
+	state *statedir.Dir
 }
 
-// Run implements fleet.Node.
+// Run implements node.Served.
 func (n *servedNode) Run(ctx context.Context) error {
 	go func() { // ends with ctx at the latest
 		select {
@@ -56,7 +56,7 @@ func (n *servedNode) Run(ctx context.Context) error {
 	return n.run(ctx)
 }
 
-// Close implements fleet.Node.
+// Close implements node.Served.
 func (n *servedNode) Close(ctx context.Context) {
 	n.close()
 	if err := n.state.Close(); err != nil {
@@ -64,8 +64,8 @@ func (n *servedNode) Close(ctx context.Context) {
 	}
 }
 
-// removeVMs removes what is left on a node that takes no pods any more.
-func (n *servedNode) removeVMs(ctx context.Context) error {
+// RemoveVMs implements node.Served.
+func (n *servedNode) RemoveVMs(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
 	vms, err := n.engine.List(ctx)
@@ -84,25 +84,25 @@ func (n *servedNode) removeVMs(ctx context.Context) error {
 }
 
 // spec is what the fleet makes a node of. Its revision is all that the file says of the VCH.
-func (s *nodeServer) spec(n *vchFile, more ...string) (fleet.Spec[*servedNode], error) {
+func (s *nodeServer) spec(n *vchFile, more ...string) (node.Spec, error) {
 	text, err := json.Marshal([]any{n, more})
 	if err != nil {
-		return fleet.Spec[*servedNode]{}, fmt.Errorf("VCH %s: %w", n.NodeName, err)
+		return node.Spec{}, fmt.Errorf("VCH %s: %w", n.NodeName, err)
 	}
 	sum := sha256.Sum256(text)
-	return fleet.Spec[*servedNode]{
+	return node.Spec{
 		Revision: hex.EncodeToString(sum[:]),
 		Check:    func(ctx context.Context) error { return n.probe(ctx) },
-		Open: func(ctx context.Context) (*servedNode, error) {
-			state, err := standalone.Open(s.state.VCHOf(n.NodeName).Path)
+		Open: func(ctx context.Context) (node.Served, error) {
+			state, err := statedir.Open(s.state.VCHOf(n.NodeName).Path)
 			if err != nil {
 				return nil, err
 			}
-			node, err := s.open(ctx, n, state)
+			opened, err := s.open(ctx, n, state)
 			if err != nil {
 				return nil, errors.Join(err, state.Close())
 			}
-			return &servedNode{node, state}, nil
+			return &servedNode{opened, state}, nil
 		},
 	}, nil
 }
@@ -125,7 +125,7 @@ func (s *nodeServer) runFleet(ctx context.Context, path string) error {
 		return err
 	}
 	if s.file.Controller != nil {
-		err = s.addController(ctx, m, listening)
+		err = s.addController(m, listening)
 	} else {
 		// The manager calls it when this process leads, and waits for it at the end.
 		err = m.Add(manager.RunnableFunc(func(ctx context.Context) error { return s.serveFile(ctx, path, listening) }))
@@ -144,11 +144,11 @@ func (s *nodeServer) lockState(ctx context.Context) (unlock func(), err error) {
 	tick := time.NewTicker(lockInterval)
 	defer tick.Stop()
 	for told := false; ; told = true {
-		s.state, err = standalone.Open(s.file.Dir)
+		s.state, err = statedir.Open(s.file.Dir)
 		if err == nil {
 			return func() { _ = s.state.Close() }, nil // the process is about to end, and the lock with it
 		}
-		if !errors.Is(err, standalone.ErrInUse) || s.file.LeaderElection == nil {
+		if !errors.Is(err, statedir.ErrInUse) || s.file.LeaderElection == nil {
 			return nil, err
 		}
 		if !told {
@@ -196,10 +196,14 @@ func (s *nodeServer) serveFile(ctx context.Context, path string, listening *read
 		return fmt.Errorf("make API client: %w", err)
 	}
 	list := &fileList{
-		server: s, nodes: fleet.New[*servedNode](ctx, func(string) {}), drainer: controllers.Drainer{Client: c, API: c},
+		server: s, nodes: node.NewFleet(func(string) {}), drainer: controllers.Drainer{Client: c, API: c},
 		file: s.file, served: map[string]*vchFile{}, told: map[string]string{},
 	}
-	defer list.nodes.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { list.nodes.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
 	list.apply(ctx)
 	listening.begin()
 	tellReady(ctx)
@@ -235,7 +239,7 @@ func (s *nodeServer) failedGuests(ctx context.Context) <-chan error {
 // fileList has the fleet be what a file says.
 type fileList struct {
 	server  *nodeServer
-	nodes   *fleet.Fleet[*servedNode]
+	nodes   *node.Fleet
 	drainer controllers.Drainer
 	seen    [sha256.Size]byte // the file's text that was applied or refused last
 	file    *nodeFile
@@ -309,7 +313,8 @@ func (l *fileList) serve(ctx context.Context, n *vchFile) error {
 
 func (l *fileList) remove(ctx context.Context, name string) error {
 	if l.file.DeletionPolicy == v1alpha1.DeletionOrphan {
-		return errors.Join(l.nodes.Remove(ctx, name, nil), l.drainer.DeleteNode(ctx, name))
+		l.nodes.Abandon(name)
+		return l.drainer.DeleteNode(ctx, name)
 	}
 	if err := l.drainer.Cordon(ctx, name); err != nil {
 		return err
@@ -317,8 +322,7 @@ func (l *fileList) remove(ctx context.Context, name string) error {
 	if err := l.drainer.Empty(ctx, name, l.file.DeletionPolicy == v1alpha1.DeletionDrain); err != nil {
 		return err
 	}
-	err := l.nodes.Remove(ctx, name, func(ctx context.Context, n *servedNode) error { return n.removeVMs(ctx) })
-	if err != nil {
+	if err := l.nodes.Remove(ctx, name); err != nil {
 		return err
 	}
 	return errors.Join(purgeVCH(ctx, l.server.state.VCHOf(name)), l.drainer.DeleteNode(ctx, name))

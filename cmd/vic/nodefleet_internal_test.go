@@ -8,16 +8,16 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/standalone"
+	"github.com/virtual-kubelet/vic/node/statedir"
 )
 
 func TestALeaderWaitsForTheStateOfTheFormerOne(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
-	former, err := standalone.Open(dir)
+	former, err := statedir.Open(dir)
 	require.NoError(t, err)
 	alone := &nodeServer{file: &nodeFile{processFile: processFile{Dir: dir}}}
 	_, err = alone.lockState(t.Context())
-	require.ErrorIs(t, err, standalone.ErrInUse, "without an election there is nobody to wait for")
+	require.ErrorIs(t, err, statedir.ErrInUse, "without an election there is nobody to wait for")
 
 	next := &nodeServer{file: &nodeFile{processFile: processFile{Dir: dir}, fleetFile: fleetFile{LeaderElection: &leaderElectionFile{}}}}
 	type answer struct {
@@ -39,7 +39,7 @@ func TestALeaderWaitsForTheStateOfTheFormerOne(t *testing.T) {
 	require.NoError(t, a.err)
 	assert.Equal(t, dir, next.state.Path)
 	a.unlock()
-	again, err := standalone.Open(dir)
+	again, err := statedir.Open(dir)
 	require.NoError(t, err, "it has let go")
 	require.NoError(t, again.Close())
 }

@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
-	"github.com/virtual-kubelet/vic/standalone"
 )
 
 func newPodVMCommand() *cobra.Command {
@@ -59,7 +59,7 @@ func newPodVMListCommand() *cobra.Command {
 }
 
 // listPodVMs are the pod VMs that QEMU holds for a state directory, and those of its simulated vCenter.
-func listPodVMs(ctx context.Context, state *standalone.Dir) ([]portlayer.VM, error) {
+func listPodVMs(ctx context.Context, state *statedir.Dir) ([]portlayer.VM, error) {
 	vms, err := qemu.List(state.VCH())
 	if err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ const (
 )
 
 func addDirFlag(cmd *cobra.Command, dir *string) {
-	def, err := standalone.DefaultPath()
+	def, err := statedir.DefaultPath()
 	if err != nil {
 		def = ""
 	}

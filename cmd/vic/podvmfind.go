@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/standalone"
@@ -14,7 +15,7 @@ import (
 const podVMArg = "[NAMESPACE/]POD|UID"
 
 // findPodVM returns the one pod VM that a user means, and the state directory dir that it is in.
-func findPodVM(dir, name string) (*standalone.Dir, portlayer.VM, error) {
+func findPodVM(dir, name string) (*statedir.Dir, portlayer.VM, error) {
 	state, err := openExisting(dir)
 	if err != nil {
 		return nil, portlayer.VM{}, err

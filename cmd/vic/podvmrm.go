@@ -13,10 +13,10 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/rundir"
-	"github.com/virtual-kubelet/vic/standalone"
 )
 
 const (
@@ -85,7 +85,7 @@ func (o removeOptions) run(ctx context.Context, w io.Writer, name string) error 
 }
 
 // wanted asks the API server whether it has the pod and does not delete it.
-func (o removeOptions) wanted(ctx context.Context, state *standalone.Dir, id portlayer.Identity) (bool, error) {
+func (o removeOptions) wanted(ctx context.Context, state *statedir.Dir, id portlayer.Identity) (bool, error) {
 	path := o.kubeconfig
 	if path == "" {
 		path = state.Kubeconfig()
@@ -110,7 +110,7 @@ func (o removeOptions) wanted(ctx context.Context, state *standalone.Dir, id por
 }
 
 // removeUnheld removes a VM that no process has, and what is kept of it.
-func removeUnheld(ctx context.Context, w io.Writer, state *standalone.Dir, vm portlayer.VM) error {
+func removeUnheld(ctx context.Context, w io.Writer, state *statedir.Dir, vm portlayer.VM) error {
 	if err := qemu.Remove(ctx, state.VCH(), vm.UID()); err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func removeUnheld(ctx context.Context, w io.Writer, state *standalone.Dir, vm po
 
 // endHeld ends a VM that a vic has, which then does what is due: it starts the pod again where it is wanted, and removes
 // the VM otherwise.
-func endHeld(ctx context.Context, w io.Writer, state *standalone.Dir, vm portlayer.VM, wanted bool) error {
+func endHeld(ctx context.Context, w io.Writer, state *statedir.Dir, vm portlayer.VM, wanted bool) error {
 	pid, err := qemu.End(ctx, state.VCH(), vm.UID())
 	if err != nil && !errors.Is(err, portlayer.ErrNotFound) {
 		return err

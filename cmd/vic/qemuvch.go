@@ -6,14 +6,14 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
-	"github.com/virtual-kubelet/vic/standalone"
 )
 
 // openQEMU opens the VCH of this machine's QEMU. network is nil for user-mode networking.
-func openQEMU(ctx context.Context, flags nodeFlags, state *standalone.Dir, image qemu.GuestImage, network *network.Network) (*vch, error) {
+func openQEMU(ctx context.Context, flags nodeFlags, state *statedir.Dir, image qemu.GuestImage, network *network.Network) (*vch, error) {
 	accel, err := qemu.ParseAccel(flags.accel)
 	if err != nil {
 		return nil, misused("--accel: %w", err)
@@ -39,20 +39,20 @@ func openQEMU(ctx context.Context, flags nodeFlags, state *standalone.Dir, image
 }
 
 // openNetwork opens the pods' network. Without root there is none, and QEMU's user mode takes its place.
-func openNetwork(ctx context.Context, state *standalone.Dir, subnet netip.Prefix) (*network.Network, error) {
+func openNetwork(ctx context.Context, state *statedir.Dir, subnet netip.Prefix) (*network.Network, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
 	return network.Open(ctx, networkConfig(state, subnet))
 }
 
-func networkConfig(state *standalone.Dir, subnet netip.Prefix) network.Config {
+func networkConfig(state *statedir.Dir, subnet netip.Prefix) network.Config {
 	return network.Config{Dir: state.VCH(), Subnet: subnet, UplinkNAT: true}
 }
 
 // openNetworkWithAPI opens the network as openNetwork does, with a way from the kubernetes Service's address to the API
 // server, which listens on the gateway's.
-func openNetworkWithAPI(ctx context.Context, state *standalone.Dir) (*network.Network, error) {
+func openNetworkWithAPI(ctx context.Context, state *statedir.Dir) (*network.Network, error) {
 	n, err := openNetwork(ctx, state, netip.Prefix{})
 	if n == nil || err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func openNetworkWithAPI(ctx context.Context, state *standalone.Dir) (*network.Ne
 	return network.Open(ctx, cfg)
 }
 
-func purgeNetwork(ctx context.Context, state *standalone.Dir) error {
+func purgeNetwork(ctx context.Context, state *statedir.Dir) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}

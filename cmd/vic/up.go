@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/standalone"
@@ -84,14 +85,14 @@ func (o *upOptions) images() (persona.Config, error) {
 
 // purge stops and removes everything of a state directory, also what a killed vic left.
 func purge(ctx context.Context, dir string) (err error) {
-	named, err := standalone.At(dir)
+	named, err := statedir.At(dir)
 	if err != nil {
 		return err
 	}
 	if _, err := os.Stat(named.Path); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	state, err := standalone.Open(dir)
+	state, err := statedir.Open(dir)
 	if err != nil {
 		return err
 	}
@@ -116,7 +117,7 @@ func purge(ctx context.Context, dir string) (err error) {
 }
 
 // purgeVCH ends what runs on this machine of a VCH, and removes its directory.
-func purgeVCH(ctx context.Context, state *standalone.Dir) error {
+func purgeVCH(ctx context.Context, state *statedir.Dir) error {
 	if err := errors.Join(qemu.Purge(ctx, state.VCH()), purgeNetwork(ctx, state)); err != nil {
 		return err
 	}

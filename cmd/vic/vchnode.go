@@ -23,6 +23,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/machine"
 	"github.com/virtual-kubelet/vic/internal/version"
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/operations/environment"
 	"github.com/virtual-kubelet/vic/operations/plan"
@@ -33,7 +34,6 @@ import (
 	"github.com/virtual-kubelet/vic/provider"
 	"github.com/virtual-kubelet/vic/provider/objects"
 	"github.com/virtual-kubelet/vic/provider/usage"
-	"github.com/virtual-kubelet/vic/standalone"
 )
 
 // vch is what a node's pods run on: all that differs by hypervisor.
@@ -55,7 +55,7 @@ type vchNodeConfig struct {
 	Flags nodeFlags
 	// VCH opens what pods run on.
 	VCH    func(context.Context) (*vch, error)
-	State  *standalone.Dir
+	State  *statedir.Dir
 	Rest   *rest.Config
 	Images persona.Config
 	// Address is the node's; Listen is where the kubelet API is served.

@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/channels"
-	"github.com/virtual-kubelet/vic/standalone"
 )
 
 // podScope is the scope that pods of a VCH on vSphere join.
@@ -165,7 +165,7 @@ func (f *vsphereFile) target() vsphere.Target {
 }
 
 // open opens the VCH. Its guests dial in where those of all VCHs of the process do, or where this one says.
-func (f *vsphereFile) open(ctx context.Context, flags nodeFlags, state *standalone.Dir, subnet netip.Prefix, guests *guestListener) (*vch, error) {
+func (f *vsphereFile) open(ctx context.Context, flags nodeFlags, state *statedir.Dir, subnet netip.Prefix, guests *guestListener) (*vch, error) {
 	scope, err := f.scope(subnet)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
@@ -96,7 +97,7 @@ func (c *localCluster) startSimulator(ctx context.Context) (qemu.Accel, error) {
 
 // endSimulator stops the vCenter of a state directory, unless VMs run in it: those that --keep-pods leaves, and those of a
 // former run where this one could not start.
-func endSimulator(ctx context.Context, state *standalone.Dir) error {
+func endSimulator(ctx context.Context, state *statedir.Dir) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), simulatorQuestion)
 	defer cancel()
 	vms, err := listSimulated(ctx, state)
@@ -107,7 +108,7 @@ func endSimulator(ctx context.Context, state *standalone.Dir) error {
 }
 
 // listSimulated are the pod VMs of a state directory's simulated vCenter, if one runs.
-func listSimulated(ctx context.Context, state *standalone.Dir) ([]portlayer.VM, error) {
+func listSimulated(ctx context.Context, state *statedir.Dir) ([]portlayer.VM, error) {
 	if runs, err := standalone.SimulatorRuns(state); !runs || err != nil {
 		return nil, err
 	}

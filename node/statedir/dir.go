@@ -1,4 +1,4 @@
-package standalone
+package statedir
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 // ErrInUse says that another process holds the state directory.
 var ErrInUse = errors.New("state directory is in use")
 
-// Dir is a state directory. Everything in it belongs to the user who made it; nobody else can look inside.
+// Dir is the state directory of a process, or of one of its nodes. Everything in it belongs to the user who made it; nobody else can look inside.
 type Dir struct {
 	Path string
 	lock *os.File
@@ -50,7 +50,7 @@ func Open(path string) (*Dir, error) {
 	if err := os.MkdirAll(d.Path, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	f, err := lockFile(filepath.Join(d.Path, "lock"))
+	f, err := Lock(filepath.Join(d.Path, "lock"))
 	if err != nil {
 		return nil, fmt.Errorf("open state directory %s: %w", d.Path, err)
 	}
@@ -62,9 +62,9 @@ func Open(path string) (*Dir, error) {
 	return d, nil
 }
 
-// lockFile makes a file where there is none and locks it. The lock is the open file's: a process that inherits it has it
-// too. ErrInUse names the process that wrote its number into it.
-func lockFile(path string) (*os.File, error) {
+// Lock makes a file where there is none and locks it. The lock is the open file's: a process that inherits it has it too.
+// ErrInUse names the process that wrote its number into it.
+func Lock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
@@ -101,9 +101,6 @@ func (d *Dir) Kubeconfig() string { return filepath.Join(d.Path, "kubeconfig") }
 // ControlPlane holds etcd's data, certificates and logs.
 func (d *Dir) ControlPlane() string { return filepath.Join(d.Path, "controlplane") }
 
-// controlPlaneAlive is locked while a control plane lives that vic started.
-func (d *Dir) controlPlaneAlive() string { return filepath.Join(d.Path, "controlplane.alive") }
-
 // NodeKubeconfig is the node's own credential.
 func (d *Dir) NodeKubeconfig() string { return filepath.Join(d.ControlPlane(), "vic-node.kubeconfig") }
 
@@ -130,6 +127,9 @@ func (d *Dir) VCHs() ([]*Dir, error) {
 }
 
 func (d *Dir) vchs() string { return filepath.Join(d.Path, "vchs") }
+
+// Simulator holds what a simulated vCenter has.
+func (d *Dir) Simulator() string { return filepath.Join(d.Path, "vcenter") }
 
 // Runs holds a run directory for each pod.
 func (d *Dir) Runs() string { return filepath.Join(d.Path, "run") }

@@ -1,4 +1,4 @@
-package standalone_test
+package statedir_test
 
 import (
 	"os"
@@ -8,26 +8,26 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/standalone"
+	"github.com/virtual-kubelet/vic/node/statedir"
 )
 
 func TestOpenRefusesADirectoryInUse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
-	first, err := standalone.Open(path)
+	first, err := statedir.Open(path)
 	require.NoError(t, err)
-	_, err = standalone.Open(path)
-	require.ErrorIs(t, err, standalone.ErrInUse)
+	_, err = statedir.Open(path)
+	require.ErrorIs(t, err, statedir.ErrInUse)
 	require.ErrorContains(t, err, strconv.Itoa(os.Getpid()))
 
 	require.NoError(t, first.Close())
-	again, err := standalone.Open(path)
+	again, err := statedir.Open(path)
 	require.NoError(t, err)
 	require.NoError(t, again.Close())
 }
 
 func TestOpenMakesAPrivateDirectory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a", "b")
-	d, err := standalone.Open(path)
+	d, err := statedir.Open(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
 	info, err := os.Stat(path)
@@ -37,13 +37,13 @@ func TestOpenMakesAPrivateDirectory(t *testing.T) {
 
 func TestDefaultPathFollowsXDG(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", "/state")
-	path, err := standalone.DefaultPath()
+	path, err := statedir.DefaultPath()
 	require.NoError(t, err)
 	require.Equal(t, "/state/vic", path)
 
 	t.Setenv("XDG_STATE_HOME", "relative")
 	t.Setenv("HOME", "/home/u")
-	path, err = standalone.DefaultPath()
+	path, err = statedir.DefaultPath()
 	require.NoError(t, err)
 	require.Equal(t, "/home/u/.local/state/vic", path)
 }
