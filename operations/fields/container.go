@@ -99,6 +99,7 @@ func mountRows() []row {
 		noBut("volumeMounts[].recursiveReadOnly", "read-only mounts hold no further mounts here: use readOnly",
 			corev1.RecursiveReadOnlyDisabled, corev1.RecursiveReadOnlyIfPossible),
 		noBut("volumeMounts[].mountPropagation", whyOwnVM, corev1.MountPropagationNone),
+		no("volumeMounts[].bindMountOptions", "options of mounts are "+whyNotYet),
 	}
 }
 

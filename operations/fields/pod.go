@@ -47,6 +47,7 @@ func podRows() []row {
 		yes("hostAliases", ""),
 		yes("enableServiceLinks", ""),
 		yes("readinessGates", ""),
+		yes("evictionResponders", "the cluster's eviction controller acts on it"),
 		no("runtimeClassName", "there is one runtime here, the pod's own VM: leave the field out"),
 		only("os", "", "containers run on Linux", corev1.PodOS{Name: corev1.Linux}),
 		no("resourceClaims", "devices are "+whyNotYet),

@@ -24,11 +24,13 @@ func volumeRows() []row {
 		only("emptyDir.medium", "", "huge pages are "+whyNotYet, corev1.StorageMediumDefault, corev1.StorageMediumMemory),
 		but("emptyDir.sizeLimit", "in memory it is the volume's size, at most the containers' memory; on disk the size of the "+
 			"pod's scratch disk bounds all such volumes together and nothing is evicted"),
+		no("emptyDir.mode", "modes of directories are "+whyNotYet),
 		but("configMap", "files are root's and fsGroup's; they follow the object within about a minute"),
 		but("secret", "files are root's and fsGroup's, in the VM's memory only; they follow the object within about a minute"),
 		but("downwardAPI", "files are root's and fsGroup's; limits that a container does not have are the node's"),
 		within("projected"),
 		yes("projected.defaultMode", ""),
+		no("projected.defaultUser", "owners of files are "+whyNotYet),
 		within("projected.sources"),
 		but("projected.sources[].configMap", "as configMap"),
 		but("projected.sources[].secret", "as secret"),

@@ -107,8 +107,9 @@ func (w *walker) keys(at place, v reflect.Value) {
 	}
 }
 
-// jsonName is a field's name in the API; inline tells that its own fields stand in its place.
+// jsonName is a field's name in the API; inline is true where its own fields stand in its place, as of an embedded struct
+// without a name.
 func jsonName(f reflect.StructField) (name string, inline bool) {
-	name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-	return name, name == "" && strings.Contains(options, "inline")
+	name, _, _ = strings.Cut(f.Tag.Get("json"), ",")
+	return name, name == "" && f.Anonymous
 }
