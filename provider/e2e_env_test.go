@@ -249,7 +249,7 @@ func startNode(tb testing.TB) runningNode {
 			KubeletVersion: version.Kubernetes + "-vic-test", RuntimeVersion: "vic://test", OSImage: "test", KernelVersion: "6.1",
 		},
 		Clients: clients, Manager: manager, Containers: echo{}, Pods: pods, References: watched, Host: plenty{},
-		Recorder: events.Recorder(), ListenAddress: nodeIP + ":0", CertDir: certDir, Metrics: prometheus.NewRegistry(),
+		Recorder: events.Recorder(), Listen: provider.Listen{Address: nodeIP + ":0"}, CertDir: certDir, Metrics: prometheus.NewRegistry(),
 	})
 	require.NoError(tb, err)
 	approver := certs.NewApprover(certs.ApproverConfig{

@@ -40,8 +40,8 @@ type Config struct {
 	Host       Host
 	Recorder   record.EventRecorder
 
-	// ListenAddress is the host and port of the kubelet's API; port 0 takes a free one.
-	ListenAddress string
+	// Listen is where the kubelet's API is served.
+	Listen Listen
 	// CertDir keeps the serving certificate and its key, closed to others.
 	CertDir string
 	// ClientCA is the authority of client certificates as PEM. Where it is empty, the cluster is asked for its own
@@ -138,10 +138,9 @@ func (n *Node) SetNotReady(reason, message string) {
 }
 
 func (n *Node) listen() error {
-	var lc net.ListenConfig
-	l, err := lc.Listen(context.Background(), "tcp", n.cfg.ListenAddress)
+	l, err := n.cfg.Listen.open(context.Background())
 	if err != nil {
-		return fmt.Errorf("listen for kubelet API: %w", err)
+		return err
 	}
 	n.listener = l
 	if addr, ok := l.Addr().(*net.TCPAddr); ok {

@@ -35,6 +35,7 @@ func TestMisuseNamesWhatIsWrong(t *testing.T) {
 		"an argument too many":               {[]string{"up", "now"}, "now"},
 		"an argument too few":                {[]string{"image", "pull"}, "1 arg"},
 		"a port that is none":                {[]string{"up", "--api-port", "65536"}, "--api-port 65536"},
+		"a kubelet port that is none":        {[]string{"up", "--kubelet-port", "-1"}, "--kubelet-port -1"},
 		"a node name that is none":           {[]string{"up", "--node-name", "No Name"}, "--node-name"},
 		"a number of processors below zero":  {[]string{"up", "--cpu", "-1"}, "--cpu"},
 		"a size that is none":                {[]string{"up", "--memory", "much"}, "--memory"},

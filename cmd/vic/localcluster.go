@@ -131,7 +131,7 @@ func (c *localCluster) openNode(ctx context.Context) error {
 			}
 			return openQEMU(ctx, c.options.node, c.state, c.image, c.network)
 		},
-		Address: address, Listen: netip.AddrPortFrom(address, 0).String(), DNS: c.dns(),
+		Address: address, Listen: c.options.kubeletListen(address), DNS: c.dns(),
 	})
 	if err != nil {
 		return err

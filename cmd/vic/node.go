@@ -143,7 +143,7 @@ func (s *nodeServer) open(ctx context.Context, n *vchFile, state *statedir.Dir) 
 	return openVCHNode(ctx, vchNodeConfig{
 		Flags: flags, State: state, Rest: s.api, Images: images,
 		VCH:     func(ctx context.Context) (*vch, error) { return s.openVCH(ctx, n, flags, state) },
-		Address: address, Listen: netip.AddrPortFrom(address, uint16(n.Port)).String(),
+		Address: address, Listen: provider.Listen{Address: netip.AddrPortFrom(address, uint16(n.Port)).String(), Setting: "port"},
 		Taints: n.taints(), Labels: n.labels(), DNS: plan.ClusterDNS{Servers: s.file.ClusterDNS, Domain: s.file.ClusterDomain},
 	})
 }

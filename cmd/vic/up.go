@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"net/netip"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -10,6 +13,7 @@ import (
 	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
+	"github.com/virtual-kubelet/vic/provider"
 	"github.com/virtual-kubelet/vic/standalone"
 )
 
@@ -18,10 +22,11 @@ const defaultNodeName = "vic-local"
 
 // upOptions are the flags of `vic up`.
 type upOptions struct {
-	dir      string
-	apiPort  int
-	keepPods bool
-	purge    bool
+	dir         string
+	apiPort     int
+	kubeletPort int
+	keepPods    bool
+	purge       bool
 	// simulator has pods run on a simulated vCenter.
 	simulator bool
 	node      nodeFlags
@@ -53,6 +58,7 @@ the next vic up.`,
 	addDirFlag(cmd, &o.dir)
 	f := cmd.Flags()
 	f.IntVar(&o.apiPort, "api-port", 0, "port of the API server on loopback; 0 keeps the last one, or takes a free one")
+	f.IntVar(&o.kubeletPort, "kubelet-port", 0, fmt.Sprintf("port of the node's kubelet API; 0 takes %d, or a free one where that is in use", kubeletPort))
 	f.BoolVar(&o.keepPods, "keep-pods", false, "leave pod VMs running at the end, for the next vic up to adopt")
 	f.BoolVar(&o.purge, "purge", false, "stop and remove everything of the directory, and do nothing else")
 	f.BoolVar(&o.simulator, "vsphere-simulator", false, "have pods run on a vCenter that is simulated, with VMs that are QEMU's (docs/vsphere.md)")
@@ -66,11 +72,21 @@ func (o *upOptions) validate() error {
 	if o.dir == "" {
 		return misused("--dir is empty")
 	}
-	if o.apiPort < 0 || o.apiPort > 65535 {
-		return misused("--api-port %d is no port (0 to 65535)", o.apiPort)
+	for flag, port := range map[string]int{"--api-port": o.apiPort, "--kubelet-port": o.kubeletPort} {
+		if port < 0 || port > 65535 {
+			return misused("%s %d is no port (0 to 65535)", flag, port)
+		}
 	}
 	_, err := o.images()
 	return errors.Join(o.node.validate(), err)
+}
+
+// kubeletListen is where the node serves the kubelet's API: on the port that a user gave, else where tools expect it.
+func (o *upOptions) kubeletListen(address netip.Addr) provider.Listen {
+	port := cmp.Or(o.kubeletPort, kubeletPort)
+	return provider.Listen{
+		Address: netip.AddrPortFrom(address, uint16(port)).String(), OrAnyPort: o.kubeletPort == 0, Setting: "--kubelet-port",
+	}
 }
 
 // images is the configuration of the image store, but for its directory.

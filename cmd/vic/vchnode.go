@@ -60,7 +60,7 @@ type vchNodeConfig struct {
 	Images persona.Config
 	// Address is the node's; Listen is where the kubelet API is served.
 	Address netip.Addr
-	Listen  string
+	Listen  provider.Listen
 	Taints  []corev1.Taint
 	Labels  map[string]string
 	// DNS is the cluster's name service.
@@ -146,7 +146,7 @@ func (n *vchNode) openOperations(ctx context.Context) error {
 	})
 	n.provider, err = provider.New(provider.Config{ //nolint:contextcheck // it waits for nothing
 		Name: n.config.Flags.name, Clients: clients, Manager: n.manager, Containers: n.manager, Pods: pods, References: n.objects,
-		Host: n.engine, Recorder: n.events.Recorder(), ListenAddress: n.config.Listen, CertDir: n.config.State.Node(),
+		Host: n.engine, Recorder: n.events.Recorder(), Listen: n.config.Listen, CertDir: n.config.State.Node(),
 		Metrics: n.registry, Description: n.description(), Images: n.images, PressureTransition: n.config.Flags.capacity.transition,
 		Usage: usage.New(usage.Config{NodeName: n.config.Flags.name, Host: n.engine, Pods: pods}),
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -33,8 +34,18 @@ func TestTwoClustersRunSideBySide(t *testing.T) {
 	ns := shared.namespace(t)
 	b := shared.waitReady(t, shared.create(t, pod(ns, "b", "exec /testpod serve :8000")))
 	assert.NotEqual(t, a.Status.PodIP, b.Status.PodIP)
+	assert.Equal(t, int32(10250), c.kubeletPort(t), "each gateway has that port once")
+	assert.Equal(t, int32(10250), shared.kubeletPort(t))
 	assert.Contains(t, get(t, "http://"+a.Status.PodIP+":8000/env"), "HOSTNAME=a")
 	assert.Contains(t, get(t, "http://"+b.Status.PodIP+":8000/env"), "HOSTNAME=b")
+}
+
+// kubeletPort is where the cluster's node serves the kubelet's API.
+func (c *cluster) kubeletPort(t *testing.T) int32 {
+	t.Helper()
+	n, err := c.client.CoreV1().Nodes().Get(t.Context(), "vic-local", metav1.GetOptions{})
+	require.NoError(t, err)
+	return n.Status.DaemonEndpoints.KubeletEndpoint.Port
 }
 
 func TestBadInputIsRefusedWithAReason(t *testing.T) {
@@ -42,6 +53,10 @@ func TestBadInputIsRefusedWithAReason(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = busy.Close() })
 	port := strconv.Itoa(busy.Addr().(*net.TCPAddr).Port)
+	wide, err := net.Listen("tcp", ":0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = wide.Close() })
+	everywhere := strconv.Itoa(wide.Addr().(*net.TCPAddr).Port)
 	empty := t.TempDir()
 	bad := filepath.Join(empty, "node.yaml")
 	require.NoError(t, os.WriteFile(bad, []byte("nodeName: n\nshoeSize: 9\n"), 0o600))
@@ -68,6 +83,7 @@ func TestBadInputIsRefusedWithAReason(t *testing.T) {
 		"a second vic up on the directory": {[]string{"up", "--dir", shared.dir}, 1, "in use"},
 		"an unknown flag":                  {[]string{"up", "--shoe-size", "9"}, 2, "shoe-size"},
 		"a port in use":                    {[]string{"up", "--dir", filepath.Join(empty, "d"), "--api-port", port}, 1, port},
+		"a kubelet port in use":            {[]string{"up", "--dir", filepath.Join(empty, "k"), "--kubelet-port", everywhere}, 1, "--kubelet-port: "},
 		"a port that is none":              {[]string{"up", "--dir", filepath.Join(empty, "e"), "--api-port", "70000"}, 2, "--api-port"},
 		"a memory size that is none":       {[]string{"up", "--dir", filepath.Join(empty, "e"), "--memory", "much"}, 2, "--memory"},
 		"a guest image that is not there":  {[]string{"up", "--dir", filepath.Join(empty, "e"), "--guest-image", empty}, 1, "vmlinuz"},
