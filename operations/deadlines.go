@@ -45,17 +45,6 @@ const (
 
 	retryFirst = time.Second
 	retryMax   = time.Minute
-	// pullFirst and pullMax are the kubelet's (kubelet.go, imageBackOff).
-	pullFirst = 10 * time.Second
-	pullMax   = 5 * time.Minute
-	// pullErrorShown is how long ErrImagePull is shown before it becomes ImagePullBackOff, as at a kubelet's next sync.
-	pullErrorShown = 3 * time.Second
-	// progressFirst is when a pull that still runs is told of first; the interval doubles up to progressMax.
-	progressFirst = 30 * time.Second
-	progressMax   = 5 * time.Minute
-	// importedTry is how long a registry may take to answer before an image that was imported is used instead.
-	importedTry = 5 * time.Second
-
 	// restartFirst, restartMax and restartReset are the kubelet's for containers, and here for whole VMs.
 	restartFirst = 10 * time.Second
 	restartMax   = 5 * time.Minute
@@ -67,6 +56,3 @@ const (
 	// tombstoneLife is how long a late update of a pod whose object is gone is recognised as such.
 	tombstoneLife = 10 * time.Minute
 )
-
-// parallelPulls bounds the images that are brought here at one time.
-const parallelPulls = 3

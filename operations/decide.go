@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -213,7 +214,7 @@ func (w *worker) containers(v *view, g *wire.Snapshot) (step, time.Duration) {
 		if img == nil {
 			continue
 		}
-		if left := w.retries.wait(stepRun + m.Name); left > 0 {
+		if left := w.retries.Wait(stepRun + m.Name); left > 0 {
 			wait = min(wait, left)
 			continue
 		}
@@ -221,7 +222,7 @@ func (w *worker) containers(v *view, g *wire.Snapshot) (step, time.Duration) {
 	}
 	deliver := false
 	if len(plan.FileVolumes(v.pod)) > 0 {
-		left := max(time.Until(w.boot.delivery.Due(g.BootID)), w.retries.wait(stepFiles))
+		left := max(time.Until(w.boot.delivery.Due(g.BootID)), w.retries.Wait(stepFiles))
 		deliver, wait = left <= 0, min(wait, max(left, time.Millisecond))
 	}
 	if !deliver && (len(runs) == 0 || !w.boot.delivery.Complete(v.pod, g.BootID)) {
@@ -268,7 +269,7 @@ func (w *worker) admitted(v *view, err error) outcome {
 		w.admission.Leave(w.uid)
 		w.rejected = err
 		reason, message := rejection(err)
-		w.events.ofPod(v.pod, warning(reason, "%s", message))
+		w.events.Pod(v.pod, events.Warning(reason, "%s", message))
 	}}
 }
 

@@ -36,29 +36,12 @@ func (e *RejectionError) Is(target error) bool {
 	return target == portlayer.ErrOutOfMemory && e.Reason == reasonOutOfMemory
 }
 
-// ImageError says why an image is not here. Reason is one of the kubelet's.
-type ImageError struct {
-	Reason string
-	Err    error
-}
-
-// Error is the cause.
-func (e *ImageError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *ImageError) Unwrap() error { return e.Err }
-
 // Reasons of waiting containers that come from this package. They are the kubelet's.
 const (
 	reasonContainerCreating     = "ContainerCreating"
 	reasonCreatePodSandboxError = "CreatePodSandboxError"
 	reasonCreateContainerError  = "CreateContainerError"
 	reasonCrashLoopBackOff      = "CrashLoopBackOff"
-	reasonErrImagePull          = "ErrImagePull"
-	reasonImagePullBackOff      = "ImagePullBackOff"
-	reasonErrImageNeverPull     = "ErrImageNeverPull"
-	reasonInvalidImageName      = "InvalidImageName"
-	reasonImageInspectError     = "ImageInspectError"
 )
 
 // waitingFor returns how a container shows that err holds it up, otherwise being reason.

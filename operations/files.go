@@ -15,6 +15,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/volumes"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/steps"
 )
 
 // FilesHost puts files into a guest.
@@ -67,7 +68,7 @@ func (f *PodFiles) Deliver(ctx context.Context, pod *corev1.Pod, vm portlayer.Po
 	next := Delivery{
 		bootID: vm.Guest.BootID,
 		sums:   map[string][sha256.Size]byte{},
-		due:    time.Now().Add(wait.Jitter(volumeRefresh, jitterFactor)),
+		due:    time.Now().Add(wait.Jitter(volumeRefresh, steps.Jitter)),
 	}
 	if now.bootID != next.bootID {
 		now.sums = nil

@@ -8,10 +8,8 @@ import (
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
-
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
@@ -47,7 +45,7 @@ type ImageGC struct {
 type ImageCollector struct {
 	ImageGC
 	holds    *imageHolds
-	events   events
+	events   events.Writer
 	nodeName string
 	kick     chan struct{} // one token: look now
 
@@ -88,7 +86,7 @@ func (c *ImageCollector) report(ctx context.Context, err error) {
 	}
 	logging.From(ctx).WarnContext(ctx, "images could not be collected", "err", err)
 	if c.failed {
-		c.events.ofNode(c.nodeName, warning(eventImageGCFailed, "%v", err))
+		c.events.Node(c.nodeName, events.Warning(eventImageGCFailed, "%v", err))
 	}
 	c.failed = true
 }
@@ -111,7 +109,7 @@ func (c *ImageCollector) pass(ctx context.Context) error {
 	}
 	if space.CapacityBytes <= 0 {
 		err := fmt.Errorf("invalid capacity %d on image filesystem", space.CapacityBytes)
-		c.events.ofNode(c.nodeName, warning(eventInvalidDiskCapacity, "%v", err))
+		c.events.Node(c.nodeName, events.Warning(eventInvalidDiskCapacity, "%v", err))
 		return err
 	}
 	var short error
@@ -165,7 +163,7 @@ func (c *ImageCollector) free(ctx context.Context, images []persona.Image, wante
 		logging.From(ctx).InfoContext(ctx, "image removed to free disk space", "image", img.Digest, "names", img.Names)
 	}
 	if freed < wanted {
-		c.events.ofNode(c.nodeName, warning(eventFreeDiskSpaceFailed, "Failed to garbage collect required amount of images. "+
+		c.events.Node(c.nodeName, events.Warning(eventFreeDiskSpaceFailed, "Failed to garbage collect required amount of images. "+
 			"Attempted to free %d bytes, but only found %d bytes eligible to free.", wanted, freed))
 		return left, fmt.Errorf("wanted to free %d bytes and found only %d", wanted, freed)
 	}
@@ -210,9 +208,4 @@ func ImageUsers(img persona.Image, vms []portlayer.PodVM) []portlayer.Identity {
 		}
 	}
 	return users
-}
-
-// ofNode puts n beside the node, which has its name for a UID, as the kubelet writes it.
-func (e events) ofNode(name string, n notice) {
-	e.record(&corev1.ObjectReference{Kind: "Node", Name: name, UID: types.UID(name)}, n)
 }

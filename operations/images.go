@@ -9,10 +9,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
@@ -37,8 +39,8 @@ type Images struct {
 	pulls   *pulls
 	auth    pullAuth
 	holds   *imageHolds
-	events  events
-	metrics *Metrics
+	events  events.Writer
+	metrics *imageMetrics
 	full    chan struct{} // one token: a pull found the disk full
 }
 
@@ -48,28 +50,25 @@ type ImagesConfig struct {
 	Secrets SecretSource
 	// Node has credentials for everyone; nil is none.
 	Node NodeCredentials
-	// Parallel bounds the images that are pulled at one time.
+	// Parallel bounds the images that are pulled at one time; 0 is three.
 	Parallel int
 	Events   record.EventRecorder
-	// Metrics may be nil.
-	Metrics *Metrics
+	// Metrics shows requests and pulls; nil is nowhere.
+	Metrics prometheus.Registerer
 }
 
 // NewImages returns an Images.
 func NewImages(cfg ImagesConfig) *Images {
-	if cfg.Metrics == nil {
-		cfg.Metrics = NewMetrics(nil)
+	if cfg.Parallel == 0 {
+		cfg.Parallel = parallelPulls
 	}
-	ev := events{cfg.Events}
+	ev, metrics := events.To(cfg.Events), newImageMetrics(cfg.Metrics)
 	return &Images{
-		store: cfg.Store, pulls: newPulls(cfg.Store, cfg.Parallel, cfg.Metrics), holds: newImageHolds(), events: ev,
-		auth: pullAuth{secrets: cfg.Secrets, node: cfg.Node, events: ev}, metrics: cfg.Metrics,
+		store: cfg.Store, pulls: newPulls(cfg.Store, cfg.Parallel, metrics), holds: newImageHolds(), events: ev,
+		auth: pullAuth{secrets: cfg.Secrets, node: cfg.Node, events: ev}, metrics: metrics,
 		full: make(chan struct{}, 1),
 	}
 }
-
-// request counts how a request for an image ended.
-func (i *Images) request(result string) { i.metrics.requests.WithLabelValues(result).Inc() }
 
 // Wait returns when no pull goes on: one that was called off undoes what it has begun. Nobody may call Ensure any more.
 func (i *Images) Wait() { i.pulls.wait() }
@@ -102,10 +101,10 @@ func (i *Images) Ensure(ctx context.Context, pod *corev1.Pod, c *corev1.Containe
 	local, err := i.hold(pod, c.Image)
 	switch {
 	case errors.Is(err, persona.ErrInvalidName):
-		i.events.ofContainer(pod, c.Name, warning(eventInspectFailed, "Failed to apply default image tag %q: %v", c.Image, err))
+		i.events.Container(pod, c.Name, events.Warning(eventInspectFailed, "Failed to apply default image tag %q: %v", c.Image, err))
 		return persona.Image{}, i.failed(pod, c, reasonInvalidImageName, err)
 	case err != nil && !errors.Is(err, persona.ErrNotFound):
-		i.events.ofContainer(pod, c.Name, warning(eventInspectFailed, "Failed to inspect image %q: %v", c.Image, err))
+		i.events.Container(pod, c.Name, events.Warning(eventInspectFailed, "Failed to inspect image %q: %v", c.Image, err))
 		return persona.Image{}, i.failed(pod, c, reasonImageInspectError, err)
 	}
 	w := wanted{pod: pod, container: c}
@@ -114,8 +113,8 @@ func (i *Images) Ensure(ctx context.Context, pod *corev1.Pod, c *corev1.Containe
 	}
 	policy := pullPolicy(c)
 	if w.local != nil && policy != corev1.PullAlways && i.mayUse(ctx, &w) {
-		i.request("present")
-		i.events.ofContainer(pod, c.Name, normal(eventPulled, "Container image %q already present on machine", c.Image))
+		i.metrics.requested("present")
+		i.events.Container(pod, c.Name, events.Normal(eventPulled, "Container image %q already present on machine", c.Image))
 		return local, nil
 	}
 	if policy == corev1.PullNever {
@@ -154,7 +153,7 @@ func (i *Images) never(w *wanted) error {
 		err = fmt.Errorf("Container image %q is present with pull policy of Never but does not have the proper credentials to access",
 			w.container.Image)
 	}
-	i.events.ofContainer(w.pod, w.container.Name, warning(eventNeverPull, "%v", err))
+	i.events.Container(w.pod, w.container.Name, events.Warning(eventNeverPull, "%v", err))
 	return i.failed(w.pod, w.container, reasonErrImageNeverPull, err)
 }
 
@@ -162,10 +161,10 @@ func (i *Images) never(w *wanted) error {
 func (i *Images) pull(ctx context.Context, w *wanted) (persona.Image, error) {
 	pod, c := w.pod, w.container
 	imported := fallback(w)
-	i.events.ofContainer(pod, c.Name, normal(eventPulling, "Pulling image %q", c.Image))
+	i.events.Container(pod, c.Name, events.Normal(eventPulling, "Pulling image %q", c.Image))
 	began := time.Now()
 	request := pullRequest{ref: c.Image, auth: append(slices.Clone(i.secretsOf(ctx, w)), i.auth.nodesFor(ctx, c.Image)...)}
-	request.progress = func(p persona.Progress) { i.events.ofContainer(pod, c.Name, progressOf(c.Image, p)) }
+	request.progress = func(p persona.Progress) { i.events.Container(pod, c.Name, progressOf(c.Image, p)) }
 	if imported != nil {
 		request.patience = importedTry
 	}
@@ -177,8 +176,8 @@ func (i *Images) pull(ctx context.Context, w *wanted) (persona.Image, error) {
 		// It may have been collected since, or given another name.
 		var img persona.Image
 		if img, err = i.hold(pod, done.image.Digest); err == nil {
-			i.request("pulled")
-			i.events.ofContainer(pod, c.Name, normal(eventPulled,
+			i.metrics.requested("pulled")
+			i.events.Container(pod, c.Name, events.Normal(eventPulled,
 				"Successfully pulled image %q in %v (%v including waiting). Image size: %d bytes.",
 				c.Image, done.took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond), img.SizeBytes))
 			return img, nil
@@ -188,12 +187,12 @@ func (i *Images) pull(ctx context.Context, w *wanted) (persona.Image, error) {
 	case ctx.Err() != nil:
 		return persona.Image{}, ctx.Err()
 	case imported != nil:
-		i.request("imported")
-		i.events.ofContainer(pod, c.Name, normal(eventPulled,
+		i.metrics.requested("imported")
+		i.events.Container(pod, c.Name, events.Normal(eventPulled,
 			"Container image %q was imported on this machine and is used as it is: its registry did not provide it: %v", c.Image, err))
 		return *imported, nil
 	}
-	i.events.ofContainer(pod, c.Name, warning(eventFailed, "Failed to pull image %q: %v", c.Image, err))
+	i.events.Container(pod, c.Name, events.Warning(eventImageFailed, "Failed to pull image %q: %v", c.Image, err))
 	return persona.Image{}, i.failed(pod, c, reasonErrImagePull, err)
 }
 
@@ -206,13 +205,13 @@ func (i *Images) tellFull() {
 }
 
 // progressOf tells how far a long pull is.
-func progressOf(image string, p persona.Progress) notice {
-	return normal(eventPullProgress, "Pulling image %q: %d of %d MiB, layer %d of %d", image, p.Bytes>>20, p.TotalBytes>>20, p.Layer, p.Layers)
+func progressOf(image string, p persona.Progress) events.Notice {
+	return events.Normal(eventPullProgress, "Pulling image %q: %d of %d MiB, layer %d of %d", image, p.Bytes>>20, p.TotalBytes>>20, p.Layer, p.Layers)
 }
 
 func (i *Images) failed(pod *corev1.Pod, c *corev1.Container, reason string, err error) error {
-	i.request("failed")
-	i.events.ofContainer(pod, c.Name, warning(eventFailed, "Error: %s", reason))
+	i.metrics.requested("failed")
+	i.events.Container(pod, c.Name, events.Warning(eventImageFailed, "Error: %s", reason))
 	return &ImageError{Reason: reason, Err: err}
 }
 

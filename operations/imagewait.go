@@ -10,8 +10,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/operations/status"
 	"github.com/virtual-kubelet/vic/persona"
+	"github.com/virtual-kubelet/vic/steps"
 )
 
 // ImageEnsurer returns the image of a container, in one try, and holds it until the pod is released.
@@ -23,7 +25,7 @@ type ImageEnsurer interface {
 // imageWait gets the image of one container of one pod, however often that has to be tried.
 type imageWait struct {
 	images ImageEnsurer
-	events events
+	events events.Writer
 	wake   func() // called after each change
 
 	mu      sync.Mutex // guards what is below
@@ -47,7 +49,7 @@ func (w *imageWait) set(img *persona.Image, waiting status.Waiting) {
 
 // run ends when the image is here or ctx ends.
 func (w *imageWait) run(ctx context.Context, pod *corev1.Pod, c *corev1.Container) {
-	delays := backoff{first: pullFirst, max: pullMax}
+	delays := steps.Backoff{First: pullFirst, Max: pullMax}
 	for {
 		img, err := w.images.Ensure(ctx, pod, c)
 		switch {
@@ -62,7 +64,7 @@ func (w *imageWait) run(ctx context.Context, pod *corev1.Pod, c *corev1.Containe
 			reason = failure.Reason
 		}
 		w.set(nil, status.Waiting{Reason: reason, Message: err.Error()})
-		if !w.pause(ctx, pod, c, pauseAfter{reason, err, delays.next()}) {
+		if !w.pause(ctx, pod, c, pauseAfter{reason, err, delays.Next()}) {
 			return
 		}
 	}
@@ -83,8 +85,8 @@ func (w *imageWait) pause(ctx context.Context, pod *corev1.Pod, c *corev1.Contai
 		return false
 	}
 	backOff := fmt.Sprintf("Back-off pulling image %q", c.Image)
-	w.events.ofContainer(pod, c.Name, normal(eventBackOff, "%s", backOff))
-	w.events.ofContainer(pod, c.Name, warning(eventFailed, "Error: %s", reasonImagePullBackOff))
+	w.events.Container(pod, c.Name, events.Normal(eventBackOff, "%s", backOff))
+	w.events.Container(pod, c.Name, events.Warning(eventImageFailed, "Error: %s", reasonImagePullBackOff))
 	w.set(nil, status.Waiting{
 		Reason:  reasonImagePullBackOff,
 		Message: fmt.Sprintf("%s: %s: %v", backOff, reasonErrImagePull, after.err),

@@ -16,8 +16,10 @@ import (
 	"github.com/virtual-kubelet/vic/cache"
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/steps"
 )
 
 // Volumes fills volumes, and drops what it keeps for a pod.
@@ -92,16 +94,13 @@ func New(cfg Config) *Manager {
 	if cfg.OrphanGrace == 0 {
 		cfg.OrphanGrace = orphanGrace
 	}
-	if cfg.ParallelPulls == 0 {
-		cfg.ParallelPulls = parallelPulls
-	}
 	metrics := NewMetrics(cfg.Metrics)
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(podPhases{cfg.Cache})
 	}
 	images := NewImages(ImagesConfig{
 		Store: cfg.Images, Secrets: cfg.Secrets, Node: cfg.NodeCredentials, Parallel: cfg.ParallelPulls, Events: cfg.Events,
-		Metrics: metrics,
+		Metrics: cfg.Metrics,
 	})
 	m := &Manager{
 		cfg: cfg, units: newUnits(cfg, images, metrics), images: images, ready: make(chan struct{}),
@@ -115,7 +114,7 @@ func New(cfg Config) *Manager {
 }
 
 func newUnits(cfg Config, images *Images, metrics *Metrics) *units {
-	ev := events{cfg.Events}
+	ev := events.To(cfg.Events)
 	caps := cfg.Host.Capabilities()
 	admission := NewAdmission(AdmissionConfig{Host: cfg.Host, Node: cfg.Node, Metrics: metrics})
 	return &units{
@@ -179,7 +178,7 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // restore puts the identities of this node's VMs into the cache, and tries until the host answers.
 func (m *Manager) restore(ctx context.Context) error {
-	delays := backoff{first: retryFirst, max: retryMax}
+	delays := steps.Backoff{First: retryFirst, Max: retryMax}
 	for {
 		vms, err := m.owned(ctx)
 		if err == nil {
@@ -196,7 +195,7 @@ func (m *Manager) restore(ctx context.Context) error {
 			return nil
 		}
 		logging.From(ctx).WarnContext(ctx, "pod VMs could not be listed", "err", err)
-		if !sleep(ctx, delays.next()) {
+		if !sleep(ctx, delays.Next()) {
 			return fmt.Errorf("list pod VMs: %w", errors.Join(err, ctx.Err()))
 		}
 	}

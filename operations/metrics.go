@@ -33,11 +33,6 @@ type Metrics struct {
 	steps   *prometheus.CounterVec
 	acting  *prometheus.GaugeVec
 	workers prometheus.Gauge
-
-	requests *prometheus.CounterVec
-	pulls    *prometheus.HistogramVec
-	pulling  prometheus.Gauge
-	waiting  prometheus.Gauge
 }
 
 // NewMetrics returns Metrics that reg shows; nil is nowhere.
@@ -61,29 +56,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		workers: f.NewGauge(prometheus.GaugeOpts{
 			Name: "vic_pod_workers", Help: "Pods that are being looked after.",
 		}),
-		requests: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "vic_image_requests_total", Help: "Requests of containers for images, by result: present (a hit of the cache), pulled, imported (a pull failed) or failed.",
-		}, []string{"result"}),
-		pulls: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "vic_image_pull_duration_seconds", Buckets: startBuckets,
-			Help: "How long pulls of images took, without waiting for others.",
-		}, []string{"result"}),
-		pulling: f.NewGauge(prometheus.GaugeOpts{Name: "vic_image_pulls_running", Help: "Pulls of images that run now."}),
-		waiting: f.NewGauge(prometheus.GaugeOpts{Name: "vic_image_pulls_waiting", Help: "Pulls of images that wait for others to end."}),
 	}
 }
 
 func (m *Metrics) stage(name string, took time.Duration) {
 	m.stages.WithLabelValues(name).Observe(took.Seconds())
-}
-
-// pulled counts the end of a pull.
-func (m *Metrics) pulled(took time.Duration, err error) {
-	result := "ok"
-	if err != nil {
-		result = "error"
-	}
-	m.pulls.WithLabelValues(result).Observe(took.Seconds())
 }
 
 var podsDesc = prometheus.NewDesc("vic_pods", "Pods of this node by their phase.", []string{"phase"}, nil)

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/steps"
 )
 
 // note is what is remembered of a pod beyond this run of the program, where neither the API server, the VM nor its guest
@@ -38,8 +39,8 @@ func readNote(text []byte) note {
 func (n *note) ended(boot string, now time.Time) {
 	n.EndedBoot, n.RestartAt = boot, now
 	if n.Ends > 0 {
-		delays := backoff{first: restartFirst, max: restartMax, failures: n.Ends - 1}
-		n.RestartAt = now.Add(delays.next())
+		delays := steps.Backoff{First: restartFirst, Max: restartMax, Failures: n.Ends - 1}
+		n.RestartAt = now.Add(delays.Next())
 	}
 	n.Ends++
 }

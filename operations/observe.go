@@ -10,6 +10,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/status"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -150,7 +151,7 @@ func (w *worker) noteUpdate(v *view) {
 	for _, m := range plan.Members(v.pod) {
 		if images[m.Name] != m.Image {
 			w.dropImage(m.Name)
-			w.retries.succeeded(stepRun + m.Name)
+			w.retries.Succeeded(stepRun + m.Name)
 		}
 	}
 }
@@ -162,7 +163,7 @@ func (w *worker) noteEphemeral(v *view) {
 	}
 	for name, why := range w.creator.CheckEphemeral(v.pod) {
 		if w.barred[name] == nil {
-			w.events.ofContainer(v.pod, name, warning(reasonUnsupportedField, "Container is not started: %v", why))
+			w.events.Container(v.pod, name, events.Warning(reasonUnsupportedField, "Container is not started: %v", why))
 		}
 		w.barred[name] = why
 	}
@@ -179,7 +180,7 @@ func (w *worker) noteRefusal(v *view) {
 		return
 	}
 	if w.refused = w.creator.Check(v.pod); w.refused != nil {
-		w.events.ofPod(v.pod, warning(reasonUnsupportedField, "Pod is not started: %v", w.refused))
+		w.events.Pod(v.pod, events.Warning(reasonUnsupportedField, "Pod is not started: %v", w.refused))
 	}
 }
 
@@ -224,7 +225,7 @@ func (w *worker) noteEnd(v *view) {
 	case v.state() == portlayer.StateRemoved:
 		why = "it is gone"
 	}
-	w.events.ofPod(v.pod, warning(eventVMEnded, "Pod VM ended unexpectedly: %s", why))
+	w.events.Pod(v.pod, events.Warning(eventVMEnded, "Pod VM ended unexpectedly: %s", why))
 	if v.vm != nil && former.Time.Sub(v.vm.StartedAt) > restartReset {
 		w.note.Ends = 0
 	}
@@ -243,7 +244,7 @@ func (w *worker) noteSilence(ctx context.Context, v *view) {
 	if err != nil {
 		logging.From(ctx).DebugContext(ctx, "console could not be read", "err", err)
 	}
-	w.events.ofPod(v.pod, warning(eventUnreachable, "Guest has been silent since %s%s",
+	w.events.Pod(v.pod, events.Warning(eventUnreachable, "Guest has been silent since %s%s",
 		v.vm.SilentSince.UTC().Format(time.RFC3339), consoleEnd(string(console))))
 }
 
@@ -264,7 +265,7 @@ func (w *worker) relayEvents(ctx context.Context, v *view) {
 	last := g.Events[len(g.Events)-1].Seq
 	for _, e := range g.Events {
 		if e.Seq > w.boot.eventsSeq {
-			w.events.ofGuest(v.pod, e)
+			w.events.Container(v.pod, e.Container, events.OfGuest(e))
 		}
 	}
 	w.boot.eventsSeq = max(w.boot.eventsSeq, last)

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/persona/keyring"
 )
@@ -29,7 +30,7 @@ type NodeCredentials interface {
 type pullAuth struct {
 	secrets SecretSource
 	node    NodeCredentials // nil: there are none
-	events  events
+	events  events.Writer
 }
 
 // secretsFor returns the credentials for an image that the pod's secrets hold. What can't be read is told, and left out.
@@ -46,7 +47,7 @@ func (a pullAuth) secretsFor(ctx context.Context, pod *corev1.Pod, image string)
 		}
 	}
 	if len(lost) > 0 {
-		a.events.ofPod(pod, warning(eventPullSecretFailed,
+		a.events.Pod(pod, events.Warning(eventPullSecretFailed,
 			"Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.", strings.Join(lost, ", ")))
 	}
 	return ring.Lookup(image)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/tracing"
 	"github.com/virtual-kubelet/vic/persona"
+	"github.com/virtual-kubelet/vic/steps"
 )
 
 // errNoAnswer says that a registry took too long where there was something else to use.
@@ -44,7 +45,7 @@ func (r pullRequest) key() string {
 type pulls struct {
 	store   puller
 	slots   chan struct{}
-	metrics *Metrics
+	metrics *imageMetrics
 
 	going sync.WaitGroup // of pulls, also of those that nobody waits for and that have not ended yet
 
@@ -68,7 +69,7 @@ type pull struct {
 	err   error
 }
 
-func newPulls(store puller, parallel int, metrics *Metrics) *pulls {
+func newPulls(store puller, parallel int, metrics *imageMetrics) *pulls {
 	return &pulls{store: store, slots: make(chan struct{}, parallel), metrics: metrics, running: map[string]*pull{}}
 }
 
@@ -96,8 +97,8 @@ func (p *pulls) do(ctx context.Context, r pullRequest) (*pull, error) {
 
 // wait returns when the pull has ended, and tells meanwhile how far it is, at longer and longer intervals.
 func (o *pull) wait(ctx context.Context, tell func(persona.Progress)) (*pull, error) {
-	interval := backoff{first: progressFirst, max: progressMax}
-	t := time.NewTimer(interval.next())
+	interval := steps.Backoff{First: progressFirst, Max: progressMax}
+	t := time.NewTimer(interval.Next())
 	defer t.Stop()
 	for {
 		select {
@@ -109,7 +110,7 @@ func (o *pull) wait(ctx context.Context, tell func(persona.Progress)) (*pull, er
 			if p := o.progress.Load(); p != nil && tell != nil {
 				tell(*p)
 			}
-			t.Reset(interval.next())
+			t.Reset(interval.Next())
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/operations/fields"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/status"
@@ -32,7 +33,7 @@ func (w *worker) report(v *view) corev1.PodStatus {
 	w.rejectedStatus(&in)
 	s := status.Build(in)
 	if s.Reason == status.ReasonDeadlineExceeded && !final(v.previous.Phase) {
-		w.events.ofPod(v.pod, normal(s.Reason, "%s", s.Message))
+		w.events.Pod(v.pod, events.Normal(s.Reason, "%s", s.Message))
 	}
 	w.cache.SetStatus(w.uid, s)
 	return s
@@ -62,17 +63,17 @@ func (w *worker) waitingOf(v *view, container string) status.Waiting {
 	if why := w.barred[container]; why != nil {
 		return status.Waiting{Reason: reasonUnsupportedField, Message: why.Error()}
 	}
-	if err := w.retries.error(stepRun + container); err != nil {
+	if err := w.retries.Err(stepRun + container); err != nil {
 		return waitingFor(reasonCreateContainerError, err)
 	}
 	if left := time.Until(w.note.RestartAt); left > 0 && !v.running() {
 		return status.Waiting{Reason: reasonCrashLoopBackOff, Message: fmt.Sprintf("back-off restarting pod VM of %s/%s(%s)", v.pod.Namespace, v.pod.Name, v.pod.UID)}
 	}
-	if err := w.retries.error(stepVolumes); err != nil {
+	if err := w.retries.Err(stepVolumes); err != nil {
 		return status.Waiting{Reason: reasonContainerCreating, Message: err.Error()}
 	}
 	for _, name := range []string{stepCreate, stepPowerOn, stepConfigure} {
-		if err := w.retries.error(name); err != nil {
+		if err := w.retries.Err(name); err != nil {
 			return status.Waiting{Reason: reasonCreatePodSandboxError, Message: err.Error()}
 		}
 	}
@@ -81,7 +82,7 @@ func (w *worker) waitingOf(v *view, container string) status.Waiting {
 			return waiting
 		}
 	}
-	if err := w.retries.error(stepFiles); err != nil {
+	if err := w.retries.Err(stepFiles); err != nil {
 		return status.Waiting{Reason: reasonContainerCreating, Message: err.Error()}
 	}
 	return status.Waiting{}
@@ -108,11 +109,11 @@ func (w *worker) tellFailure(r result) {
 	pod := w.desired().pod
 	switch r.step.name {
 	case stepCreate, stepPowerOn, stepConfigure:
-		w.events.ofPod(pod, warning(eventFailedCreate, "%v%s", r.err, consoleOf(r.err)))
+		w.events.Pod(pod, events.Warning(eventFailedCreate, "%v%s", r.err, consoleOf(r.err)))
 	case stepVolumes:
 		w.tellVolumes(pod, r.err)
 	case stepStop, stepRemove:
-		w.events.ofPod(pod, warning(eventFailedKill, "%v", r.err))
+		w.events.Pod(pod, events.Warning(eventFailedKill, "%v", r.err))
 	}
 }
 
@@ -152,10 +153,10 @@ func (w *worker) containersStep(v *view, runs []ContainerRun, deliver bool) func
 func (w *worker) noteFiles(pod *corev1.Pod, delivered bool, err error) {
 	switch {
 	case err != nil:
-		w.retries.failed(stepFiles, err)
-		w.events.ofPod(pod, warning(eventFailedMount, "MountVolume.SetUp failed: %v", err))
+		w.retries.Failed(stepFiles, err)
+		w.events.Pod(pod, events.Warning(eventFailedMount, "MountVolume.SetUp failed: %v", err))
 	case delivered:
-		w.retries.succeeded(stepFiles)
+		w.retries.Succeeded(stepFiles)
 	}
 }
 
@@ -168,11 +169,11 @@ func (w *worker) noteRuns(pod *corev1.Pod, runs []ContainerRun, ran map[string]e
 			continue
 		}
 		if err == nil {
-			w.retries.succeeded(stepRun + name)
+			w.retries.Succeeded(stepRun + name)
 			w.boot.ran[name] = run.Revision()
 			continue
 		}
-		w.retries.failed(stepRun+name, err)
-		w.events.ofContainer(pod, name, warning(eventFailed, "Error: %s", waitingFor(reasonCreateContainerError, err).Message))
+		w.retries.Failed(stepRun+name, err)
+		w.events.Container(pod, name, events.Warning(eventFailed, "Error: %s", waitingFor(reasonCreateContainerError, err).Message))
 	}
 }

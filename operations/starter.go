@@ -14,6 +14,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/operations/environment"
+	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -117,7 +118,7 @@ func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm portlaye
 	}
 	dns, warned := plan.DNS(pod, s.cfg.ClusterDNS, s.cfg.HostDNS())
 	if warned.Reason != "" {
-		events{s.cfg.Events}.ofPod(pod, warning(warned.Reason, "%s", warned.Message))
+		events.To(s.cfg.Events).Pod(pod, events.Warning(warned.Reason, "%s", warned.Message))
 	}
 	shared, err := plan.Pod(pod, plan.PodInputs{
 		DNS:           dns,

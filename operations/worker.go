@@ -13,9 +13,11 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/tracing"
+	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/steps"
 )
 
 // Observer is what a worker looks at and acknowledges by itself.
@@ -30,7 +32,7 @@ type Observer interface {
 type units struct {
 	observer  Observer
 	cache     *cache.Pods
-	events    events
+	events    events.Writer
 	images    ImageEnsurer
 	creator   *PodCreator
 	starter   *PodStarter
@@ -77,7 +79,7 @@ type worker struct {
 	// What is below belongs to run's goroutine. All of it may be lost.
 	results   chan result
 	acting    *acting
-	retries   retries
+	retries   *steps.Retries
 	paces     map[string]pace
 	waits     map[string]*containerImage
 	pullers   sync.WaitGroup
@@ -165,7 +167,7 @@ func newWorker(u *units, uid types.UID) *worker {
 		wakeup:  make(chan struct{}, 1),
 		stopped: make(chan struct{}),
 		results: make(chan result, 1),
-		retries: retries{},
+		retries: steps.NewRetries(retryFirst, retryMax),
 		paces:   map[string]pace{},
 		waits:   map[string]*containerImage{},
 		barred:  map[string]error{},
@@ -240,11 +242,11 @@ func (w *worker) drain() {
 func (w *worker) round(ctx context.Context) time.Duration {
 	v, err := w.look(ctx)
 	if err != nil {
-		w.retries.failed("look", err)
+		w.retries.Failed("look", err)
 		logging.From(ctx).WarnContext(ctx, "pod VM could not be looked at", "err", err)
-		return w.retries.wait("look")
+		return w.retries.Wait("look")
 	}
-	w.retries.succeeded("look")
+	w.retries.Succeeded("look")
 	w.recallNote(v)
 	w.noteUpdate(v)
 	w.noteRefusal(v)
@@ -276,7 +278,7 @@ func (w *worker) round(ctx context.Context) time.Duration {
 
 // begin does s unless it has to wait, for the duration that it returns.
 func (w *worker) begin(ctx context.Context, s step, seen fingerprint) time.Duration {
-	if wait := w.retries.wait(s.name); wait > 0 {
+	if wait := w.retries.Wait(s.name); wait > 0 {
 		return wait
 	}
 	if p, ok := w.paces[s.name]; ok && p.seen == seen && time.Until(p.until) > 0 {
@@ -334,7 +336,7 @@ func (w *worker) finish(ctx context.Context, r result) {
 	log := logging.From(ctx)
 	switch {
 	case r.err == nil:
-		w.retries.succeeded(r.step.name)
+		w.retries.Succeeded(r.step.name)
 		w.paces[r.step.name] = pace{r.seen, time.Now().Add(max(r.again, moment))}
 		if !r.step.quiet {
 			log.InfoContext(ctx, "pod step done", "op", r.step.name, "took", r.took)
@@ -345,7 +347,7 @@ func (w *worker) finish(ctx context.Context, r result) {
 		if errors.Is(r.err, persona.ErrNotFound) {
 			w.missImages()
 		}
-		w.retries.failed(r.step.name, r.err)
+		w.retries.Failed(r.step.name, r.err)
 		w.tellFailure(r)
 		log.WarnContext(ctx, "pod step failed, will be tried again", "op", r.step.name, "took", r.took, "err", r.err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/volumes"
 )
@@ -31,7 +32,7 @@ func (w *worker) attach(v *view) step {
 		return outcome{then: func() {
 			w.vms.disks = attached.Disks
 			for _, name := range attached.New {
-				w.events.ofPod(v.pod, normal(eventAttached, "AttachVolume.Attach succeeded for volume %q", name))
+				w.events.Pod(v.pod, events.Normal(eventAttached, "AttachVolume.Attach succeeded for volume %q", name))
 			}
 		}}
 	}}
@@ -54,7 +55,7 @@ func (w *worker) release() step {
 func (w *worker) noteFreed(v *view) {
 	if v.freed != w.vms.freed {
 		w.vms.freed = v.freed
-		w.retries.succeeded(stepVolumes)
+		w.retries.Succeeded(stepVolumes)
 	}
 }
 
@@ -64,7 +65,7 @@ func (w *worker) tellVolumes(pod *corev1.Pod, err error) {
 	if mount, ok := errors.AsType[*volumes.MountError](err); ok {
 		reason = mount.Reason
 	}
-	w.events.ofPod(pod, warning(reason, "%v", err))
+	w.events.Pod(pod, events.Warning(reason, "%v", err))
 }
 
 // volumesTimeout covers the search for a disk on many datastores, and a host that is slow to attach it.
