@@ -19,13 +19,13 @@ func TestRunning(t *testing.T) {
 		}
 		require.ErrorIs(t, n.manager.Running(t.Context(), web("app")), portlayer.ErrNotFound, "there is no pod")
 
-		n.store.gate = make(chan struct{})
+		n.store.Gate = make(chan struct{})
 		p := pod(corev1.RestartPolicyAlways, "echo hello; sleep 10000")
 		n.manager.Sync(p)
 		n.await(time.Minute, "a VM that waits for its image", func() bool { return n.manager.Running(t.Context(), web("")) == nil })
 		require.ErrorIs(t, n.manager.Running(t.Context(), web("app")), portlayer.ErrNotRunning)
 
-		close(n.store.gate)
+		close(n.store.Gate)
 		n.awaitPhase(corev1.PodRunning)
 		require.NoError(t, n.manager.Running(t.Context(), web("app")))
 		require.ErrorIs(t, n.manager.Running(t.Context(), web("other")), portlayer.ErrNotFound)

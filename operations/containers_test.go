@@ -72,7 +72,7 @@ func TestAnInitContainerThatFailsForGoodFailsThePod(t *testing.T) {
 
 func TestAnImageThatIsLateHoldsUpNoOtherContainer(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
-		n.store.gate, n.store.gated = make(chan struct{}), "example.com/late:1"
+		n.store.Gate, n.store.Gated = make(chan struct{}), "example.com/late:1"
 		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
 		p.Spec.Containers = append([]corev1.Container{member("late", "sleep 10000")}, p.Spec.Containers...)
 		n.manager.Sync(p)
@@ -82,7 +82,7 @@ func TestAnImageThatIsLateHoldsUpNoOtherContainer(t *testing.T) {
 		})
 		assert.Equal(t, corev1.PodPending, n.status().Phase)
 		assert.Equal(t, "ContainerCreating", waitingReason(n.status().ContainerStatuses, "late"))
-		close(n.store.gate)
+		close(n.store.Gate)
 		n.awaitPhase(corev1.PodRunning)
 	})
 }
@@ -126,7 +126,7 @@ func TestADebuggerJoinsAPodThatRuns(t *testing.T) {
 		assert.Nil(t, s.EphemeralContainerStatuses[0].Started)
 		assert.Equal(t, corev1.PodRunning, s.Phase)
 		assert.Equal(t, "UnsupportedField", waitingReason(s.EphemeralContainerStatuses, "barred"))
-		assert.Equal(t, 1, n.events.count("Warning UnsupportedField Container is not started: spec.ephemeralContainers[1].securityContext.seLinuxOptions"), n.events)
+		assert.Equal(t, 1, n.events.Count("Warning UnsupportedField Container is not started: spec.ephemeralContainers[1].securityContext.seLinuxOptions"), n.events)
 		vm, ok := n.vm()
 		require.True(t, ok)
 		assert.Equal(t, []string{"app", "debug"}, vm.Spec.Tasks)
@@ -197,7 +197,7 @@ func TestADeadlineFailsThePod(t *testing.T) {
 		assert.Equal(t, "DeadlineExceeded", s.Reason)
 		assert.Equal(t, "Pod was active on the node longer than the specified deadline", s.Message)
 		require.NotNil(t, s.ContainerStatuses[0].State.Terminated)
-		assert.Equal(t, 1, n.events.count("Normal DeadlineExceeded"), n.events)
+		assert.Equal(t, 1, n.events.Count("Normal DeadlineExceeded"), n.events)
 	}
 	t.Run("that runs", func(t *testing.T) {
 		onNode(t, func(t *testing.T, n *node) {
@@ -209,7 +209,7 @@ func TestADeadlineFailsThePod(t *testing.T) {
 	})
 	t.Run("whose image never comes", func(t *testing.T) {
 		onNode(t, func(t *testing.T, n *node) {
-			n.store.gate = make(chan struct{})
+			n.store.Gate = make(chan struct{})
 			n.manager.Sync(deadline(10))
 			exceeded(t, n)
 			n.await(time.Minute, "nothing runs", func() bool {

@@ -10,6 +10,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/operations/fields"
+	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -112,7 +113,7 @@ func (c *PodCreator) commit(ctx context.Context, h *portlayer.Handle, pod *corev
 			continue // its image joins a VM that runs
 		}
 		if img, ok := c.cfg.Disks.Local(pod, m.Container); ok {
-			h.AddImage(diskSerial(img), c.cfg.Disks.Source(img))
+			h.AddImage(images.DiskSerial(img), c.cfg.Disks.Source(img))
 		}
 	}
 	h.SetTasks(tasks)

@@ -12,6 +12,7 @@ import (
 
 	operationsmocks "github.com/virtual-kubelet/vic/mocks/operations"
 	"github.com/virtual-kubelet/vic/operations"
+	"github.com/virtual-kubelet/vic/operations/images/imagestest"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -49,7 +50,7 @@ func (c creator) admits() {
 func TestCreatorDraftsWhatThePodNeedsAndCommits(t *testing.T) {
 	c := newCreator(t, "")
 	c.admits()
-	img := image("example.com/app:1")
+	img := imagestest.Image("example.com/app:1")
 	c.disks.EXPECT().Local(mock.Anything, mock.Anything).Return(img, true)
 	c.disks.EXPECT().Source(img).Return(portlayer.DiskSource{Digest: img.DiskDigest})
 	h := &portlayer.Handle{}

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
-	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -66,13 +64,6 @@ func attach(ctx context.Context, host DiskHost, uid string, disks map[string]por
 		}
 		return nil
 	})
-}
-
-// diskSerial names the disk of an image in a VM, within the 36 characters that a serial number may have.
-func diskSerial(img persona.Image) string {
-	const prefix, digits = "img-", 32
-	hex := strings.TrimPrefix(img.DiskDigest, "sha256:")
-	return prefix + hex[:min(digits, len(hex))]
 }
 
 func hasDisk(vm *portlayer.PodVM, serial string) bool {

@@ -1,13 +1,9 @@
 package operations_test
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"io"
 	"net/netip"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,16 +13,16 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtual-kubelet/vic/cache"
 	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/testevents"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/operations/environment"
+	"github.com/virtual-kubelet/vic/operations/images/imagestest"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/volumes"
-	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/portlayertest/fakeguest"
 	"github.com/virtual-kubelet/vic/portlayer/portlayertest/memhv"
@@ -42,10 +38,10 @@ type node struct {
 	t       *testing.T
 	hv      *memhv.Hypervisor
 	runDir  string
-	store   *store
+	store   *imagestest.Store
 	volumes *fakeVolumes
 	env     *fakeEnv
-	events  *recorder
+	events  *testevents.Recorder
 	pods    *cache.Pods
 	manager *operations.Manager
 	metrics *prometheus.Registry // of this run
@@ -63,10 +59,10 @@ func onNode(t *testing.T, test func(t *testing.T, n *node)) {
 		n := &node{
 			t: t, runDir: dir,
 			hv:      memhv.New(memhv.Config{Boot: 2 * time.Second}),
-			store:   newStore(),
+			store:   imagestest.NewStore(),
 			volumes: &fakeVolumes{data: "one"},
 			env:     &fakeEnv{},
-			events:  &recorder{},
+			events:  &testevents.Recorder{},
 		}
 		n.start()
 		defer func() {
@@ -232,166 +228,6 @@ func withStatus(p *corev1.Pod, s corev1.PodStatus) *corev1.Pod {
 	p = p.DeepCopy()
 	p.Status = s
 	return p
-}
-
-// recorder keeps events.
-type recorder struct {
-	mu   sync.Mutex // guards all
-	all  []string
-	refs []corev1.ObjectReference
-}
-
-func (r *recorder) Event(object apiruntime.Object, kind, reason, message string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.all = append(r.all, kind+" "+reason+" "+message)
-	r.refs = append(r.refs, *object.(*corev1.ObjectReference))
-}
-
-func (r *recorder) Eventf(object apiruntime.Object, kind, reason, format string, args ...any) {
-	r.Event(object, kind, reason, fmt.Sprintf(format, args...))
-}
-
-//nolint:revive // record.EventRecorder has so many
-func (r *recorder) AnnotatedEventf(object apiruntime.Object, _ map[string]string, kind, reason, format string, args ...any) {
-	r.Eventf(object, kind, reason, format, args...)
-}
-
-// count is how many events begin like that.
-func (r *recorder) count(prefix string) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var c int
-	for _, e := range r.all {
-		if strings.HasPrefix(e, prefix) {
-			c++
-		}
-	}
-	return c
-}
-
-func (r *recorder) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return strings.Join(r.all, "\n")
-}
-
-// store is an image store. Its images are in the registry unless they are local.
-type store struct {
-	mu      sync.Mutex // guards all below
-	local   map[string]persona.Image
-	failing error
-	gate    chan struct{} // pulls wait for it; nil: they don't
-	gated   string        // the one image whose pull waits; "" is all
-	undo    time.Duration // what a pull takes to end that is called off
-	now     int           // pulls that go on
-	pulled  int
-	auth    [][]persona.Credentials // of all pulls
-	removed string                  // image that somebody else removes
-}
-
-func newStore() *store { return &store{local: map[string]persona.Image{}} }
-
-func image(ref string) persona.Image {
-	digest := fmt.Sprintf("sha256:%064x", len(ref))
-	return persona.Image{
-		Names: []string{ref}, RepoDigests: []string{ref[:strings.LastIndex(ref, ":")] + "@" + digest},
-		Digest: digest, ID: digest, DiskDigest: digest, SizeBytes: 7, DiskBytes: 7,
-		Config: persona.ImageConfig{Env: []string{"PATH=/bin"}},
-	}
-}
-
-func (s *store) Lookup(ref string) (persona.Image, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if img, ok := s.local[ref]; ok {
-		return img, nil
-	}
-	for _, img := range s.local {
-		if img.Digest == ref {
-			return img, nil
-		}
-	}
-	return persona.Image{}, fmt.Errorf("look up: %w", persona.ErrNotFound)
-}
-
-func (s *store) Pull(ctx context.Context, ref string, opts persona.PullOptions) (persona.Image, error) {
-	s.mu.Lock()
-	gate, undo := s.gate, s.undo
-	if s.gated != "" && s.gated != ref {
-		gate = nil
-	}
-	s.now++
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.now--
-	}()
-	if gate != nil {
-		select {
-		case <-gate:
-		case <-ctx.Done():
-			sleep(undo)
-			return persona.Image{}, ctx.Err()
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pulled++
-	s.auth = append(s.auth, opts.Auth)
-	if s.failing != nil {
-		return persona.Image{}, s.failing
-	}
-	s.local[ref] = image(ref)
-	return s.local[ref], nil
-}
-
-func (s *store) fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.failing = err
-}
-
-func (s *store) pulls() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.pulled
-}
-
-// pulling is how many pulls go on.
-func (s *store) pulling() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.now
-}
-
-func (s *store) Source(img persona.Image) persona.Source {
-	return persona.Source{Digest: img.DiskDigest, SizeBytes: 7, Open: func() (io.ReadSeekCloser, error) {
-		if !s.has(img) {
-			return nil, fmt.Errorf("open disk: %w", persona.ErrNotFound)
-		}
-		return struct {
-			io.ReadSeeker
-			io.Closer
-		}{bytes.NewReader([]byte("content")), io.NopCloser(nil)}, nil
-	}}
-}
-
-// has tells whether the image is here. One that somebody else removes is gone for the first who wants its disk.
-func (s *store) has(img persona.Image) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.removed != "" {
-		delete(s.local, s.removed)
-		s.removed = ""
-	}
-	for _, here := range s.local {
-		if here.Digest == img.Digest {
-			return true
-		}
-	}
-	return false
 }
 
 // fakeVolumes fills every volume with one file.

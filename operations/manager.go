@@ -17,6 +17,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/operations/events"
+	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/steps"
@@ -32,10 +33,10 @@ type Volumes interface {
 // Config is what a Manager works with.
 type Config struct {
 	Host   portlayer.PodHost
-	Images ImageStore
+	Images images.Store
 	// Secrets are what pods pull with; NodeCredentials are everyone's, nil for none.
-	Secrets         SecretSource
-	NodeCredentials NodeCredentials
+	Secrets         images.SecretSource
+	NodeCredentials images.NodeCredentials
 
 	Env     EnvSource
 	Volumes Volumes
@@ -62,14 +63,14 @@ type Config struct {
 	// ParallelPulls bounds the images that are pulled at one time; 0 is three.
 	ParallelPulls int
 	// ImageGC has images collected; nil is never.
-	ImageGC *ImageGC
+	ImageGC *images.GC
 }
 
 // Manager runs the pods of one node. It is safe for concurrent use.
 type Manager struct {
 	cfg    Config
 	units  *units
-	images *Images
+	images *images.Manager
 	ready  chan struct{}
 
 	mu      sync.Mutex // guards all below
@@ -98,7 +99,7 @@ func New(cfg Config) *Manager {
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(podPhases{cfg.Cache})
 	}
-	images := NewImages(ImagesConfig{
+	images := images.New(images.Config{
 		Store: cfg.Images, Secrets: cfg.Secrets, Node: cfg.NodeCredentials, Parallel: cfg.ParallelPulls, Events: cfg.Events,
 		Metrics: cfg.Metrics,
 	})
@@ -113,7 +114,7 @@ func New(cfg Config) *Manager {
 	return m
 }
 
-func newUnits(cfg Config, images *Images, metrics *Metrics) *units {
+func newUnits(cfg Config, images *images.Manager, metrics *Metrics) *units {
 	ev := events.To(cfg.Events)
 	caps := cfg.Host.Capabilities()
 	admission := NewAdmission(AdmissionConfig{Host: cfg.Host, Node: cfg.Node, Metrics: metrics})
@@ -151,7 +152,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	close(m.ready)
 	if gc := m.cfg.ImageGC; gc != nil {
-		collector := NewImageCollector(*gc, m.images, m.cfg.NodeName)
+		collector := images.NewCollector(*gc, m.images, m.cfg.NodeName)
 		m.running.Go(func() { collector.Run(ctx) }) // ends with ctx
 	}
 	collect := time.NewTicker(min(collectEvery, m.cfg.OrphanGrace))
@@ -198,6 +199,18 @@ func (m *Manager) restore(ctx context.Context) error {
 		if !sleep(ctx, delays.Next()) {
 			return fmt.Errorf("list pod VMs: %w", errors.Join(err, ctx.Err()))
 		}
+	}
+}
+
+// sleep answers false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
 }
 

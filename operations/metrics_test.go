@@ -98,7 +98,7 @@ func TestPodThatDoesNotFitIsRejectedAsAKubeletDoes(t *testing.T) {
 		s := n.status()
 		assert.Equal(t, "OutOfcpu", s.Reason)
 		assert.Equal(t, "Pod was rejected: Node didn't have enough resource: cpu, requested: 1500, used: 0, capacity: 1000", s.Message)
-		assert.Equal(t, 1, n.events.count("Warning OutOfcpu Node didn't have enough resource: cpu"), n.events)
+		assert.Equal(t, 1, n.events.Count("Warning OutOfcpu Node didn't have enough resource: cpu"), n.events)
 		assert.Zero(t, n.count("Create"))
 	})
 }

@@ -118,7 +118,7 @@ func (w *worker) look(ctx context.Context) (*view, error) {
 		v.previous = e.Pod.Status
 	}
 	for _, i := range w.waits {
-		if img, _ := i.wait.state(); img != nil {
+		if img, _ := i.wait.State(); img != nil {
 			v.ready++
 		}
 	}

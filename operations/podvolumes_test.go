@@ -72,10 +72,10 @@ func TestClaimsAreDisksOfTheVM(t *testing.T) {
 		require.Len(t, disks, 1)
 		assert.Equal(t, "disk-of-data", disks[0].Volume)
 		assert.Equal(t, []wire.Volume{{Name: "data", Kind: wire.VolumeDisk, Disk: disks[0].Serial}}, n.hv.Guest(uid).Pod().Volumes)
-		assert.Equal(t, 1, n.events.count(`Normal SuccessfulAttachVolume AttachVolume.Attach succeeded for volume "pv-data"`), n.events)
+		assert.Equal(t, 1, n.events.Count(`Normal SuccessfulAttachVolume AttachVolume.Attach succeeded for volume "pv-data"`), n.events)
 		calls := n.hv.Calls()
 		assert.Less(t, slices.Index(calls, "Update"), slices.Index(calls, "PowerOn"), "it is attached before the VM is started")
-		assert.Zero(t, n.events.count("Warning"), n.events)
+		assert.Zero(t, n.events.Count("Warning"), n.events)
 
 		n.restart(withClaim(pod(corev1.RestartPolicyAlways, "sleep 10000"), "data"))
 		n.hv.Kill(uid, "signal: killed")
@@ -89,7 +89,7 @@ func TestClaimsAreDisksOfTheVM(t *testing.T) {
 func TestAPodWaitsForItsClaim(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
 		n.manager.Sync(withClaim(pod(corev1.RestartPolicyAlways, "sleep 10000"), "data"))
-		n.await(time.Minute, "event", func() bool { return n.events.count("Warning FailedMount PVC is not bound") > 0 })
+		n.await(time.Minute, "event", func() bool { return n.events.Count("Warning FailedMount PVC is not bound") > 0 })
 		sleep(10 * time.Minute)
 		assert.Equal(t, corev1.PodPending, n.status().Phase)
 		require.NotNil(t, n.container().State.Waiting)
@@ -99,11 +99,11 @@ func TestAPodWaitsForItsClaim(t *testing.T) {
 
 		n.volumes.bind("data", volumes.Disk{Volume: "disk-of-data", PersistentVolume: "pv-data", Leaving: true})
 		n.await(2*time.Minute, "event", func() bool {
-			return n.events.count(`Warning FailedMount Unable to attach or mount volume "data": PVC default/data is being deleted`) > 0
+			return n.events.Count(`Warning FailedMount Unable to attach or mount volume "data": PVC default/data is being deleted`) > 0
 		})
 		n.volumes.bind("data", volumes.Disk{Volume: "disk-of-data", PersistentVolume: "pv-data"})
 		n.await(2*time.Minute, "event", func() bool {
-			return n.events.count(`Warning FailedAttachVolume AttachVolume.Attach failed for volume "pv-data": `) > 0
+			return n.events.Count(`Warning FailedAttachVolume AttachVolume.Attach failed for volume "pv-data": `) > 0
 		})
 		n.disk("data")
 		n.await(2*time.Minute, "running", func() bool { return n.status().Phase == corev1.PodRunning })
@@ -118,7 +118,7 @@ func TestADiskIsInOnePodAtATime(t *testing.T) {
 		n.awaitPhase(corev1.PodRunning)
 		n.manager.Sync(other(first))
 		n.await(time.Minute, "event", func() bool {
-			return n.events.count(`Warning FailedAttachVolume Multi-Attach error for volume "pv-data": `) > 0
+			return n.events.Count(`Warning FailedAttachVolume Multi-Attach error for volume "pv-data": `) > 0
 		})
 		sleep(10 * time.Minute)
 		assert.Equal(t, corev1.PodPending, n.phase(otherUID))
@@ -153,7 +153,7 @@ func TestClaimsThatOnlyTheOthersMountAreLeftAlone(t *testing.T) {
 		n.manager.Sync(p)
 		n.awaitPhase(corev1.PodRunning)
 		assert.Empty(t, n.hv.Guest(uid).Pod().Volumes)
-		assert.Zero(t, n.events.count("Warning"), n.events)
+		assert.Zero(t, n.events.Count("Warning"), n.events)
 	})
 }
 

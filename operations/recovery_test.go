@@ -32,7 +32,7 @@ func TestCrashAtAnyTimeLeavesOneVMAndRestartsNothing(t *testing.T) {
 				assert.Zero(t, n.container().RestartCount)
 				assert.Nil(t, n.container().LastTerminationState.Terminated)
 				assert.Equal(t, "hello\n", n.log(portlayer.LogOptions{Tail: -1}))
-				assert.Zero(t, n.events.count("Warning"), n.events)
+				assert.Zero(t, n.events.Count("Warning"), n.events)
 			})
 		})
 	}
@@ -70,7 +70,7 @@ func TestVMThatWasKilledWhileNobodyLookedIsStartedAgain(t *testing.T) {
 			return n.container().State.Running != nil && n.container().RestartCount == 1
 		})
 		assert.Equal(t, "hello\n", n.log(portlayer.LogOptions{Tail: -1, Previous: true}))
-		assert.Equal(t, 1, n.events.count("Warning PodVMEnded"), n.events)
+		assert.Equal(t, 1, n.events.Count("Warning PodVMEnded"), n.events)
 	})
 }
 
@@ -84,7 +84,7 @@ func TestNodeShutdown(t *testing.T) {
 			n.await(time.Minute, "running again", func() bool {
 				return n.container().State.Running != nil && n.container().RestartCount == 1
 			})
-			assert.Zero(t, n.events.count("Warning"), n.events)
+			assert.Zero(t, n.events.Count("Warning"), n.events)
 		}},
 		"fails a pod that is never restarted": {corev1.RestartPolicyNever, func(t *testing.T, n *node) {
 			t.Helper()
@@ -260,12 +260,12 @@ func TestDeletionWhileNobodyLookedIsDone(t *testing.T) {
 
 func TestRunEndsWhenPullsHaveEnded(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
-		n.store.gate, n.store.undo = make(chan struct{}), 3*time.Second
+		n.store.Gate, n.store.Undo = make(chan struct{}), 3*time.Second
 		n.manager.Sync(pod(corev1.RestartPolicyAlways, "sleep 10000"))
 		sleep(time.Second)
-		require.Equal(t, 1, n.store.pulling())
+		require.Equal(t, 1, n.store.Pulling())
 		n.stop()
-		assert.Zero(t, n.store.pulling(), "a pull that was called off undoes what it has begun before Run returns")
+		assert.Zero(t, n.store.Pulling(), "a pull that was called off undoes what it has begun before Run returns")
 		n.start()
 	})
 }
@@ -331,6 +331,6 @@ func TestBackOffOfAVMGoesOnOverACrash(t *testing.T) {
 		assert.Less(t, starts[1].Sub(starts[0]), 5*time.Second)
 		assert.InDelta(t, 10+2, starts[2].Sub(starts[1]).Seconds(), 2)
 		assert.InDelta(t, 20+2, starts[3].Sub(starts[2]).Seconds(), 2)
-		assert.Equal(t, 4, n.events.count("Warning PodVMEnded"), n.events)
+		assert.Equal(t, 4, n.events.Count("Warning PodVMEnded"), n.events)
 	})
 }

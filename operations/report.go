@@ -9,6 +9,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/operations/fields"
+	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/status"
 	"github.com/virtual-kubelet/vic/operations/volumes"
@@ -78,7 +79,7 @@ func (w *worker) waitingOf(v *view, container string) status.Waiting {
 		}
 	}
 	if i, ok := w.waits[container]; ok {
-		if img, waiting := i.wait.state(); img == nil && waiting.Reason != "" {
+		if img, waiting := i.wait.State(); img == nil && waiting.Reason != "" {
 			return waiting
 		}
 	}
@@ -93,12 +94,12 @@ func (w *worker) waitingOf(v *view, container string) status.Waiting {
 func (w *worker) imageRefs() map[string]status.ImageRef {
 	refs := map[string]status.ImageRef{}
 	for name, i := range w.waits {
-		if img, _ := i.wait.state(); img != nil {
+		if img, _ := i.wait.State(); img != nil {
 			full, err := persona.NormalizeName(i.ref)
 			if err != nil {
 				full = i.ref // an image's ID
 			}
-			refs[name] = status.ImageRef{Name: full, ID: imageID(*img)}
+			refs[name] = status.ImageRef{Name: full, ID: images.ID(*img)}
 		}
 	}
 	return refs

@@ -15,6 +15,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/operations/environment"
 	"github.com/virtual-kubelet/vic/operations/events"
+	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -146,7 +147,7 @@ func (s *PodStarter) Run(ctx context.Context, pod *corev1.Pod, vm portlayer.PodV
 	if c, ok := vm.Guest.Container(name); ok && run.Taken(c) {
 		return nil
 	}
-	serial := diskSerial(run.Image)
+	serial := images.DiskSerial(run.Image)
 	if !hasDisk(&vm, serial) || !slices.Contains(vm.Spec.Tasks, name) {
 		if err := attach(ctx, s.cfg.Disks, vm.UID(), s.sources([]persona.Image{run.Image}), name); err != nil {
 			return err
@@ -181,10 +182,10 @@ type ContainerRun struct {
 	Image persona.Image
 }
 
-func (s *PodStarter) sources(images []persona.Image) map[string]portlayer.DiskSource {
-	disks := make(map[string]portlayer.DiskSource, len(images))
-	for _, img := range images {
-		disks[diskSerial(img)] = s.cfg.Images.Source(img)
+func (s *PodStarter) sources(all []persona.Image) map[string]portlayer.DiskSource {
+	disks := make(map[string]portlayer.DiskSource, len(all))
+	for _, img := range all {
+		disks[images.DiskSerial(img)] = s.cfg.Images.Source(img)
 	}
 	return disks
 }

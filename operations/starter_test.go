@@ -13,6 +13,7 @@ import (
 	operationsmocks "github.com/virtual-kubelet/vic/mocks/operations"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/operations/environment"
+	"github.com/virtual-kubelet/vic/operations/images/imagestest"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -60,7 +61,7 @@ func vmIn(state portlayer.State, phase wire.Phase) portlayer.PodVM {
 
 func TestStarterPowersOnAfterItAttachedWhatIsHere(t *testing.T) {
 	s := newStarter(t)
-	img := image("example.com/app:1")
+	img := imagestest.Image("example.com/app:1")
 	h := &portlayer.Handle{}
 	s.images.EXPECT().Source(img).Return(portlayer.DiskSource{Digest: img.DiskDigest})
 	s.disks.EXPECT().Open(mock.Anything, uid).Return(h, nil).Once()
@@ -120,7 +121,7 @@ func TestStarterConfiguresOnce(t *testing.T) {
 
 func TestStarterRunsAContainerAfterItsDiskIsThere(t *testing.T) {
 	s := newStarter(t)
-	img := image("example.com/app:1")
+	img := imagestest.Image("example.com/app:1")
 	p := pod(corev1.RestartPolicyAlways, "sleep 1")
 	s.images.EXPECT().Source(img).Return(portlayer.DiskSource{Digest: img.DiskDigest})
 	s.disks.EXPECT().Open(mock.Anything, uid).RunAndReturn(func(context.Context, string) (*portlayer.Handle, error) {
@@ -146,7 +147,7 @@ func TestStarterRunsAContainerAfterItsDiskIsThere(t *testing.T) {
 
 func TestStarterDoesNotRunAContainer(t *testing.T) {
 	p := pod(corev1.RestartPolicyAlways, "sleep 1")
-	run := operations.ContainerRun{Member: plan.Members(p)[0], Image: image("example.com/app:1")}
+	run := operations.ContainerRun{Member: plan.Members(p)[0], Image: imagestest.Image("example.com/app:1")}
 	known := func(c wire.ContainerStatus) portlayer.PodVM {
 		vm := vmIn(portlayer.StateRunning, wire.PhaseConfigured)
 		c.Name = "app"

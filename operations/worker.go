@@ -14,6 +14,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/tracing"
 	"github.com/virtual-kubelet/vic/operations/events"
+	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -33,7 +34,7 @@ type units struct {
 	observer  Observer
 	cache     *cache.Pods
 	events    events.Writer
-	images    ImageEnsurer
+	images    *images.Manager
 	creator   *PodCreator
 	starter   *PodStarter
 	files     *PodFiles

@@ -12,6 +12,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/operations/environment"
+	"github.com/virtual-kubelet/vic/operations/images/imagestest"
 	"github.com/virtual-kubelet/vic/operations/volumes"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
@@ -36,10 +37,10 @@ func TestPodRunsAndIsDeleted(t *testing.T) {
 		assert.Equal(t, "192.0.2.1", s.HostIP)
 		assert.Equal(t, "example.com/app:1", s.ContainerStatuses[0].Image)
 		assert.NotEmpty(t, s.ContainerStatuses[0].ImageID)
-		assert.Equal(t, 1, n.events.count("Normal Pulling"), n.events)
-		assert.Equal(t, 1, n.events.count("Normal Pulled Successfully pulled image"), n.events)
-		assert.Equal(t, 1, n.events.count("Normal Started"), n.events)
-		assert.Equal(t, "spec.containers{app}", n.events.refs[0].FieldPath)
+		assert.Equal(t, 1, n.events.Count("Normal Pulling"), n.events)
+		assert.Equal(t, 1, n.events.Count("Normal Pulled Successfully pulled image"), n.events)
+		assert.Equal(t, 1, n.events.Count("Normal Started"), n.events)
+		assert.Equal(t, "spec.containers{app}", n.events.About()[0].FieldPath)
 
 		n.manager.Sync(deleted(p, 30))
 		n.await(time.Minute, "finished", func() bool {
@@ -57,13 +58,13 @@ func TestPodRunsAndIsDeleted(t *testing.T) {
 
 func TestImageIsPulledWhileTheVMBootsAndHotAdded(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
-		n.store.gate = make(chan struct{})
+		n.store.Gate = make(chan struct{})
 		n.manager.Sync(pod(corev1.RestartPolicyAlways, "sleep 10000"))
 		n.await(time.Minute, "guest is configured", func() bool {
 			return n.hv.Guest(uid) != nil && n.hv.Guest(uid).Pod() != nil
 		})
-		assert.Equal(t, 1, n.events.count("Normal Pulling"), n.events)
-		close(n.store.gate)
+		assert.Equal(t, 1, n.events.Count("Normal Pulling"), n.events)
+		close(n.store.Gate)
 		n.awaitPhase(corev1.PodRunning)
 		assert.Equal(t, 1, n.count("Update"))
 	})
@@ -71,11 +72,11 @@ func TestImageIsPulledWhileTheVMBootsAndHotAdded(t *testing.T) {
 
 func TestImageThatIsHereIsInTheVMFromTheStart(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
-		n.store.local["example.com/app:1"] = image("example.com/app:1")
+		n.store.Local["example.com/app:1"] = imagestest.Image("example.com/app:1")
 		n.manager.Sync(pod(corev1.RestartPolicyAlways, "sleep 10000"))
 		n.awaitPhase(corev1.PodRunning)
 		assert.Zero(t, n.count("Update"))
-		assert.Equal(t, 1, n.events.count("Normal Pulled Container image \"example.com/app:1\" already present on machine"), n.events)
+		assert.Equal(t, 1, n.events.Count("Normal Pulled Container image \"example.com/app:1\" already present on machine"), n.events)
 	})
 }
 
@@ -95,7 +96,7 @@ func TestFinishedPodFreesItsVMAndKeepsItsLogs(t *testing.T) {
 		sleep(5 * time.Minute)
 		assert.Equal(t, 1, n.count("PowerOn"), "it is not started again")
 		assert.Equal(t, "done\n", n.log(portlayer.LogOptions{Tail: -1}))
-		assert.Zero(t, n.events.count("Warning"), n.events)
+		assert.Zero(t, n.events.Count("Warning"), n.events)
 	})
 }
 
@@ -108,9 +109,9 @@ func TestPodWithRefusedFieldWaits(t *testing.T) {
 		assert.Equal(t, "UnsupportedField", n.container().State.Waiting.Reason)
 		sleep(5 * time.Minute)
 		assert.Contains(t, n.container().State.Waiting.Message, "spec.hostNetwork")
-		assert.Equal(t, 1, n.events.count("Warning UnsupportedField"), n.events)
+		assert.Equal(t, 1, n.events.Count("Warning UnsupportedField"), n.events)
 		assert.Empty(t, n.hv.Calls())
-		assert.Zero(t, n.store.pulls())
+		assert.Zero(t, n.store.Pulls())
 
 		n.manager.Sync(deleted(p, 30))
 		n.manager.Forget(uid)
@@ -137,7 +138,7 @@ func TestBusyHypervisorFailsNoPod(t *testing.T) {
 		sleep(2 * time.Minute)
 		assert.Equal(t, corev1.PodPending, n.status().Phase)
 		assert.Equal(t, "CreatePodSandboxError", n.container().State.Waiting.Reason)
-		failures := n.events.count("Warning FailedCreatePodSandBox")
+		failures := n.events.Count("Warning FailedCreatePodSandBox")
 		assert.True(t, 5 <= failures && failures <= 8, "tries with back-off: %d", failures)
 
 		n.hv.Fail("Create", nil)
@@ -153,7 +154,7 @@ func TestDeletionCancelsACreationInFlight(t *testing.T) {
 	for name, after := range tests {
 		t.Run(name, func(t *testing.T) {
 			onNode(t, func(t *testing.T, n *node) {
-				n.store.gate = make(chan struct{})
+				n.store.Gate = make(chan struct{})
 				p := pod(corev1.RestartPolicyAlways, "sleep 10000")
 				n.manager.Sync(p)
 				if after > 0 {
@@ -168,7 +169,7 @@ func TestDeletionCancelsACreationInFlight(t *testing.T) {
 				assert.Less(t, time.Since(began), 15*time.Second)
 				n.manager.Forget(uid)
 				n.awaitGone()
-				assert.Zero(t, n.store.pulls())
+				assert.Zero(t, n.store.Pulls())
 			})
 		})
 	}
@@ -176,7 +177,7 @@ func TestDeletionCancelsACreationInFlight(t *testing.T) {
 
 func TestBadImageShowsTheKubeletsReasons(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
-		n.store.fail(errors.New("no such thing"))
+		n.store.Fail(errors.New("no such thing"))
 		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
 		n.manager.Sync(p)
 		n.await(10*time.Second, "ErrImagePull", func() bool {
@@ -189,10 +190,10 @@ func TestBadImageShowsTheKubeletsReasons(t *testing.T) {
 		})
 		assert.Contains(t, n.container().State.Waiting.Message, "no such thing")
 		sleep(75*time.Second - time.Since(epoch)%time.Second)
-		assert.Equal(t, 4, n.store.pulls(), "at 0, 10, 30 and 70 seconds")
-		assert.NotZero(t, n.events.count("Normal BackOff Back-off pulling image"), n.events)
+		assert.Equal(t, 4, n.store.Pulls(), "at 0, 10, 30 and 70 seconds")
+		assert.NotZero(t, n.events.Count("Normal BackOff Back-off pulling image"), n.events)
 
-		n.store.fail(nil)
+		n.store.Fail(nil)
 		p = p.DeepCopy()
 		p.Generation, p.Spec.Containers[0].Image = 2, "example.com/app:2"
 		n.manager.Sync(p)
@@ -203,16 +204,16 @@ func TestBadImageShowsTheKubeletsReasons(t *testing.T) {
 
 func TestPullsBackOffAsTheKubelets(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
-		n.store.fail(errors.New("no such thing"))
+		n.store.Fail(errors.New("no such thing"))
 		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
 		began := time.Now()
 		n.manager.Sync(p)
 		tries := []int{0, 10, 30, 70, 150, 310, 610, 910, 1210} // 10 s, doubled, at most 300 s
 		for i, at := range tries {
 			sleep(time.Duration(at)*time.Second - time.Since(began) - time.Second)
-			assert.Equal(t, i, n.store.pulls(), "before %d s", at)
+			assert.Equal(t, i, n.store.Pulls(), "before %d s", at)
 			sleep(2 * time.Second)
-			assert.Equal(t, i+1, n.store.pulls(), "after %d s", at)
+			assert.Equal(t, i+1, n.store.Pulls(), "after %d s", at)
 		}
 
 		// Another image begins anew.
@@ -220,7 +221,7 @@ func TestPullsBackOffAsTheKubelets(t *testing.T) {
 		p.Generation, p.Spec.Containers[0].Image = 2, "example.com/app:2"
 		n.manager.Sync(p)
 		sleep(12 * time.Second)
-		assert.Equal(t, len(tries)+2, n.store.pulls())
+		assert.Equal(t, len(tries)+2, n.store.Pulls())
 	})
 }
 
@@ -245,7 +246,7 @@ func TestVolumesAreThereBeforeContainersAndFollowTheCluster(t *testing.T) {
 		n.volumes.set("", &volumes.MountError{Reason: volumes.ReasonFailedMount, Message: `configmap "settings" not found`})
 		p := withConfigMap(pod(corev1.RestartPolicyAlways, "sleep 10000"))
 		n.manager.Sync(p)
-		n.await(time.Minute, "mount failure", func() bool { return n.events.count("Warning FailedMount") > 0 })
+		n.await(time.Minute, "mount failure", func() bool { return n.events.Count("Warning FailedMount") > 0 })
 		assert.Equal(t, corev1.PodPending, n.status().Phase)
 
 		n.volumes.set("one", nil)
@@ -304,7 +305,7 @@ func TestVMThatEndedIsStartedAgain(t *testing.T) {
 				last := n.container().LastTerminationState.Terminated
 				require.NotNil(t, last)
 				assert.EqualValues(t, 137, last.ExitCode)
-				assert.Equal(t, 1, n.events.count("Warning PodVMEnded"), n.events)
+				assert.Equal(t, 1, n.events.Count("Warning PodVMEnded"), n.events)
 				assert.Equal(t, "hello\n", n.log(portlayer.LogOptions{Tail: -1, Previous: true}))
 			})
 		})
@@ -352,7 +353,7 @@ func TestSilentGuestIsReported(t *testing.T) {
 		n.hv.Silence(uid, true)
 		n.await(3*time.Minute, "not ready", func() bool { return readyReason(n.status()) == "GuestUnreachable" })
 		sleep(5 * time.Minute)
-		assert.Equal(t, 1, n.events.count("Warning GuestUnreachable"), n.events)
+		assert.Equal(t, 1, n.events.Count("Warning GuestUnreachable"), n.events)
 		n.hv.Silence(uid, false)
 		n.await(3*time.Minute, "ready", func() bool { return readyReason(n.status()) == "" })
 		assert.Zero(t, n.container().RestartCount)
@@ -364,7 +365,7 @@ func TestBootThatIsStuckIsToldWithItsConsole(t *testing.T) {
 		n.hv.Slow(time.Hour)
 		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
 		n.manager.Sync(p)
-		n.await(5*time.Minute, "told", func() bool { return n.events.count("Warning FailedCreatePodSandBox") > 0 })
+		n.await(5*time.Minute, "told", func() bool { return n.events.Count("Warning FailedCreatePodSandBox") > 0 })
 		assert.Contains(t, n.events.String(), "guest unreachable")
 		assert.Contains(t, n.events.String(), "its console ends with: boot ")
 		assert.Equal(t, corev1.PodPending, n.status().Phase)
@@ -413,5 +414,17 @@ func TestForcedDeletionStillTearsDown(t *testing.T) {
 		n.awaitGone()
 		sleep(time.Minute)
 		assert.Equal(t, 1, n.count("Create"))
+	})
+}
+
+func TestImageThatWasRemovedMeanwhileIsPulledAgain(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
+		p.Spec.Containers[0].ImagePullPolicy = corev1.PullIfNotPresent
+		ref := p.Spec.Containers[0].Image
+		n.store.Local[ref], n.store.Removed = imagestest.Image(ref), ref
+		n.manager.Sync(p)
+		n.awaitPhase(corev1.PodRunning)
+		assert.Equal(t, 1, n.store.Pulls())
 	})
 }

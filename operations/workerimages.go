@@ -8,6 +8,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/tracing"
+	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 )
@@ -15,7 +16,7 @@ import (
 // containerImage is the wait for one container's image.
 type containerImage struct {
 	ref    string
-	wait   *imageWait
+	wait   *images.Waiter
 	cancel context.CancelFunc
 }
 
@@ -30,7 +31,7 @@ func (w *worker) wantImages(ctx context.Context, v *view) {
 		starting := w.beginning.active()
 		one := &containerImage{
 			ref: c.Image, cancel: cancel,
-			wait: &imageWait{images: w.units.images, events: w.events, wake: w.wake},
+			wait: w.units.images.NewWaiter(w.wake),
 		}
 		w.waits[c.Name] = one
 		// Ends when the image is here or nobody wants it any more; drain waits for it.
@@ -46,10 +47,10 @@ type bringing struct {
 }
 
 // bring gets an image, however long that takes.
-func (w *worker) bring(ctx context.Context, wait *imageWait, b bringing) {
+func (w *worker) bring(ctx context.Context, wait *images.Waiter, b bringing) {
 	began := time.Now()
 	ctx, end := tracing.Start(ctx, "get image", tracing.Container(b.container.Name), tracing.Image(b.container.Image))
-	wait.run(ctx, b.pod, b.container)
+	wait.Run(ctx, b.pod, b.container)
 	end(ctx.Err())
 	if b.starting && ctx.Err() == nil {
 		w.metrics.stage(stageImage, time.Since(began))
@@ -67,7 +68,7 @@ func (w *worker) dropImage(container string) {
 // dropImages ends all waits.
 func (w *worker) dropImages() {
 	for name, i := range w.waits {
-		if img, _ := i.wait.state(); img == nil {
+		if img, _ := i.wait.State(); img == nil {
 			w.dropImage(name)
 		} else {
 			i.cancel()
@@ -79,7 +80,7 @@ func (w *worker) dropImages() {
 // again.
 func (w *worker) missImages() {
 	for name, i := range w.waits {
-		if img, _ := i.wait.state(); img != nil {
+		if img, _ := i.wait.State(); img != nil {
 			w.dropImage(name)
 		}
 	}
@@ -91,7 +92,7 @@ func (w *worker) image(container string) *persona.Image {
 	if !ok {
 		return nil
 	}
-	img, _ := i.wait.state()
+	img, _ := i.wait.State()
 	return img
 }
 

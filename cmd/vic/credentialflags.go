@@ -3,8 +3,8 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/virtual-kubelet/vic/operations"
-	"github.com/virtual-kubelet/vic/operations/credentialprovider"
+	"github.com/virtual-kubelet/vic/operations/images"
+	"github.com/virtual-kubelet/vic/operations/images/credentialprovider"
 )
 
 // credentialFlags name programs that have credentials for images; names are the kubelet's.
@@ -22,7 +22,7 @@ func (f *credentialFlags) validate() error {
 }
 
 // open returns nil where there are none.
-func (f *credentialFlags) open() (operations.NodeCredentials, error) {
+func (f *credentialFlags) open() (images.NodeCredentials, error) {
 	switch {
 	case f.config == "" && f.binDir == "":
 		return nil, nil //nolint:nilnil // nothing is configured

@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/virtual-kubelet/vic/operations"
+	"github.com/virtual-kubelet/vic/operations/images"
 )
 
 // Defaults of the kubelet.
@@ -51,8 +51,8 @@ func (f *imageGCFlags) validate() error {
 }
 
 // collection has images collected from store, and disks that were made of them from host.
-func (f *imageGCFlags) collection(store operations.CollectedStore, host operations.CollectedHost) *operations.ImageGC {
-	return &operations.ImageGC{
+func (f *imageGCFlags) collection(store images.CollectedStore, host images.CollectedHost) *images.GC {
+	return &images.GC{
 		Store: store, Host: host, HighPercent: f.high, LowPercent: f.low, MinAge: f.minAge, Period: f.period,
 	}
 }

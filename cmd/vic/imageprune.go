@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/virtual-kubelet/vic/operations"
+	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/persona"
 )
 
@@ -43,17 +43,17 @@ func (f *pruneFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	images, err := store.List()
+	stored, err := store.List()
 	if err != nil {
 		return err
 	}
 	unwanted := func(img persona.Image) bool {
-		return (f.all || len(img.Names) == 0) && len(operations.ImageUsers(img, vms)) == 0
+		return (f.all || len(img.Names) == 0) && len(images.Users(img, vms)) == 0
 	}
-	disks := freedDisks(store, images, unwanted) // while they are there
+	disks := freedDisks(store, stored, unwanted) // while they are there
 	if f.dryRun {
-		images = slices.DeleteFunc(images, func(img persona.Image) bool { return !unwanted(img) })
-		return printPruned(cmd.OutOrStdout(), pruning{"would remove", "would free"}, images, disks)
+		stored = slices.DeleteFunc(stored, func(img persona.Image) bool { return !unwanted(img) })
+		return printPruned(cmd.OutOrStdout(), pruning{"would remove", "would free"}, stored, disks)
 	}
 	pruned, err := store.Prune(cmd.Context(), unwanted)
 	return errors.Join(err, printPruned(cmd.OutOrStdout(), pruning{"removed", "freed"}, pruned, disks))

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/virtual-kubelet/vic/node/statedir"
-	"github.com/virtual-kubelet/vic/operations"
+	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
@@ -53,7 +53,7 @@ func (f *imageFlags) remove(ctx context.Context, store *persona.Store, ref strin
 		if err != nil {
 			return err
 		}
-		if users := operations.ImageUsers(img, vms); len(users) > 0 && !hasAnotherName(img, ref) {
+		if users := images.Users(img, vms); len(users) > 0 && !hasAnotherName(img, ref) {
 			return fmt.Errorf("image %q is in use by %s (--force removes it all the same)", ref, describeUsers(users))
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/operations/credentialprovider"
+	"github.com/virtual-kubelet/vic/operations/images/credentialprovider"
 	"github.com/virtual-kubelet/vic/persona"
 )
 

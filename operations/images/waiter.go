@@ -1,4 +1,4 @@
-package operations
+package images
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/operations/status"
@@ -16,39 +15,35 @@ import (
 	"github.com/virtual-kubelet/vic/steps"
 )
 
-// ImageEnsurer returns the image of a container, in one try, and holds it until the pod is released.
-type ImageEnsurer interface {
-	Ensure(ctx context.Context, pod *corev1.Pod, c *corev1.Container) (persona.Image, error)
-	Release(uid types.UID)
-}
-
-// imageWait gets the image of one container of one pod, however often that has to be tried.
-type imageWait struct {
-	images ImageEnsurer
-	events events.Writer
-	wake   func() // called after each change
+// Waiter gets the image of one container of one pod, however often that has to be tried. It is safe for concurrent use.
+type Waiter struct {
+	images  *Manager
+	changed func()
 
 	mu      sync.Mutex // guards what is below
 	waiting status.Waiting
 	image   *persona.Image
 }
 
-// state returns the image once it is here, and until then why the container waits for it.
-func (w *imageWait) state() (*persona.Image, status.Waiting) {
+// NewWaiter returns a Waiter that calls changed whenever its State has changed. It does nothing before Run.
+func (m *Manager) NewWaiter(changed func()) *Waiter { return &Waiter{images: m, changed: changed} }
+
+// State returns the image once it is here, and until then why the container waits for it.
+func (w *Waiter) State() (*persona.Image, status.Waiting) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.image, w.waiting
 }
 
-func (w *imageWait) set(img *persona.Image, waiting status.Waiting) {
+func (w *Waiter) set(img *persona.Image, waiting status.Waiting) {
 	w.mu.Lock()
 	w.image, w.waiting = img, waiting
 	w.mu.Unlock()
-	w.wake()
+	w.changed()
 }
 
-// run ends when the image is here or ctx ends.
-func (w *imageWait) run(ctx context.Context, pod *corev1.Pod, c *corev1.Container) {
+// Run ends when the image is here or ctx ends.
+func (w *Waiter) Run(ctx context.Context, pod *corev1.Pod, c *corev1.Container) {
 	delays := steps.Backoff{First: pullFirst, Max: pullMax}
 	for {
 		img, err := w.images.Ensure(ctx, pod, c)
@@ -60,7 +55,7 @@ func (w *imageWait) run(ctx context.Context, pod *corev1.Pod, c *corev1.Containe
 			return
 		}
 		reason := reasonErrImagePull
-		if failure, ok := errors.AsType[*ImageError](err); ok {
+		if failure, ok := errors.AsType[*Error](err); ok {
 			reason = failure.Reason
 		}
 		w.set(nil, status.Waiting{Reason: reason, Message: err.Error()})
@@ -77,7 +72,7 @@ type pauseAfter struct {
 }
 
 // pause waits until the next try, and shows after a moment that it does. It answers false when ctx ended first.
-func (w *imageWait) pause(ctx context.Context, pod *corev1.Pod, c *corev1.Container, after pauseAfter) bool {
+func (w *Waiter) pause(ctx context.Context, pod *corev1.Pod, c *corev1.Container, after pauseAfter) bool {
 	if after.reason != reasonErrImagePull {
 		return sleep(ctx, after.delay)
 	}
@@ -85,8 +80,8 @@ func (w *imageWait) pause(ctx context.Context, pod *corev1.Pod, c *corev1.Contai
 		return false
 	}
 	backOff := fmt.Sprintf("Back-off pulling image %q", c.Image)
-	w.events.Container(pod, c.Name, events.Normal(eventBackOff, "%s", backOff))
-	w.events.Container(pod, c.Name, events.Warning(eventImageFailed, "Error: %s", reasonImagePullBackOff))
+	w.images.events.Container(pod, c.Name, events.Normal(eventBackOff, "%s", backOff))
+	w.images.events.Container(pod, c.Name, events.Warning(eventFailed, "Error: %s", reasonImagePullBackOff))
 	w.set(nil, status.Waiting{
 		Reason:  reasonImagePullBackOff,
 		Message: fmt.Sprintf("%s: %s: %v", backOff, reasonErrImagePull, after.err),

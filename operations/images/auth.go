@@ -1,4 +1,4 @@
-package operations
+package images
 
 import (
 	"context"
@@ -33,7 +33,8 @@ type pullAuth struct {
 	events  events.Writer
 }
 
-// secretsFor returns the credentials for an image that the pod's secrets hold. What can't be read is told, and left out.
+// secretsFor returns the credentials for an image that the pod's secrets hold. What can't be read is left out, with an
+// event.
 func (a pullAuth) secretsFor(ctx context.Context, pod *corev1.Pod, image string) []persona.Credentials {
 	var ring keyring.Keyring
 	var lost []string

@@ -1,4 +1,4 @@
-package operations_test
+package images_test
 
 import (
 	"context"
@@ -14,7 +14,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/virtual-kubelet/vic/operations"
+	"github.com/virtual-kubelet/vic/internal/testevents"
+	"github.com/virtual-kubelet/vic/operations/images"
+	"github.com/virtual-kubelet/vic/operations/images/imagestest"
 	"github.com/virtual-kubelet/vic/persona"
 )
 
@@ -27,7 +29,7 @@ func pullSecret(uid types.UID, host, password string) *corev1.Secret {
 }
 
 func withSecrets(names ...string) *corev1.Pod {
-	p := pod(corev1.RestartPolicyAlways, "")
+	p := pod()
 	for _, name := range names {
 		p.Spec.ImagePullSecrets = append(p.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: name})
 	}
@@ -42,8 +44,8 @@ func (n nodeCredentials) Lookup(context.Context, string) ([]persona.Credentials,
 }
 
 func TestPullUsesThePodsSecretsAndThenTheNodes(t *testing.T) {
-	s, ev := newStore(), &recorder{}
-	images := operations.NewImages(operations.ImagesConfig{
+	s, ev := imagestest.NewStore(), &testevents.Recorder{}
+	m := images.New(images.Config{
 		Store: s, Parallel: 1, Events: ev, Node: nodeCredentials{{Username: "node"}},
 		Secrets: secrets{
 			"one":   pullSecret("u1", "example.com", "p1"),
@@ -53,20 +55,20 @@ func TestPullUsesThePodsSecretsAndThenTheNodes(t *testing.T) {
 		},
 	})
 	p := withSecrets("one", "", "other", "two", "old")
-	_, err := images.Ensure(t.Context(), p, &p.Spec.Containers[0])
+	_, err := m.Ensure(t.Context(), p, &p.Spec.Containers[0])
 	require.NoError(t, err)
 	assert.Equal(t, [][]persona.Credentials{{
 		{Username: "me", Password: "p1", Holder: "u1"},
 		{Username: "me", Password: "p2", Holder: "u2"},
 		{Username: "me", Password: "p4", Holder: "u4"},
 		{Username: "node"},
-	}}, s.auth)
-	assert.Zero(t, ev.count("Warning"), ev)
+	}}, s.Auth)
+	assert.Zero(t, ev.Count("Warning"), ev)
 }
 
 func TestSecretThatCannotBeUsedIsToldAndLeftOut(t *testing.T) {
-	s, ev := newStore(), &recorder{}
-	images := operations.NewImages(operations.ImagesConfig{
+	s, ev := imagestest.NewStore(), &testevents.Recorder{}
+	m := images.New(images.Config{
 		Store: s, Parallel: 1, Events: ev,
 		Secrets: secrets{
 			"good":   pullSecret("u1", "example.com", "p1"),
@@ -75,17 +77,17 @@ func TestSecretThatCannotBeUsedIsToldAndLeftOut(t *testing.T) {
 		},
 	})
 	p := withSecrets("missing", "opaque", "good", "broken")
-	_, err := images.Ensure(t.Context(), p, &p.Spec.Containers[0])
+	_, err := m.Ensure(t.Context(), p, &p.Spec.Containers[0])
 	require.NoError(t, err)
-	require.Len(t, s.auth, 1)
-	assert.Len(t, s.auth[0], 1)
-	assert.Equal(t, 1, ev.count("Warning FailedToRetrieveImagePullSecret Unable to retrieve some image pull secrets (missing, opaque: its type is Opaque, "+
+	require.Len(t, s.Auth, 1)
+	assert.Len(t, s.Auth[0], 1)
+	assert.Equal(t, 1, ev.Count("Warning FailedToRetrieveImagePullSecret Unable to retrieve some image pull secrets (missing, opaque: its type is Opaque, "+
 		"not kubernetes.io/dockerconfigjson, broken: no configuration of Docker: it is not JSON at byte 1); attempting to pull the image may not succeed."), ev)
 }
 
 // private is an image that the holder's credentials have brought.
 func private(ref, repository, holder string) persona.Image {
-	img := image(ref)
+	img := imagestest.Image(ref)
 	img.Grants = map[string]persona.Grant{repository: {Holders: []string{holder}}}
 	return img
 }
@@ -110,21 +112,21 @@ func TestPrivateImageIsNotForPodsThatCouldNotPullIt(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s, ev := newStore(), &recorder{}
-			s.failing = tt.failing
-			s.local[ref] = private(ref, "example.com/app", "u1")
-			images := operations.NewImages(operations.ImagesConfig{Store: s, Parallel: 1, Events: ev, Secrets: known})
+			s, ev := imagestest.NewStore(), &testevents.Recorder{}
+			s.Failing = tt.failing
+			s.Local[ref] = private(ref, "example.com/app", "u1")
+			m := images.New(images.Config{Store: s, Parallel: 1, Events: ev, Secrets: known})
 			p := withSecrets(tt.secrets...)
 			p.Spec.Containers[0].Image, p.Spec.Containers[0].ImagePullPolicy = ref, tt.policy
-			_, isLocal := images.Local(p, &p.Spec.Containers[0])
+			_, isLocal := m.Local(p, &p.Spec.Containers[0])
 			assert.False(t, isLocal, "the VM is not made with it before the credentials are known")
-			_, err := images.Ensure(t.Context(), p, &p.Spec.Containers[0])
-			assert.Equal(t, tt.pulls, s.pulls())
+			_, err := m.Ensure(t.Context(), p, &p.Spec.Containers[0])
+			assert.Equal(t, tt.pulls, s.Pulls())
 			if tt.reason == "" {
 				require.NoError(t, err, ev)
 				return
 			}
-			failure, ok := errors.AsType[*operations.ImageError](err)
+			failure, ok := errors.AsType[*images.Error](err)
 			require.True(t, ok, "%v", err)
 			assert.Equal(t, tt.reason, failure.Reason)
 		})
@@ -133,40 +135,40 @@ func TestPrivateImageIsNotForPodsThatCouldNotPullIt(t *testing.T) {
 
 func TestPullsWithOtherCredentialsAreOtherPulls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStore()
-		s.gate = make(chan struct{})
-		images := operations.NewImages(operations.ImagesConfig{
-			Store: s, Parallel: 3, Events: &recorder{},
+		s := imagestest.NewStore()
+		s.Gate = make(chan struct{})
+		m := images.New(images.Config{
+			Store: s, Parallel: 3, Events: &testevents.Recorder{},
 			Secrets: secrets{"one": pullSecret("u1", "example.com", "p1"), "two": pullSecret("u2", "example.com", "p2")},
 		})
 		for _, secret := range []string{"one", "two", "one", ""} {
 			p := withSecrets(secret)
 			go func() { // ends with the bubble
-				_, err := images.Ensure(t.Context(), p, &p.Spec.Containers[0])
+				_, err := m.Ensure(t.Context(), p, &p.Spec.Containers[0])
 				assert.NoError(t, err)
 			}()
 		}
 		synctest.Wait()
-		close(s.gate)
+		close(s.Gate)
 		synctest.Wait()
-		assert.Equal(t, 3, s.pulls())
+		assert.Equal(t, 3, s.Pulls())
 	})
 }
 
 func TestLongPullTellsHowFarItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ev := &recorder{}
-		s := &slowStore{newStore()}
+		ev := &testevents.Recorder{}
+		s := &slowStore{imagestest.NewStore()}
 		p := withSecrets()
-		_, err := newImages(s, 1, ev).Ensure(t.Context(), p, &p.Spec.Containers[0])
+		_, err := newManager(s, 1, ev).Ensure(t.Context(), p, &p.Spec.Containers[0])
 		require.NoError(t, err)
-		assert.Equal(t, 2, ev.count("Normal PullProgress Pulling image "), "after 30 s and after 90: %s", ev)
-		assert.Equal(t, 1, ev.count(fmt.Sprintf("Normal PullProgress Pulling image %q: 30 of 120 MiB, layer 1 of 2", p.Spec.Containers[0].Image)), ev)
+		assert.Equal(t, 2, ev.Count("Normal PullProgress Pulling image "), "after 30 s and after 90: %s", ev)
+		assert.Equal(t, 1, ev.Count(fmt.Sprintf("Normal PullProgress Pulling image %q: 30 of 120 MiB, layer 1 of 2", p.Spec.Containers[0].Image)), ev)
 	})
 }
 
 // slowStore brings a MiB a second, 120 of them.
-type slowStore struct{ *store }
+type slowStore struct{ *imagestest.Store }
 
 func (s *slowStore) Pull(ctx context.Context, ref string, opts persona.PullOptions) (persona.Image, error) {
 	for i := range 120 {
@@ -176,5 +178,5 @@ func (s *slowStore) Pull(ctx context.Context, ref string, opts persona.PullOptio
 		opts.Progress(persona.Progress{Layer: 1 + i/60, Layers: 2, Bytes: int64(i+1) << 20, TotalBytes: 120 << 20})
 		sleep(time.Second)
 	}
-	return s.store.Pull(ctx, ref, opts)
+	return s.Store.Pull(ctx, ref, opts)
 }

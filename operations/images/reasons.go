@@ -1,8 +1,8 @@
-package operations
+package images
 
 // Reasons of events, the kubelet's where it has one.
 const (
-	eventImageFailed   = "Failed"
+	eventFailed        = "Failed"
 	eventBackOff       = "BackOff"
 	eventPulling       = "Pulling"
 	eventPulled        = "Pulled"
@@ -12,7 +12,7 @@ const (
 	// eventPullSecretFailed is about an imagePullSecret that could not be read.
 	eventPullSecretFailed    = "FailedToRetrieveImagePullSecret"
 	eventFreeDiskSpaceFailed = "FreeDiskSpaceFailed"
-	eventImageGCFailed       = "ImageGCFailed"
+	eventGCFailed            = "ImageGCFailed"
 	eventInvalidDiskCapacity = "InvalidDiskCapacity"
 )
 

@@ -1,4 +1,4 @@
-package operations
+package images
 
 import (
 	"time"
@@ -10,18 +10,18 @@ import (
 // pullBuckets reach from an image that is nearly here to a large one over a slow line.
 var pullBuckets = []float64{.01, .05, .1, .25, .5, 1, 2, 3, 5, 8, 13, 21, 34, 60, 120, 300, 600}
 
-// imageMetrics count requests for images and their pulls.
-type imageMetrics struct {
+// metrics count requests for images and their pulls.
+type metrics struct {
 	requests *prometheus.CounterVec
 	pulls    *prometheus.HistogramVec
 	pulling  prometheus.Gauge
 	waiting  prometheus.Gauge
 }
 
-// newImageMetrics returns metrics that reg shows; nil is nowhere.
-func newImageMetrics(reg prometheus.Registerer) *imageMetrics {
+// newMetrics returns metrics that reg shows; nil is nowhere.
+func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
-	return &imageMetrics{
+	return &metrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "vic_image_requests_total", Help: "Requests of containers for images, by result: present (a hit of the cache), pulled, imported (a pull failed) or failed.",
 		}, []string{"result"}),
@@ -35,10 +35,10 @@ func newImageMetrics(reg prometheus.Registerer) *imageMetrics {
 }
 
 // requested counts how a request for an image ended.
-func (m *imageMetrics) requested(result string) { m.requests.WithLabelValues(result).Inc() }
+func (m *metrics) requested(result string) { m.requests.WithLabelValues(result).Inc() }
 
 // pulled counts the end of a pull.
-func (m *imageMetrics) pulled(took time.Duration, err error) {
+func (m *metrics) pulled(took time.Duration, err error) {
 	result := "ok"
 	if err != nil {
 		result = "error"

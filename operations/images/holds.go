@@ -1,4 +1,4 @@
-package operations
+package images
 
 import (
 	"sync"
@@ -8,19 +8,19 @@ import (
 	"github.com/virtual-kubelet/vic/persona"
 )
 
-// imageHolds are the images that pods have been given and that their VMs may not have yet. Without them the collector would
+// holds are the images that pods have been given and that their VMs may not have yet. Without them the collector would
 // take an image between the look and the use. It is safe for concurrent use.
-type imageHolds struct {
+type holds struct {
 	mu   sync.Mutex // guards held, and keeps looks and removals apart
 	held map[types.UID]map[string]struct{}
 }
 
-func newImageHolds() *imageHolds {
-	return &imageHolds{held: map[types.UID]map[string]struct{}{}}
+func newHolds() *holds {
+	return &holds{held: map[types.UID]map[string]struct{}{}}
 }
 
 // take holds, for a pod, the image that look finds, until release. No removal goes between.
-func (h *imageHolds) take(uid types.UID, look func() (persona.Image, error)) (persona.Image, error) {
+func (h *holds) take(uid types.UID, look func() (persona.Image, error)) (persona.Image, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	img, err := look()
@@ -35,14 +35,14 @@ func (h *imageHolds) take(uid types.UID, look func() (persona.Image, error)) (pe
 }
 
 // release lets go of all that a pod was given; an unknown one is no error.
-func (h *imageHolds) release(uid types.UID) {
+func (h *holds) release(uid types.UID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.held, uid)
 }
 
-// unlessHeld calls remove unless a pod was given the image, and tells whether it did.
-func (h *imageHolds) unlessHeld(digest string, remove func() error) (bool, error) {
+// unlessHeld calls remove unless a pod was given the image, and returns whether it did.
+func (h *holds) unlessHeld(digest string, remove func() error) (bool, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, images := range h.held {
@@ -54,7 +54,7 @@ func (h *imageHolds) unlessHeld(digest string, remove func() error) (bool, error
 }
 
 // digests are the images that some pod was given.
-func (h *imageHolds) digests() map[string]bool {
+func (h *holds) digests() map[string]bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	all := map[string]bool{}

@@ -1,4 +1,4 @@
-package operations_test
+package images_test
 
 import (
 	"context"
@@ -17,7 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/virtual-kubelet/vic/operations"
+	"github.com/virtual-kubelet/vic/internal/testevents"
+	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
@@ -141,14 +142,14 @@ func (d *disk) names() string {
 }
 
 // collecting runs a collector with the kubelet's settings in a bubble.
-func collecting(t *testing.T, test func(t *testing.T, d *disk, images *operations.Images, ev *recorder)) {
+func collecting(t *testing.T, test func(t *testing.T, d *disk, m *images.Manager, ev *testevents.Recorder)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		d, ev := &disk{}, &recorder{}
-		images := operations.NewImages(operations.ImagesConfig{Store: d, Parallel: 1, Events: ev, Secrets: secrets{}})
-		c := operations.NewImageCollector(operations.ImageGC{
+		d, ev := &disk{}, &testevents.Recorder{}
+		m := images.New(images.Config{Store: d, Parallel: 1, Events: ev, Secrets: secrets{}})
+		c := images.NewCollector(images.GC{
 			Store: d, Host: host{d}, HighPercent: 85, LowPercent: 80, MinAge: 2 * time.Minute, Period: 5 * time.Minute,
-		}, images, "node-1")
+		}, m, "node-1")
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { // ends with ctx
@@ -156,7 +157,7 @@ func collecting(t *testing.T, test func(t *testing.T, d *disk, images *operation
 			c.Run(ctx)
 		}()
 		synctest.Wait()
-		test(t, d, images, ev)
+		test(t, d, m, ev)
 		cancel()
 		<-ended
 	})
@@ -169,7 +170,7 @@ func passes(n int) {
 }
 
 func TestCollectorFreesWhatWasUsedTheLongestAgo(t *testing.T) {
-	collecting(t, func(t *testing.T, d *disk, _ *operations.Images, ev *recorder) {
+	collecting(t, func(t *testing.T, d *disk, _ *images.Manager, ev *testevents.Recorder) {
 		d.put("never", 10)
 		d.run(portlayer.StateRunning, d.put("longago", 50))
 		passes(1)
@@ -184,52 +185,52 @@ func TestCollectorFreesWhatWasUsedTheLongestAgo(t *testing.T) {
 		passes(1)
 		assert.Equal(t, "lately running stopped", d.names(), "85 %% is; 50 bytes had to go")
 		assert.Len(t, d.refs, 3, "their disks go with them")
-		assert.Zero(t, ev.count("Warning"), ev)
+		assert.Zero(t, ev.Count("Warning"), ev)
 	})
 }
 
 func TestCollectorKeepsWhatMayNotGo(t *testing.T) {
-	collecting(t, func(t *testing.T, d *disk, images *operations.Images, ev *recorder) {
+	collecting(t, func(t *testing.T, d *disk, m *images.Manager, ev *testevents.Recorder) {
 		d.put("imported", 300)
 		d.set(func() { d.images[0].RepoDigests = nil })
 		d.put("held", 300)
 		d.put("alsoheld", 100)
-		p := pod(corev1.RestartPolicyAlways, "")
+		p := pod()
 		p.Spec.Containers[0].Image, p.Spec.Containers[0].ImagePullPolicy = "held", corev1.PullIfNotPresent
-		_, err := images.Ensure(t.Context(), p, &p.Spec.Containers[0])
+		_, err := m.Ensure(t.Context(), p, &p.Spec.Containers[0])
 		require.NoError(t, err)
 		p.Spec.Containers[0].Image = "alsoheld"
-		_, ok := images.Local(p, &p.Spec.Containers[0])
+		_, ok := m.Local(p, &p.Spec.Containers[0])
 		require.True(t, ok)
 		passes(1)
 		d.set(func() { d.other = 200 })
 		d.put("young", 90)
 		passes(1)
 		assert.Equal(t, "imported held alsoheld young", d.names())
-		assert.Equal(t, 1, ev.count("Warning FreeDiskSpaceFailed Failed to garbage collect required amount of images. "+
+		assert.Equal(t, 1, ev.Count("Warning FreeDiskSpaceFailed Failed to garbage collect required amount of images. "+
 			"Attempted to free 190 bytes, but only found 0 bytes eligible to free."), ev)
-		assert.Zero(t, ev.count("Warning ImageGCFailed"), "once is no event")
-		ref := ev.refs[len(ev.refs)-1]
+		assert.Zero(t, ev.Count("Warning ImageGCFailed"), "once is no event")
+		ref := ev.About()[len(ev.About())-1]
 		assert.Equal(t, corev1.ObjectReference{Kind: "Node", Name: "node-1", UID: "node-1"}, ref)
 
-		images.Release(p.UID)
+		m.Release(p.UID)
 		passes(1)
 		assert.Equal(t, "imported alsoheld", d.names(), "who is gone holds nothing; 190 bytes had to go: %s", ev)
 	})
 }
 
 func TestCollectorTellsWhatFailsAgain(t *testing.T) {
-	collecting(t, func(t *testing.T, d *disk, _ *operations.Images, ev *recorder) {
+	collecting(t, func(t *testing.T, d *disk, _ *images.Manager, ev *testevents.Recorder) {
 		d.set(func() { d.broken = errors.New("no index") })
 		passes(1)
-		assert.Zero(t, ev.count("Warning"), ev)
+		assert.Zero(t, ev.Count("Warning"), ev)
 		passes(1)
-		assert.Equal(t, 1, ev.count("Warning ImageGCFailed no index"), ev)
+		assert.Equal(t, 1, ev.Count("Warning ImageGCFailed no index"), ev)
 	})
 }
 
 func TestImagesThatShareADiskCountOnce(t *testing.T) {
-	collecting(t, func(t *testing.T, d *disk, _ *operations.Images, _ *recorder) {
+	collecting(t, func(t *testing.T, d *disk, _ *images.Manager, _ *testevents.Recorder) {
 		one, two := d.put("one", 400), d.put("two", 400)
 		d.set(func() { d.images[1].DiskDigest = one.DiskDigest })
 		d.put("three", 300)
@@ -241,13 +242,13 @@ func TestImagesThatShareADiskCountOnce(t *testing.T) {
 }
 
 func TestFullDiskHasImagesCollectedAtOnce(t *testing.T) {
-	collecting(t, func(t *testing.T, d *disk, images *operations.Images, _ *recorder) {
+	collecting(t, func(t *testing.T, d *disk, m *images.Manager, _ *testevents.Recorder) {
 		d.put("old", 500)
 		passes(1)
 		sleep(2 * time.Minute)
 		d.set(func() { d.other = 490 })
-		p := pod(corev1.RestartPolicyAlways, "")
-		_, err := images.Ensure(t.Context(), p, &p.Spec.Containers[0])
+		p := pod()
+		_, err := m.Ensure(t.Context(), p, &p.Spec.Containers[0])
 		require.ErrorIs(t, err, syscall.ENOSPC)
 		synctest.Wait()
 		assert.Empty(t, d.names())
@@ -255,25 +256,13 @@ func TestFullDiskHasImagesCollectedAtOnce(t *testing.T) {
 }
 
 func TestBusyHostIsAskedLater(t *testing.T) {
-	collecting(t, func(t *testing.T, d *disk, _ *operations.Images, ev *recorder) {
+	collecting(t, func(t *testing.T, d *disk, _ *images.Manager, ev *testevents.Recorder) {
 		d.set(func() { d.refs, d.busy = []portlayer.DiskRef{"0000.ext4"}, true })
 		passes(3)
 		assert.Len(t, d.refs, 1)
-		assert.Zero(t, ev.count("Warning"), ev)
+		assert.Zero(t, ev.Count("Warning"), ev)
 		d.set(func() { d.busy = false })
 		passes(1)
 		assert.Empty(t, d.refs, "no image has it")
-	})
-}
-
-func TestImageThatWasRemovedMeanwhileIsPulledAgain(t *testing.T) {
-	onNode(t, func(t *testing.T, n *node) {
-		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
-		p.Spec.Containers[0].ImagePullPolicy = corev1.PullIfNotPresent
-		ref := p.Spec.Containers[0].Image
-		n.store.local[ref], n.store.removed = image(ref), ref
-		n.manager.Sync(p)
-		n.awaitPhase(corev1.PodRunning)
-		assert.Equal(t, 1, n.store.pulls())
 	})
 }

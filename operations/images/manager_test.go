@@ -1,4 +1,4 @@
-package operations_test
+package images_test
 
 import (
 	"context"
@@ -15,20 +15,22 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/record"
 
-	"github.com/virtual-kubelet/vic/operations"
+	"github.com/virtual-kubelet/vic/internal/testevents"
+	"github.com/virtual-kubelet/vic/operations/images"
+	"github.com/virtual-kubelet/vic/operations/images/imagestest"
 	"github.com/virtual-kubelet/vic/persona"
 )
 
 // imported is an image that no registry gave.
 func imported(ref string) persona.Image {
-	img := image(ref)
+	img := imagestest.Image(ref)
 	img.RepoDigests = nil
 	return img
 }
 
-// newImages returns an Images without credentials.
-func newImages(s operations.ImageStore, parallel int, ev record.EventRecorder) *operations.Images {
-	return operations.NewImages(operations.ImagesConfig{Store: s, Secrets: secrets{}, Parallel: parallel, Events: ev})
+// newManager returns a Manager without credentials.
+func newManager(s images.Store, parallel int, ev record.EventRecorder) *images.Manager {
+	return images.New(images.Config{Store: s, Secrets: secrets{}, Parallel: parallel, Events: ev})
 }
 
 // secrets are by name, in whatever namespace.
@@ -53,10 +55,10 @@ func TestEnsureFollowsThePullPolicy(t *testing.T) {
 		event   string
 	}{
 		"Always pulls what is here": {
-			corev1.PullAlways, new(image(ref)), nil, 1, "", "Normal Pulled Successfully pulled image",
+			corev1.PullAlways, new(imagestest.Image(ref)), nil, 1, "", "Normal Pulled Successfully pulled image",
 		},
 		"Always fails when the registry does, whatever is here": {
-			corev1.PullAlways, new(image(ref)), noSuch, 1, "ErrImagePull", "Warning Failed",
+			corev1.PullAlways, new(imagestest.Image(ref)), noSuch, 1, "ErrImagePull", "Warning Failed",
 		},
 		"Always takes an imported image when the registry does not have it": {
 			corev1.PullAlways, new(imported(ref)), noSuch, 1, "", "Normal Pulled Container image \"example.com/app:1\" was imported",
@@ -65,7 +67,7 @@ func TestEnsureFollowsThePullPolicy(t *testing.T) {
 			corev1.PullAlways, new(imported(ref)), nil, 1, "", "Normal Pulled Successfully pulled image",
 		},
 		"IfNotPresent takes what is here": {
-			corev1.PullIfNotPresent, new(image(ref)), noSuch, 0, "", "Normal Pulled Container image \"example.com/app:1\" already present",
+			corev1.PullIfNotPresent, new(imagestest.Image(ref)), noSuch, 0, "", "Normal Pulled Container image \"example.com/app:1\" already present",
 		},
 		"IfNotPresent pulls what is not": {
 			corev1.PullIfNotPresent, nil, nil, 1, "", "Normal Pulling",
@@ -77,27 +79,27 @@ func TestEnsureFollowsThePullPolicy(t *testing.T) {
 			corev1.PullNever, nil, nil, 0, "ErrImageNeverPull", "Warning ErrImageNeverPull",
 		},
 		"no policy means IfNotPresent for a tag": {
-			"", new(image(ref)), noSuch, 0, "", "Normal Pulled Container image",
+			"", new(imagestest.Image(ref)), noSuch, 0, "", "Normal Pulled Container image",
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s, ev := newStore(), &recorder{}
-			s.failing = tt.failing
+			s, ev := imagestest.NewStore(), &testevents.Recorder{}
+			s.Failing = tt.failing
 			if tt.local != nil {
-				s.local[ref] = *tt.local
+				s.Local[ref] = *tt.local
 			}
-			p := pod(corev1.RestartPolicyAlways, "")
+			p := pod()
 			p.Spec.Containers[0].ImagePullPolicy = tt.policy
-			img, err := newImages(s, 2, ev).Ensure(t.Context(), p, &p.Spec.Containers[0])
-			assert.Equal(t, tt.pulls, s.pulls())
-			assert.NotZero(t, ev.count(tt.event), ev)
+			img, err := newManager(s, 2, ev).Ensure(t.Context(), p, &p.Spec.Containers[0])
+			assert.Equal(t, tt.pulls, s.Pulls())
+			assert.NotZero(t, ev.Count(tt.event), ev)
 			if tt.reason == "" {
 				require.NoError(t, err)
 				assert.NotEmpty(t, img.DiskDigest)
 				return
 			}
-			failure, ok := errors.AsType[*operations.ImageError](err)
+			failure, ok := errors.AsType[*images.Error](err)
 			require.True(t, ok)
 			assert.Equal(t, tt.reason, failure.Reason)
 		})
@@ -107,23 +109,23 @@ func TestEnsureFollowsThePullPolicy(t *testing.T) {
 func TestEnsureRefusesABadName(t *testing.T) {
 	store, err := persona.Open(persona.Config{Dir: t.TempDir()})
 	require.NoError(t, err)
-	p := pod(corev1.RestartPolicyAlways, "")
+	p := pod()
 	p.Spec.Containers[0].Image = "Not A Name"
-	_, err = newImages(store, 1, &recorder{}).Ensure(t.Context(), p, &p.Spec.Containers[0])
-	failure, ok := errors.AsType[*operations.ImageError](err)
+	_, err = newManager(store, 1, &testevents.Recorder{}).Ensure(t.Context(), p, &p.Spec.Containers[0])
+	failure, ok := errors.AsType[*images.Error](err)
 	require.True(t, ok)
 	assert.Equal(t, "InvalidImageName", failure.Reason)
 }
 
 func TestImportedImageDoesNotWaitForADeadRegistry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStore()
-		s.gate = make(chan struct{})
-		s.local["example.com/app:1"] = imported("example.com/app:1")
-		p := pod(corev1.RestartPolicyAlways, "")
+		s := imagestest.NewStore()
+		s.Gate = make(chan struct{})
+		s.Local["example.com/app:1"] = imported("example.com/app:1")
+		p := pod()
 		p.Spec.Containers[0].ImagePullPolicy = corev1.PullAlways
 		began := time.Now()
-		_, err := newImages(s, 1, &recorder{}).Ensure(t.Context(), p, &p.Spec.Containers[0])
+		_, err := newManager(s, 1, &testevents.Recorder{}).Ensure(t.Context(), p, &p.Spec.Containers[0])
 		require.NoError(t, err)
 		assert.Equal(t, 5*time.Second, time.Since(began))
 	})
@@ -131,26 +133,26 @@ func TestImportedImageDoesNotWaitForADeadRegistry(t *testing.T) {
 
 func TestPullsAreSharedAndBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &countingStore{store: newStore()}
-		images := newImages(s, 2, &recorder{})
+		s := &countingStore{Store: imagestest.NewStore()}
+		m := newManager(s, 2, &testevents.Recorder{})
 		var wg sync.WaitGroup
 		for i := range 12 {
-			p := pod(corev1.RestartPolicyAlways, "")
+			p := pod()
 			p.Spec.Containers[0].Image = fmt.Sprintf("example.com/app:%d", i%4)
 			wg.Go(func() {
-				_, err := images.Ensure(t.Context(), p, &p.Spec.Containers[0])
+				_, err := m.Ensure(t.Context(), p, &p.Spec.Containers[0])
 				assert.NoError(t, err)
 			})
 		}
 		wg.Wait()
-		assert.Equal(t, 4, s.pulls())
+		assert.Equal(t, 4, s.Pulls())
 		assert.Equal(t, 2, s.most)
 	})
 }
 
 // countingStore takes a second for each pull and counts those at one time.
 type countingStore struct {
-	*store
+	*imagestest.Store
 	mu        sync.Mutex // guards all below
 	now, most int
 }
@@ -164,36 +166,36 @@ func (c *countingStore) Pull(ctx context.Context, ref string, opts persona.PullO
 	c.mu.Lock()
 	c.now--
 	c.mu.Unlock()
-	return c.store.Pull(ctx, ref, opts)
+	return c.Store.Pull(ctx, ref, opts)
 }
 
 func TestPullEndsWithTheLastWhoWantsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStore()
-		s.gate = make(chan struct{})
-		images := newImages(s, 1, &recorder{})
-		p := pod(corev1.RestartPolicyAlways, "")
+		s := imagestest.NewStore()
+		s.Gate = make(chan struct{})
+		m := newManager(s, 1, &testevents.Recorder{})
+		p := pod()
 		first, cancelFirst := context.WithCancel(t.Context())
 		second, cancelSecond := context.WithCancel(t.Context())
 		ended := make(chan error, 2)
 		for _, ctx := range []context.Context{first, second} {
 			go func() {
-				_, err := images.Ensure(ctx, p, &p.Spec.Containers[0])
+				_, err := m.Ensure(ctx, p, &p.Spec.Containers[0])
 				ended <- err
 			}()
 		}
 		synctest.Wait()
 		cancelFirst()
 		require.ErrorIs(t, <-ended, context.Canceled)
-		close(s.gate)
+		close(s.Gate)
 		require.NoError(t, <-ended, "who is left gets the image")
 		cancelSecond()
 
-		s.gate = make(chan struct{})
+		s.Gate = make(chan struct{})
 		p.Spec.Containers[0].Image = "example.com/app:2"
 		third, cancelThird := context.WithCancel(t.Context())
 		go func() {
-			_, err := images.Ensure(third, p, &p.Spec.Containers[0])
+			_, err := m.Ensure(third, p, &p.Spec.Containers[0])
 			ended <- err
 		}()
 		synctest.Wait()

@@ -1,4 +1,4 @@
-package operations
+package images
 
 import (
 	"cmp"
@@ -28,8 +28,8 @@ type CollectedHost interface {
 	CollectDisks(ctx context.Context, keep func(portlayer.DiskRef) bool) error
 }
 
-// ImageGC says when images are removed. Percentages are of the file system that images are on.
-type ImageGC struct {
+// GC says when images are removed. Percentages are of the file system that images are on.
+type GC struct {
 	Store CollectedStore
 	Host  CollectedHost
 	// HighPercent is the use at which images are removed, until LowPercent is reached; 100 is never.
@@ -40,11 +40,11 @@ type ImageGC struct {
 	Period time.Duration
 }
 
-// ImageCollector removes images that no pod has while the disk is too full, and hypervisors' disks of images that are gone.
+// Collector removes images that no pod has while the disk is too full, and hypervisors' disks of images that are gone.
 // It works as the kubelet's does; its fields are for the one goroutine that runs it.
-type ImageCollector struct {
-	ImageGC
-	holds    *imageHolds
+type Collector struct {
+	GC
+	holds    *holds
 	events   events.Writer
 	nodeName string
 	kick     chan struct{} // one token: look now
@@ -56,15 +56,15 @@ type ImageCollector struct {
 // imageUse is what is remembered of an image. Zero times are those of images that were there at the start.
 type imageUse struct{ firstSeen, lastUsed time.Time }
 
-// NewImageCollector returns a collector for the node of that name; what images has given to pods is left alone.
-func NewImageCollector(gc ImageGC, images *Images, nodeName string) *ImageCollector {
-	return &ImageCollector{
-		ImageGC: gc, holds: images.holds, events: images.events, nodeName: nodeName, kick: images.full,
+// NewCollector returns a collector for the node of that name; what images has given to pods is left alone.
+func NewCollector(gc GC, images *Manager, nodeName string) *Collector {
+	return &Collector{
+		GC: gc, holds: images.holds, events: images.events, nodeName: nodeName, kick: images.full,
 	}
 }
 
 // Run collects until ctx ends. It is called once.
-func (c *ImageCollector) Run(ctx context.Context) {
+func (c *Collector) Run(ctx context.Context) {
 	ticker := time.NewTicker(c.Period)
 	defer ticker.Stop()
 	for {
@@ -78,21 +78,21 @@ func (c *ImageCollector) Run(ctx context.Context) {
 	}
 }
 
-// report tells of a failure, and makes an event of it when it repeats, as the kubelet does.
-func (c *ImageCollector) report(ctx context.Context, err error) {
+// report logs a failure, and makes an event of it when it repeats, as the kubelet does.
+func (c *Collector) report(ctx context.Context, err error) {
 	if err == nil || ctx.Err() != nil {
 		c.failed = false
 		return
 	}
 	logging.From(ctx).WarnContext(ctx, "images could not be collected", "err", err)
 	if c.failed {
-		c.events.Node(c.nodeName, events.Warning(eventImageGCFailed, "%v", err))
+		c.events.Node(c.nodeName, events.Warning(eventGCFailed, "%v", err))
 	}
 	c.failed = true
 }
 
 // pass looks once, and removes what is to be removed.
-func (c *ImageCollector) pass(ctx context.Context) error {
+func (c *Collector) pass(ctx context.Context) error {
 	images, err := c.Store.List()
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func (c *ImageCollector) pass(ctx context.Context) error {
 		return fmt.Errorf("list pod VMs: %w", err)
 	}
 	began := time.Now()
-	c.note(images, vms, began)
+	c.remember(images, vms, began)
 	space, err := c.Store.Space()
 	if err != nil {
 		return err
@@ -119,8 +119,8 @@ func (c *ImageCollector) pass(ctx context.Context) error {
 	return errors.Join(short, c.collectDisks(ctx, images))
 }
 
-// note remembers when images were seen first and used last.
-func (c *ImageCollector) note(images []persona.Image, vms []portlayer.PodVM, now time.Time) {
+// remember keeps when images were seen first and used last.
+func (c *Collector) remember(images []persona.Image, vms []portlayer.PodVM, now time.Time) {
 	held := c.holds.digests()
 	first := now
 	if c.seen == nil {
@@ -132,7 +132,7 @@ func (c *ImageCollector) note(images []persona.Image, vms []portlayer.PodVM, now
 		if !ok {
 			use = &imageUse{firstSeen: first}
 		}
-		if held[img.Digest] || len(ImageUsers(img, vms)) > 0 {
+		if held[img.Digest] || len(Users(img, vms)) > 0 {
 			use.lastUsed = now
 		}
 		seen[img.Digest] = use
@@ -141,7 +141,7 @@ func (c *ImageCollector) note(images []persona.Image, vms []portlayer.PodVM, now
 }
 
 // free removes images until it has freed that many bytes, those first that were used the longest ago. It returns what is left.
-func (c *ImageCollector) free(ctx context.Context, images []persona.Image, wanted int64, began time.Time) ([]persona.Image, error) {
+func (c *Collector) free(ctx context.Context, images []persona.Image, wanted int64, began time.Time) ([]persona.Image, error) {
 	var freed int64
 	left := slices.Clone(images)
 	for _, img := range c.candidates(images, began) {
@@ -171,7 +171,7 @@ func (c *ImageCollector) free(ctx context.Context, images []persona.Image, wante
 }
 
 // candidates are the images that may go, in the order in which they do. What was imported may be had from nowhere again.
-func (c *ImageCollector) candidates(images []persona.Image, began time.Time) []persona.Image {
+func (c *Collector) candidates(images []persona.Image, began time.Time) []persona.Image {
 	var all []persona.Image
 	for _, img := range images {
 		use := c.seen[img.Digest]
@@ -189,7 +189,7 @@ func (c *ImageCollector) candidates(images []persona.Image, began time.Time) []p
 }
 
 // collectDisks removes the hypervisor's disks of images that are gone. While a VM is being changed it is left to the next pass.
-func (c *ImageCollector) collectDisks(ctx context.Context, images []persona.Image) error {
+func (c *Collector) collectDisks(ctx context.Context, images []persona.Image) error {
 	err := c.Host.CollectDisks(ctx, func(ref portlayer.DiskRef) bool {
 		return slices.ContainsFunc(images, func(img persona.Image) bool { return ref.IsOf(img.DiskDigest) })
 	})
@@ -199,11 +199,12 @@ func (c *ImageCollector) collectDisks(ctx context.Context, images []persona.Imag
 	return err
 }
 
-// ImageUsers are the pods whose VMs, running or not, have the disk of an image.
-func ImageUsers(img persona.Image, vms []portlayer.PodVM) []portlayer.Identity {
+// Users are the pods whose VMs, running or not, have the disk of an image.
+func Users(img persona.Image, vms []portlayer.PodVM) []portlayer.Identity {
+	serial := DiskSerial(img)
 	var users []portlayer.Identity
 	for i := range vms {
-		if hasDisk(&vms[i], diskSerial(img)) {
+		if slices.ContainsFunc(vms[i].Spec.Disks, func(d portlayer.Disk) bool { return d.Serial == serial }) {
 			users = append(users, vms[i].Spec.Identity)
 		}
 	}

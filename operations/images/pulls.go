@@ -1,4 +1,4 @@
-package operations
+package images
 
 import (
 	"context"
@@ -28,7 +28,7 @@ type pullRequest struct {
 	auth []persona.Credentials
 	// patience bounds the wait for the registry's answer, not for the image; 0 is no bound.
 	patience time.Duration
-	// progress is told now and then how far a long pull is.
+	// progress is called now and then with how far a long pull is.
 	progress func(persona.Progress)
 }
 
@@ -45,7 +45,7 @@ func (r pullRequest) key() string {
 type pulls struct {
 	store   puller
 	slots   chan struct{}
-	metrics *imageMetrics
+	metrics *metrics
 
 	going sync.WaitGroup // of pulls, also of those that nobody waits for and that have not ended yet
 
@@ -69,7 +69,7 @@ type pull struct {
 	err   error
 }
 
-func newPulls(store puller, parallel int, metrics *imageMetrics) *pulls {
+func newPulls(store puller, parallel int, metrics *metrics) *pulls {
 	return &pulls{store: store, slots: make(chan struct{}, parallel), metrics: metrics, running: map[string]*pull{}}
 }
 
@@ -95,8 +95,8 @@ func (p *pulls) do(ctx context.Context, r pullRequest) (*pull, error) {
 	return one.wait(ctx, r.progress)
 }
 
-// wait returns when the pull has ended, and tells meanwhile how far it is, at longer and longer intervals.
-func (o *pull) wait(ctx context.Context, tell func(persona.Progress)) (*pull, error) {
+// wait returns when the pull has ended, and calls progress meanwhile, at longer and longer intervals.
+func (o *pull) wait(ctx context.Context, progress func(persona.Progress)) (*pull, error) {
 	interval := steps.Backoff{First: progressFirst, Max: progressMax}
 	t := time.NewTimer(interval.Next())
 	defer t.Stop()
@@ -107,8 +107,8 @@ func (o *pull) wait(ctx context.Context, tell func(persona.Progress)) (*pull, er
 		case <-o.done:
 			return o, o.err
 		case <-t.C:
-			if p := o.progress.Load(); p != nil && tell != nil {
-				tell(*p)
+			if p := o.progress.Load(); p != nil && progress != nil {
+				progress(*p)
 			}
 			t.Reset(interval.Next())
 		}

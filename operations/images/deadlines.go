@@ -1,4 +1,4 @@
-package operations
+package images
 
 import "time"
 
@@ -9,7 +9,7 @@ const (
 	pullMax   = 5 * time.Minute
 	// pullErrorShown is how long ErrImagePull is shown before it becomes ImagePullBackOff, as at a kubelet's next sync.
 	pullErrorShown = 3 * time.Second
-	// progressFirst is when a pull that still runs is told of first; the interval doubles up to progressMax.
+	// progressFirst is when a pull that still runs has its first event; the interval doubles up to progressMax.
 	progressFirst = 30 * time.Second
 	progressMax   = 5 * time.Minute
 	// importedTry is how long a registry may take to answer before an image that was imported is used instead.
