@@ -13,6 +13,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/virtual-kubelet/vic/internal/durable"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/persona/flatten"
 )
@@ -87,7 +88,7 @@ func (s *Store) ensureDisk(ctx context.Context, w *workDir, a *artifact, progres
 	if err := os.Rename(w.file("disk"), final); err != nil {
 		return 0, err
 	}
-	if err := syncDir(s.disks); err != nil {
+	if err := durable.SyncDir(s.disks); err != nil {
 		return 0, err
 	}
 	logging.From(ctx).DebugContext(ctx, "image flattened", "image", a.id.String(), "took", time.Since(begin))

@@ -79,6 +79,7 @@ func TestAKilledProcessLeavesNothingThatIsUsed(t *testing.T) {
 	require.DirExists(t, filepath.Join(dir, "work", work[0].Name()), "and is left alone")
 	require.NoError(t, child.Process.Kill())
 	require.Error(t, child.Wait())
+	require.NoError(t, os.WriteFile(filepath.Join(dir, ".tmp-1"), []byte("half an index"), 0o600))
 	stalled.Store(false)
 	close(resume)
 

@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+
+	"github.com/virtual-kubelet/vic/internal/durable"
+	"github.com/virtual-kubelet/vic/internal/filelock"
 )
 
 const indexVersion = 1
@@ -76,7 +79,7 @@ func readIndex(path string) ([]Image, error) {
 // update replaces the images by what change makes of them. No other process or goroutine comes in between. change may keep
 // or alter the slice that it is given.
 func (x *index) update(ctx context.Context, change func([]Image) ([]Image, error)) (err error) {
-	lock, err := lockFile(ctx, filepath.Join(x.dir, "index.lock"))
+	lock, err := filelock.Take(ctx, filepath.Join(x.dir, "index.lock"))
 	if err != nil {
 		return err
 	}
@@ -96,44 +99,7 @@ func (x *index) update(ctx context.Context, change func([]Image) ([]Image, error
 	if old, err := json.MarshalIndent(indexFile{Version: indexVersion, Images: before}, "", "  "); err == nil && string(old) == string(b) {
 		return nil
 	}
-	return replaceFile(x.path(), b)
-}
-
-// replaceFile gives name new contents, in one step even if the machine stops.
-func replaceFile(name string, b []byte) (err error) {
-	tmp := name + ".tmp" // the lock's owner is the only one to use it
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, removeIfThere(tmp))
-		}
-	}()
-	if err := writeSynced(tmp, b); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, name); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(name))
-}
-
-func writeSynced(name string, b []byte) error {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Write(x.path(), b, 0o600)
 }
 
 func removeIfThere(name string) error {

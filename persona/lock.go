@@ -10,52 +10,19 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/virtual-kubelet/vic/internal/filelock"
+	"github.com/virtual-kubelet/vic/internal/wait"
 )
 
-// lockPoll is how often a lock that another process holds is tried again: flock itself cannot be interrupted.
-const lockPoll = 20 * time.Millisecond
+const (
+	// workLock is the file in a work folder whose lock its owner has.
+	workLock = "lock"
+	// workPoll is how often a work folder that somebody works in is tried again.
+	workPoll = 20 * time.Millisecond
+)
 
-// poll calls try until it reports true, fails, or ctx ends.
-func poll(ctx context.Context, try func() (bool, error)) error {
-	ticker := time.NewTicker(lockPoll)
-	defer ticker.Stop()
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		done, err := try()
-		if done || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-		case <-ticker.C:
-		}
-	}
-}
-
-// tryFlock reports whether it got f's lock, which ends with f.
-func tryFlock(f *os.File) (bool, error) {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// lockFile waits for the lock on the file name, which it makes and leaves. Closing the result unlocks it.
-func lockFile(ctx context.Context, name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := poll(ctx, func() (bool, error) { return tryFlock(f) }); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", filepath.Base(name), err), f.Close())
-	}
-	return f, nil
-}
-
-// workDir is a folder for one piece of work, locked as long as its owner lives. A crash leaves the folder but not the lock.
+// workDir is a folder for one piece of work, locked as long as its owner lives. A crash leaves the folder and no lock.
 type workDir struct {
 	path string
 	lock *os.File
@@ -64,7 +31,7 @@ type workDir struct {
 // lockWorkDir makes the folder and waits until it is the caller's and empty.
 func lockWorkDir(ctx context.Context, path string) (*workDir, error) {
 	var w *workDir
-	err := poll(ctx, func() (bool, error) {
+	err := wait.Until(ctx, workPoll, func() (bool, error) {
 		var err error
 		w, err = tryWorkDir(path)
 		return w != nil, err
@@ -80,25 +47,26 @@ func tryWorkDir(path string) (*workDir, error) {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	dir, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	lock, err := filelock.Try(filepath.Join(path, workLock))
+	switch {
+	case errors.Is(err, filelock.ErrLocked):
+		return nil, nil
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil // its owner has just removed it
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
 	}
-	locked, err := tryFlock(dir)
-	if err == nil && locked && isStill(dir, path) {
-		w := &workDir{path: path, lock: dir}
-		if err := w.empty(); err != nil {
-			return nil, errors.Join(err, w.release())
-		}
-		return w, nil
+	if !isStill(lock, lock.Name()) {
+		return nil, lock.Close()
 	}
-	return nil, errors.Join(err, dir.Close())
+	w := &workDir{path: path, lock: lock}
+	if err := w.empty(); err != nil {
+		return nil, errors.Join(err, w.release())
+	}
+	return w, nil
 }
 
-// isStill reports whether path still leads to f: the owner before us removes the folder together with its lock.
+// isStill reports whether path still leads to f: the owner before us removes the folder with the file.
 func isStill(f *os.File, path string) bool {
 	held, err := f.Stat()
 	if err != nil {
@@ -110,10 +78,16 @@ func isStill(f *os.File, path string) bool {
 
 func (w *workDir) empty() error {
 	names, err := os.ReadDir(w.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	for _, n := range names {
+		if n.Name() == workLock {
+			continue
+		}
 		err = errors.Join(err, os.RemoveAll(filepath.Join(w.path, n.Name())))
 	}
 	return err
@@ -121,7 +95,12 @@ func (w *workDir) empty() error {
 
 func (w *workDir) file(name string) string { return filepath.Join(w.path, name) }
 
-// release removes the folder and lets the next one in.
+// release removes the folder and lets the next one in. The lock's file goes last: once it is gone, the next one may have made
+// another in the folder, which stays then.
 func (w *workDir) release() error {
-	return errors.Join(os.RemoveAll(w.path), w.lock.Close())
+	err := errors.Join(w.empty(), removeIfThere(w.lock.Name()))
+	if rmErr := os.Remove(w.path); !errors.Is(rmErr, unix.ENOTEMPTY) && !errors.Is(rmErr, fs.ErrNotExist) {
+		err = errors.Join(err, rmErr)
+	}
+	return errors.Join(err, w.lock.Close())
 }

@@ -17,6 +17,8 @@ import (
 
 	"github.com/distribution/reference"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/virtual-kubelet/vic/internal/durable"
 )
 
 const diskSuffix = ".ext4"
@@ -202,6 +204,7 @@ func (s *Store) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = durable.Sweep(s.index.dir)
 	for _, w := range left {
 		err = errors.Join(err, s.ifIdle(w.Name(), func() error { return nil }))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/internal/testimage"
 	"github.com/virtual-kubelet/vic/persona"
 )
@@ -205,9 +206,8 @@ func TestOpenLeavesAloneWhatAnotherProcessIsDoing(t *testing.T) {
 	name := "sha256-" + strings.Repeat("b", 64)
 	busy := filepath.Join(dir, "work", name)
 	require.NoError(t, os.Mkdir(busy, 0o700))
-	lock, err := os.Open(busy)
+	lock, err := filelock.Try(filepath.Join(busy, "lock"))
 	require.NoError(t, err)
-	require.NoError(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "disks", name+".ext4"), []byte("whole"), 0o600))
 
 	open(t, persona.Config{Dir: dir})

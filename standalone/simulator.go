@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/node/statedir"
 )
 
@@ -45,7 +46,7 @@ func StartSimulator(ctx context.Context, cfg SimulatorConfig) error {
 	if err := os.MkdirAll(cfg.Dir.Simulator(), 0o700); err != nil {
 		return fmt.Errorf("start simulated vCenter: %w", err)
 	}
-	alive, err := lockSimulator(cfg.Dir)
+	alive, err := statedir.Lock(simulatorAlive(cfg.Dir))
 	if errors.Is(err, statedir.ErrInUse) {
 		if _, err := os.Stat(cfg.Ready); err == nil {
 			return nil
@@ -54,7 +55,7 @@ func StartSimulator(ctx context.Context, cfg SimulatorConfig) error {
 		if err := StopSimulator(ctx, cfg.Dir); err != nil {
 			return err
 		}
-		alive, err = lockSimulator(cfg.Dir)
+		alive, err = statedir.Lock(simulatorAlive(cfg.Dir))
 	}
 	if err != nil {
 		return fmt.Errorf("start simulated vCenter: %w", err)
@@ -129,40 +130,8 @@ func WatchSimulator(ctx context.Context, dir *statedir.Dir) error {
 	}
 }
 
-// SimulatorRuns tells whether a simulated vCenter runs on dir, whoever started it.
-func SimulatorRuns(dir *statedir.Dir) (bool, error) {
-	alive, err := os.Open(simulatorAlive(dir))
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer alive.Close()
-	// To ask takes nothing, so that who asks is never taken for a simulator.
-	lock := unix.Flock_t{Type: unix.F_WRLCK}
-	if err := unix.FcntlFlock(alive.Fd(), unix.F_OFD_GETLK, &lock); err != nil {
-		return false, fmt.Errorf("ask for the lock of %s: %w", alive.Name(), err)
-	}
-	return lock.Type != unix.F_UNLCK, nil
-}
-
-// lockSimulator locks the file that a simulator has for as long as it lives; the lock is the open file's, and passes to whoever
-// inherits it. statedir.ErrInUse while one lives.
-func lockSimulator(dir *statedir.Dir) (*os.File, error) {
-	alive, err := os.OpenFile(simulatorAlive(dir), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	err = unix.FcntlFlock(alive.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
-	switch {
-	case err == nil:
-		return alive, nil
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES):
-		err = statedir.ErrInUse
-	}
-	return nil, errors.Join(fmt.Errorf("lock %s: %w", alive.Name(), err), alive.Close())
-}
+// SimulatorRuns is true while a simulated vCenter runs on dir, whoever started it.
+func SimulatorRuns(dir *statedir.Dir) (bool, error) { return filelock.Held(simulatorAlive(dir)) }
 
 // StopSimulator ends the simulated vCenter of dir with all VMs that it has, whoever started it; none is no error.
 func StopSimulator(ctx context.Context, dir *statedir.Dir) error {
@@ -213,7 +182,7 @@ func simulatorEnded(dir *statedir.Dir) error {
 	return fmt.Errorf("simulated vCenter ended: %s", strings.TrimSpace(string(b[max(0, len(b)-stderrTail):])))
 }
 
-// simulatorAlive is locked while a simulator lives, and has its process's number.
+// simulatorAlive is locked while a simulator lives, and has its process's number: the program inherits the lock.
 func simulatorAlive(dir *statedir.Dir) string { return filepath.Join(dir.Simulator(), "alive") }
 
 func simulatorLog(dir *statedir.Dir) string { return filepath.Join(dir.Simulator(), "log") }

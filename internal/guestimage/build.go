@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/virtual-kubelet/vic/internal/durable"
 )
 
 // The files of an image's directory.
@@ -140,11 +142,11 @@ func writeImage(out string, files map[string][]byte, m *Manifest) error {
 		}
 	}
 	for name, content := range files {
-		if err := writeFile(filepath.Join(out, name), content); err != nil {
+		if err := durable.Write(filepath.Join(out, name), content, 0o644); err != nil {
 			return err
 		}
 	}
-	return writeFile(filepath.Join(out, ManifestFile), append(manifest, '\n'))
+	return durable.Write(filepath.Join(out, ManifestFile), append(manifest, '\n'), 0o644)
 }
 
 func findKernel(root string) (kernel []byte, release string, err error) {

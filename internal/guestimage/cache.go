@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/virtual-kubelet/vic/internal/durable"
 	"github.com/virtual-kubelet/vic/internal/logging"
 )
 
@@ -124,7 +125,7 @@ func (c debCache) writeIndex(name string, s selection) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(c.dir, name), b)
+	return durable.Write(filepath.Join(c.dir, name), b, 0o644)
 }
 
 func (c debCache) readIndex(name string) (selection, bool) {
@@ -147,18 +148,4 @@ func fileDigest(path string) (string, error) {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// writeFile replaces path in one step.
-func writeFile(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return os.Rename(f.Name(), path)
 }

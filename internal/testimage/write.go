@@ -1,37 +1,28 @@
 package testimage
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/virtual-kubelet/vic/internal/durable"
 )
 
 // WriteDockerSave writes img, called ref, to the file path as docker save would. The file appears when it is complete.
-func WriteDockerSave(img v1.Image, ref, path string) (err error) {
+func WriteDockerSave(img v1.Image, ref, path string) error {
 	tag, err := name.NewTag(ref)
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(tmp.Name()))
-		}
-	}()
-	if err := errors.Join(tarball.Write(tag, img, tmp), tmp.Chmod(0o644), tmp.Close()); err != nil {
+	if err := durable.Replace(path, 0o644, func(f *os.File) error { return tarball.Write(tag, img, f) }); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return os.Rename(tmp.Name(), path)
+	return nil
 }
 
 // WriteLayout writes img, called ref, as an OCI layout to the folder dir.

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/virtual-kubelet/vic/internal/filelock"
 )
 
 // ErrInUse says that another process holds the state directory.
@@ -62,21 +62,13 @@ func Open(path string) (*Dir, error) {
 	return d, nil
 }
 
-// Lock makes a file where there is none and locks it. The lock is the open file's: a process that inherits it has it too.
-// ErrInUse names the process that wrote its number into it.
+// Lock makes a file where there is none and locks it. ErrInUse names the process that wrote its number into it.
 func Lock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
+	f, err := filelock.Try(path)
+	if errors.Is(err, filelock.ErrLocked) {
+		return nil, fmt.Errorf("%w by process %s", ErrInUse, holder(path))
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		defer f.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		return nil, fmt.Errorf("%w by process %s", ErrInUse, holder(f))
-	}
-	return f, nil
+	return f, err
 }
 
 // Close gives the lock back.
@@ -145,10 +137,9 @@ func writePID(f *os.File) error {
 	return err
 }
 
-func holder(f *os.File) string {
-	b := make([]byte, 16)
-	n, _ := f.ReadAt(b, 0) // an unreadable pid is shown as unknown
-	if pid := strings.TrimSpace(string(b[:n])); pid != "" {
+func holder(path string) string {
+	b, _ := os.ReadFile(path) // an unreadable pid is shown as unknown
+	if pid := strings.TrimSpace(string(b)); pid != "" {
 		return pid
 	}
 	return "unknown"

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
@@ -27,8 +28,8 @@ func (h *Hypervisor) claim(ctx context.Context, v *podVM) error {
 		h.forget(v)
 		return portlayer.ErrNotFound
 	}
-	held, err := lock(v.path(lockFile))
-	if errors.Is(err, errLocked) {
+	held, err := filelock.Try(v.path(lockFile))
+	if errors.Is(err, filelock.ErrLocked) {
 		return fmt.Errorf("another process holds it: %w", portlayer.ErrBusy)
 	}
 	if err != nil {
@@ -79,7 +80,7 @@ func (h *Hypervisor) adopt(ctx context.Context, v *podVM, r *record) (*process, 
 	ticker := time.NewTicker(connectStep)
 	defer ticker.Stop()
 	for {
-		alive, err := isLocked(v.path(aliveFile))
+		alive, err := filelock.Held(v.path(aliveFile))
 		if err != nil || !alive {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
 )
 
@@ -35,7 +36,7 @@ func (c *ConsoleLog) Close() {
 
 // Running tells whether more may come of the boot that ran when the console was opened.
 func (c *ConsoleLog) Running() bool {
-	alive, err := isLocked(c.vm.path(aliveFile))
+	alive, err := filelock.Held(c.vm.path(aliveFile))
 	if err != nil || !alive {
 		return false
 	}
@@ -113,7 +114,7 @@ func readRest(f *os.File) ([]byte, error) { return io.ReadAll(io.LimitReader(f, 
 
 // pull moves the console from the ring of a QEMU that no process has. Where that does not work the files have the rest.
 func (c *ConsoleLog) pull(ctx context.Context) {
-	held, err := lock(c.vm.path(lockFile))
+	held, err := filelock.Try(c.vm.path(lockFile))
 	if err != nil {
 		return
 	}

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/virtual-kubelet/vic/internal/durable"
+	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -89,7 +91,7 @@ func makeVM(dir string, r *record) (held *os.File, err error) {
 		}
 		err = errors.Join(err, os.RemoveAll(temp))
 	}()
-	if held, err = lock(filepath.Join(temp, lockFile)); err != nil {
+	if held, err = filelock.Try(filepath.Join(temp, lockFile)); err != nil {
 		return held, err
 	}
 	for _, d := range r.Spec.Disks {
@@ -97,7 +99,7 @@ func makeVM(dir string, r *record) (held *os.File, err error) {
 			return held, err
 		}
 	}
-	if err := errors.Join(writeJSON(filepath.Join(temp, recordFile), r), syncDir(temp)); err != nil {
+	if err := errors.Join(writeJSON(filepath.Join(temp, recordFile), r), durable.SyncDir(temp)); err != nil {
 		return held, err
 	}
 	if err := os.Rename(temp, dir); err != nil {
@@ -106,7 +108,7 @@ func makeVM(dir string, r *record) (held *os.File, err error) {
 		}
 		return held, err
 	}
-	return held, syncDir(filepath.Dir(dir))
+	return held, durable.SyncDir(filepath.Dir(dir))
 }
 
 func scratchPath(dir, serial string) string { return filepath.Join(dir, "scratch-"+serial+".img") }
@@ -187,5 +189,5 @@ func (h *Hypervisor) destroy(ctx context.Context, v *podVM) error {
 	v.mu.Unlock()
 	v.letGo()
 	h.forget(v)
-	return errors.Join(syncDir(h.layout.vms()), os.RemoveAll(trash))
+	return errors.Join(durable.SyncDir(h.layout.vms()), os.RemoveAll(trash))
 }

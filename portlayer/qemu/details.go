@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -47,11 +48,11 @@ func Inspect(dir, uid string) (Details, error) {
 	if err != nil {
 		return Details{}, fmt.Errorf("inspect pod VM %q: %w", uid, err)
 	}
-	alive, err := isLocked(v.path(aliveFile))
+	alive, err := filelock.Held(v.path(aliveFile))
 	if err != nil {
 		return Details{}, fmt.Errorf("inspect pod VM %s: %w", uid, err)
 	}
-	held, err := isLocked(v.path(lockFile))
+	held, err := filelock.Held(v.path(lockFile))
 	if err != nil {
 		return Details{}, fmt.Errorf("inspect pod VM %s: %w", uid, err)
 	}
@@ -91,7 +92,7 @@ func End(ctx context.Context, dir, uid string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("end pod VM %q: %w", uid, err)
 	}
-	alive, err := isLocked(v.path(aliveFile))
+	alive, err := filelock.Held(v.path(aliveFile))
 	if err != nil || !alive {
 		return 0, err
 	}

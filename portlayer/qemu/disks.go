@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/virtual-kubelet/vic/internal/durable"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -47,7 +48,7 @@ func (h *Hypervisor) makeDisk(ctx context.Context, src portlayer.DiskSource, pat
 			return err
 		}
 	}
-	return replaceFile(path, func(f *os.File) error {
+	return durable.Replace(path, 0o600, func(f *os.File) error {
 		size, err := copySparse(f, cancelReader{ctx, content})
 		if err == nil && src.SizeBytes > 0 && size != src.SizeBytes {
 			err = fmt.Errorf("it has %d bytes, not %d", size, src.SizeBytes)
@@ -77,7 +78,7 @@ func linkDisk(f *os.File, size int64, path string) (bool, error) {
 	default:
 		return false, nil // another file system, a deleted file, too many links, no right to link: a copy will do
 	}
-	return true, syncDir(filepath.Dir(path))
+	return true, durable.SyncDir(filepath.Dir(path))
 }
 
 // cancelReader ends a copy with its context.

@@ -3,11 +3,12 @@ package qemu
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/virtual-kubelet/vic/internal/durable"
 )
 
 // bootFiles are the VCH's own copies of a guest image, named by digest and readable by every user: QEMU opens them by a
@@ -50,12 +51,9 @@ func stageFile(l layout, source, kind string) (string, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return "", fmt.Errorf("guest image's %s: %w", kind, err)
 	}
-	err = replaceFile(path, func(dst *os.File) error {
-		_, err := io.Copy(dst, f)
-		return errors.Join(err, dst.Chmod(0o444))
-	})
+	err = durable.Replace(path, 0o444, func(dst *os.File) error { _, err := io.Copy(dst, f); return err })
 	if err != nil {
-		return "", fmt.Errorf("copy the guest image's %s: %w", kind, err)
+		return "", fmt.Errorf("copy the guest image's %s: %w", kind, spaceError(err))
 	}
 	return path, dropOthers(path, kind)
 }

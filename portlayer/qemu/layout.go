@@ -1,11 +1,15 @@
 package qemu
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/virtual-kubelet/vic/internal/durable"
+	"github.com/virtual-kubelet/vic/internal/filelock"
 )
 
 // The names in a VCH's directory.
@@ -26,7 +30,6 @@ const (
 	// newPrefix and trashPrefix mark directories of VMs that are half made or half gone. No pod's UID begins with a dot.
 	newPrefix   = ".new-"
 	trashPrefix = ".trash-"
-	tempPrefix  = ".tmp-"
 )
 
 var (
@@ -73,15 +76,24 @@ func (l layout) uids() ([]string, error) {
 
 // sweep deletes what a crash left half made or half gone. A directory whose maker lives is locked, and stays.
 func (l layout) sweep() error {
-	for _, folder := range []string{l.vms(), l.disks(), l.boot()} {
+	uids, err := l.uids()
+	if err != nil {
+		return fmt.Errorf("sweep leftovers: %w", err)
+	}
+	folders := []string{l.vms(), l.disks(), l.boot()}
+	for _, uid := range uids {
+		folders = append(folders, l.vm(uid))
+	}
+	for _, folder := range folders {
 		entries, err := os.ReadDir(folder)
 		if err != nil {
 			return fmt.Errorf("sweep leftovers: %w", err)
 		}
 		for _, e := range entries {
-			if err := sweepOne(filepath.Join(folder, e.Name())); err != nil {
-				return fmt.Errorf("sweep leftovers: %w", err)
-			}
+			err = errors.Join(err, sweepOne(filepath.Join(folder, e.Name())))
+		}
+		if err := errors.Join(err, durable.Sweep(folder)); err != nil {
+			return fmt.Errorf("sweep leftovers: %w", err)
 		}
 	}
 	return nil
@@ -93,15 +105,10 @@ func sweepOne(path string) error {
 	case strings.HasPrefix(name, trashPrefix):
 		return os.RemoveAll(path)
 	case strings.HasPrefix(name, newPrefix):
-		if held, err := isLocked(filepath.Join(path, lockFile)); err != nil || held {
+		if held, err := filelock.Held(filepath.Join(path, lockFile)); err != nil || held {
 			return err
 		}
 		return os.RemoveAll(path)
-	case strings.HasPrefix(name, tempPrefix):
-		if held, err := isLocked(path); err != nil || held {
-			return err
-		}
-		return os.Remove(path)
 	}
 	return nil
 }

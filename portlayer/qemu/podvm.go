@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -69,7 +70,7 @@ func (v *podVM) view() (portlayer.VM, error) {
 	if err != nil {
 		return portlayer.VM{}, err
 	}
-	alive, err := isLocked(v.path(aliveFile))
+	alive, err := filelock.Held(v.path(aliveFile))
 	if err != nil {
 		return portlayer.VM{}, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
@@ -146,8 +147,8 @@ func (h *Hypervisor) compose(ctx context.Context, v *podVM, r *record) (line *co
 		}
 		err = errors.Join(err, openErr)
 	}
-	alive, lockErr := lock(v.path(aliveFile))
-	if errors.Is(lockErr, errLocked) {
+	alive, lockErr := filelock.Try(v.path(aliveFile))
+	if errors.Is(lockErr, filelock.ErrLocked) {
 		return nil, fmt.Errorf("a QEMU of it runs and does not answer: %w", portlayer.ErrBusy)
 	}
 	open(&m.alive, alive, lockErr)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -98,7 +99,7 @@ func List(dir string) ([]portlayer.VM, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list pod VMs: %w", err)
 		}
-		alive, err := isLocked(filepath.Join(l.vm(uid), aliveFile))
+		alive, err := filelock.Held(filepath.Join(l.vm(uid), aliveFile))
 		if err != nil {
 			return nil, fmt.Errorf("list pod VMs: %w", err)
 		}

@@ -2,7 +2,6 @@ package qemu
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -15,35 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
 )
-
-func TestALockLastsAsLongAsSomebodyInheritedIt(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "alive")
-	held, err := isLocked(path)
-	require.NoError(t, err)
-	require.False(t, held, "a file that is not there is not locked")
-	f, err := lock(path)
-	require.NoError(t, err)
-	_, err = lock(path)
-	require.ErrorIs(t, err, errLocked, "not even by the same process")
-
-	heir := exec.Command("cat")
-	heir.ExtraFiles = []*os.File{f}
-	input, err := heir.StdinPipe()
-	require.NoError(t, err)
-	require.NoError(t, heir.Start())
-	require.NoError(t, f.Close())
-	held, err = isLocked(path)
-	require.NoError(t, err)
-	assert.True(t, held, "the heir holds it")
-	require.NoError(t, input.Close())
-	require.NoError(t, heir.Wait())
-	held, err = isLocked(path)
-	require.NoError(t, err)
-	assert.False(t, held, "it ended with the heir")
-}
 
 func TestRecordShowsTheVM(t *testing.T) {
 	on := &record{StartedAt: time.Now(), StopReason: "an earlier one", Version: 3}
@@ -76,31 +50,20 @@ func TestARecordOfAnotherVMIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, portlayer.ErrNotFound)
 }
 
-func TestAFileThatCanNotBeWholeIsNotReplaced(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "f")
-	require.NoError(t, os.WriteFile(path, []byte("old"), 0o600))
-	broken := errors.New("broken")
-	err := replaceFile(path, func(f *os.File) error { _, _ = f.WriteString("half"); return broken })
-	require.ErrorIs(t, err, broken)
-	got, err := os.ReadFile(path)
-	require.NoError(t, err)
-	assert.Equal(t, "old", string(got))
-	left, err := os.ReadDir(filepath.Dir(path))
-	require.NoError(t, err)
-	assert.Len(t, left, 1)
-}
-
 func TestSweepLeavesWhatIsBeingMade(t *testing.T) {
 	l := layout(t.TempDir())
 	require.NoError(t, l.prepare())
 	busy := filepath.Join(l.vms(), newPrefix+"busy")
 	require.NoError(t, os.Mkdir(busy, 0o700))
-	held, err := lock(filepath.Join(busy, lockFile))
+	held, err := filelock.Try(filepath.Join(busy, lockFile))
 	require.NoError(t, err)
 	defer held.Close()
 	require.NoError(t, os.Mkdir(filepath.Join(l.vms(), newPrefix+"dead"), 0o700))
 	require.NoError(t, os.Mkdir(l.vm("uid-1"), 0o700))
+	half := filepath.Join(l.vm("uid-1"), ".tmp-1")
+	require.NoError(t, os.WriteFile(half, []byte("{"), 0o600))
 	require.NoError(t, l.sweep())
+	assert.NoFileExists(t, half)
 	assert.DirExists(t, busy)
 	assert.NoDirExists(t, filepath.Join(l.vms(), newPrefix+"dead"))
 	uids, err := l.uids()
@@ -238,7 +201,7 @@ func TestParseAccel(t *testing.T) {
 
 func TestOnlyTheHolderOfTheAliveFileIsTheVMs(t *testing.T) {
 	v := &podVM{uid: "uid-1", dir: t.TempDir()}
-	alive, err := lock(v.path(aliveFile))
+	alive, err := filelock.Try(v.path(aliveFile))
 	require.NoError(t, err)
 	defer alive.Close()
 	require.NoError(t, recognise(v, os.Getpid()))

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/durable"
 )
 
 const (
@@ -92,11 +93,7 @@ func (d *Dir) save(name string, v any) error {
 	if err := os.MkdirAll(d.path, 0o700); err != nil {
 		return fmt.Errorf("make run directory: %w", err)
 	}
-	path := filepath.Join(d.path, name)
-	if err := writeSynced(path+".tmp", b); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
+	if err := durable.Write(filepath.Join(d.path, name), b, 0o600); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
@@ -139,20 +136,4 @@ func (d *Dir) allLocked() []*log {
 		logs = append(logs, l)
 	}
 	return logs
-}
-
-func writeSynced(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(b); err != nil {
-		_ = f.Close() // the write's error says more
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		_ = f.Close() // the sync's error says more
-		return err
-	}
-	return f.Close()
 }

@@ -49,6 +49,19 @@ func TestRecordsOutliveTheProcess(t *testing.T) {
 	assert.Equal(t, int64(5), again.LogEnd("app", 0))
 }
 
+func TestWhatACrashLeftHalfWrittenIsNotRead(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "pods")
+	d := open(t, rundir.Config{Root: root})
+	require.NoError(t, d.SaveSnapshot(&wire.Snapshot{Generation: 1}))
+	half := filepath.Join(root, uid, ".tmp-1")
+	require.NoError(t, os.WriteFile(half, []byte(`{"generation": 2`), 0o600))
+	again := open(t, rundir.Config{Root: root})
+	snapshot, err := again.LoadSnapshot()
+	require.NoError(t, err)
+	assert.Equal(t, uint64(1), snapshot.Generation)
+	assert.NoFileExists(t, half)
+}
+
 func TestFilesAreTheOwnersAlone(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "pods")
 	d := open(t, rundir.Config{Root: root})

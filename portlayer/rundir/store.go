@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
+
+	"github.com/virtual-kubelet/vic/internal/durable"
 )
 
 // ErrNotFound says that nothing is kept under that name.
@@ -45,7 +47,7 @@ type Store struct {
 	dirs map[string]*Dir
 }
 
-// Open makes the root directory where it is missing.
+// Open makes the root directory where it is missing, and removes what a crash has left half written.
 func Open(cfg Config) (*Store, error) {
 	if cfg.SegmentBytes == 0 {
 		cfg.SegmentBytes = defaultSegmentBytes
@@ -58,7 +60,15 @@ func Open(cfg Config) (*Store, error) {
 	if err := os.MkdirAll(cfg.Root, 0o700); err != nil {
 		return nil, fmt.Errorf("make run directory: %w", err)
 	}
-	return &Store{config: cfg, dirs: map[string]*Dir{}}, nil
+	s := &Store{config: cfg, dirs: map[string]*Dir{}}
+	uids, err := s.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, uid := range uids {
+		_ = durable.Sweep(filepath.Join(cfg.Root, uid)) // what stays is never read
+	}
+	return s, nil
 }
 
 // List returns the UIDs of all pods that have a run directory.

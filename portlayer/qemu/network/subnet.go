@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/virtual-kubelet/vic/internal/durable"
 )
 
 const (
@@ -47,11 +49,7 @@ func chooseSubnet(cfg Config, own string) (netip.Prefix, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return netip.Prefix{}, err
 	}
-	// The name comes last, so that a crash leaves no half of it.
-	if err := os.WriteFile(file+".tmp", []byte(subnet.String()+"\n"), 0o600); err != nil {
-		return netip.Prefix{}, err
-	}
-	return subnet, os.Rename(file+".tmp", file)
+	return subnet, durable.Write(file, []byte(subnet.String()+"\n"), 0o600)
 }
 
 func dropSubnet(dir string) error {

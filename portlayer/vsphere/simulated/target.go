@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/virtual-kubelet/vic/internal/durable"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 )
 
@@ -39,11 +40,11 @@ func (v *VCenter) writeTarget(at *url.URL) error {
 		return err
 	}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: v.server.Certificate().Raw})
-	//nolint:gosec // the directory is the caller's to choose
-	if err := errors.Join(os.WriteFile(to.PasswordFile, []byte(secret+"\n"), 0o600), os.WriteFile(to.CAFile, ca, 0o600)); err != nil {
+	err = errors.Join(durable.Write(to.PasswordFile, []byte(secret+"\n"), 0o600), durable.Write(to.CAFile, ca, 0o600))
+	if err != nil {
 		return err
 	}
-	return writeFile(TargetFile(v.config.Dir), strings.NewReader(string(text)+"\n"))
+	return durable.Write(TargetFile(v.config.Dir), append(text, '\n'), 0o600)
 }
 
 // Target is how to connect.

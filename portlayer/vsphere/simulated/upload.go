@@ -3,13 +3,17 @@ package simulated
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
+	"os"
 	"path"
 	"sync"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/virtual-kubelet/vic/internal/durable"
 )
 
 // uploadPath is where the simulator tells clients to send a disk of an import.
@@ -61,7 +65,7 @@ func (v *VCenter) upload(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusNotFound)
 		return
 	}
-	if err := writeFile(file, r.Body); err != nil {
+	if err := durable.Replace(file, 0o600, func(f *os.File) error { _, err := io.Copy(f, r.Body); return err }); err != nil {
 		v.log.WarnContext(r.Context(), "disk not taken", "err", err)
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

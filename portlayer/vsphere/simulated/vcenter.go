@@ -18,6 +18,7 @@ import (
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/virtual-kubelet/vic/internal/durable"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
@@ -165,7 +166,7 @@ func (v *VCenter) addISO() error {
 		return err
 	}
 	defer from.Close()
-	return writeFile(to, from)
+	return durable.Replace(to, 0o600, func(f *os.File) error { _, err := io.Copy(f, from); return err })
 }
 
 // Console returns the end of what the VM with that instance UUID has written to its serial port since it was last powered
@@ -226,18 +227,4 @@ func (v *VCenter) cancelPolls() {
 func (v *VCenter) newContext() *simulator.Context {
 	ctx := *v.model.Service.Context
 	return &ctx
-}
-
-// writeFile writes a whole file or none.
-func writeFile(path string, from io.Reader) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // it has its other name, or is of no use
-	_, err = io.Copy(f, from)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
