@@ -109,12 +109,12 @@ FUZZ_TARGETS := \
 	./persona:FuzzConfig \
 	./persona:FuzzArchive \
 	./persona:FuzzStoreIndex \
-	./portlayer/rundir:FuzzReadLog \
-	./portlayer/guestlink:FuzzCheck \
-	./portlayer/guestlink:FuzzSnapshot \
-	./portlayer/guestlink:FuzzPings \
-	./portlayer/guestlink:FuzzProcess \
-	./portlayer/guestlink:FuzzText \
+	./portlayer/podvm/rundir:FuzzReadLog \
+	./portlayer/podvm/guestlink:FuzzCheck \
+	./portlayer/podvm/guestlink:FuzzSnapshot \
+	./portlayer/podvm/guestlink:FuzzPings \
+	./portlayer/podvm/guestlink:FuzzProcess \
+	./portlayer/podvm/guestlink:FuzzText \
 	./guest/wire:FuzzReadFrame \
 	./guest/wire:FuzzConnect \
 	./guest/wire:FuzzAccept

@@ -113,8 +113,8 @@ func (m *machine) check(pod wire.Pod) error {
 func addresses(pod wire.Pod) []netip.Addr {
 	var a []netip.Addr
 	for _, i := range pod.Interfaces {
-		if i.Address.IsValid() {
-			a = append(a, i.Address.Addr())
+		for _, p := range i.Addresses {
+			a = append(a, p.Addr())
 		}
 	}
 	return a
@@ -145,7 +145,7 @@ func (m *machine) joinNetwork(ctx context.Context, interfaces []wire.Interface) 
 		return err
 	}
 	for _, i := range interfaces {
-		if slices.Contains(m.steps.network, i) {
+		if slices.ContainsFunc(m.steps.network, func(done wire.Interface) bool { return reflect.DeepEqual(done, i) }) {
 			continue
 		}
 		err := network.Configure(ctx, i)

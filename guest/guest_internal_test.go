@@ -20,7 +20,7 @@ func pod() wire.Pod {
 	return wire.Pod{
 		UID: "uid", Name: "web", Namespace: "default", Hostname: "web", RestartPolicy: "Never",
 		Time: time.Unix(1, 0), Entropy: make([]byte, 32),
-		Interfaces: []wire.Interface{{Address: netip.MustParsePrefix("10.0.0.5/24")}},
+		Interfaces: []wire.Interface{{Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.5/24")}}},
 		DNS: wire.DNS{
 			Nameservers: []string{"10.0.0.2", "10.0.0.3"}, Searches: []string{"a.local", "b.local"}, Options: []string{"ndots:5"},
 		},

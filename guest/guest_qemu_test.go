@@ -76,7 +76,7 @@ func TestAPodOfOneContainer(t *testing.T) {
 func TestAnAddressThatIsInUseIsRefused(t *testing.T) {
 	v := start(t, t.TempDir())
 	pod := podOf("Never", "app")
-	pod.Interfaces[0].Address = netip.MustParsePrefix(gateway + "/24")
+	pod.Interfaces[0].Addresses = []netip.Prefix{netip.MustParsePrefix(gateway + "/24")}
 	status, text := v.call("PUT", wire.PathPod, pod, nil)
 	require.Equal(t, http.StatusConflict, status)
 	require.Contains(t, text, gateway)

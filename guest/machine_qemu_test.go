@@ -166,9 +166,11 @@ func (v *vm) must(method, path string, body any) {
 func podOf(policy string, containers ...string) wire.Pod {
 	p := wire.Pod{
 		UID: "uid-1", Namespace: "default", Name: "web", Hostname: "web", ScratchDisk: "scratch", RestartPolicy: policy,
-		Interfaces: []wire.Interface{{MAC: mac, Address: netip.MustParsePrefix(address), Gateway: netip.MustParseAddr(gateway)}},
-		DNS:        wire.DNS{Nameservers: []string{"10.0.2.3"}, Searches: []string{"default.svc.cluster.local"}},
-		Hosts:      []wire.Host{{IP: "1.2.3.4", Names: []string{"other"}}},
+		Interfaces: []wire.Interface{{
+			MAC: mac, Addresses: []netip.Prefix{netip.MustParsePrefix(address)}, Gateways: []netip.Addr{netip.MustParseAddr(gateway)},
+		}},
+		DNS:   wire.DNS{Nameservers: []string{"10.0.2.3"}, Searches: []string{"default.svc.cluster.local"}},
+		Hosts: []wire.Host{{IP: "1.2.3.4", Names: []string{"other"}}},
 		Volumes: []wire.Volume{
 			{Name: "data", Kind: wire.VolumeScratch},
 			{Name: "mem", Kind: wire.VolumeMemory, SizeBytes: 1 << 20},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // Container names a container as users do. With an empty Container it is the pod's first.
@@ -17,7 +18,7 @@ type Container struct{ Namespace, Name, Container string }
 
 // Logs returns the log of one attempt of a container. The previous one is that which the status shows as the last
 // termination; while the container waits for its restart that is the latest there is. portlayer.ErrNotFound.
-func (m *Manager) Logs(ctx context.Context, c Container, opts portlayer.LogOptions) (io.ReadCloser, error) {
+func (m *Manager) Logs(ctx context.Context, c Container, opts podvm.LogOptions) (io.ReadCloser, error) {
 	uid, name, err := m.resolve(c)
 	if err != nil {
 		return nil, err
@@ -74,7 +75,7 @@ func (m *Manager) Running(ctx context.Context, c Container) error {
 }
 
 // Exec runs a command in a running container. portlayer.ErrNotFound, ErrNotRunning, ErrGuestUnreachable.
-func (m *Manager) Exec(ctx context.Context, c Container, exec wire.Exec, streams portlayer.Streams) (wire.Exit, error) {
+func (m *Manager) Exec(ctx context.Context, c Container, exec wire.Exec, streams podvm.Stdio) (wire.Exit, error) {
 	uid, name, err := m.resolve(c)
 	if err != nil {
 		return wire.Exit{}, err
@@ -83,7 +84,7 @@ func (m *Manager) Exec(ctx context.Context, c Container, exec wire.Exec, streams
 }
 
 // Attach connects to the running process of a container. Errors are those of Exec.
-func (m *Manager) Attach(ctx context.Context, c Container, attach wire.Attach, streams portlayer.Streams) (wire.Exit, error) {
+func (m *Manager) Attach(ctx context.Context, c Container, attach wire.Attach, streams podvm.Stdio) (wire.Exit, error) {
 	uid, name, err := m.resolve(c)
 	if err != nil {
 		return wire.Exit{}, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 func TestRunning(t *testing.T) {
@@ -39,6 +40,6 @@ func TestRunning(t *testing.T) {
 			return e.Finished
 		})
 		require.ErrorIs(t, n.manager.Running(t.Context(), web("app")), portlayer.ErrNotRunning)
-		assert.Equal(t, "hello\n", n.log(portlayer.LogOptions{}), "its log stays")
+		assert.Equal(t, "hello\n", n.log(podvm.LogOptions{}), "its log stays")
 	})
 }

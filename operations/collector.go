@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
-	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // collect gives up the VMs of this node that have had no pod for a grace time, and what is kept of VMs that are gone. The
@@ -26,7 +26,7 @@ func (m *Manager) collect(ctx context.Context) error {
 }
 
 // giveUp forgets the orphans whose grace time is over, and returns the notes of new ones.
-func (m *Manager) giveUp(ctx context.Context, vms []portlayer.PodVM) map[types.UID]note {
+func (m *Manager) giveUp(ctx context.Context, vms []podvm.VM) map[types.UID]note {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
@@ -38,14 +38,14 @@ func (m *Manager) giveUp(ctx context.Context, vms []portlayer.PodVM) map[types.U
 	}
 	found, notes := map[types.UID]bool{}, map[types.UID]note{}
 	for _, vm := range vms {
-		id := vm.Spec.Identity
+		id := vm.Spec.Owner
 		uid := types.UID(id.UID)
 		found[uid] = true
 		if m.workers[uid] != nil {
 			continue
 		}
 		if _, ok := m.orphans[uid]; !ok {
-			n := readNote(vm.Note)
+			n := readNote(vm.Record)
 			if n.OrphanSince.IsZero() || n.OrphanSince.After(now) {
 				n.OrphanSince = now
 				notes[uid] = n

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/portlayer/portlayertest/fakeguest"
 )
 
@@ -129,7 +130,7 @@ func TestADebuggerJoinsAPodThatRuns(t *testing.T) {
 		assert.Equal(t, 1, n.events.Count("Warning UnsupportedField Container is not started: spec.ephemeralContainers[1].securityContext.seLinuxOptions"), n.events)
 		vm, ok := n.vm()
 		require.True(t, ok)
-		assert.Equal(t, []string{"app", "debug"}, vm.Spec.Tasks)
+		assert.Equal(t, []string{"app", "debug"}, podvm.Containers(vm.Spec))
 		require.NotNil(t, n.hv.Guest(uid))
 
 		// A new boot does not start it again, nor does it forget it.

@@ -14,6 +14,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // scratchSerial is the serial number of every VM's scratch disk.
@@ -21,8 +22,8 @@ const scratchSerial = "scratch"
 
 // CreatorHost is what PodCreator needs of the host.
 type CreatorHost interface {
-	New(ctx context.Context, id portlayer.Identity) (*portlayer.Handle, error)
-	Commit(ctx context.Context, h *portlayer.Handle) (portlayer.PodVM, error)
+	New(ctx context.Context, id portlayer.Owner) (*portlayer.Handle, error)
+	Commit(ctx context.Context, h *portlayer.Handle) (podvm.VM, error)
 	Discard(h *portlayer.Handle)
 	Remove(ctx context.Context, uid string) error
 }
@@ -44,7 +45,7 @@ type CreatorConfig struct {
 	Host         CreatorHost
 	Admission    Admitter
 	Disks        DiskSources
-	Capabilities portlayer.Capabilities
+	Capabilities podvm.Capabilities
 	NodeName     string
 	// Scope is the network that VMs join; empty is none.
 	Scope    string
@@ -116,7 +117,7 @@ func (c *PodCreator) commit(ctx context.Context, h *portlayer.Handle, pod *corev
 			h.AddImage(images.DiskSerial(img), c.cfg.Disks.Source(img))
 		}
 	}
-	h.SetTasks(tasks)
+	podvm.SetContainers(h, tasks)
 	_, err := c.cfg.Host.Commit(ctx, h)
 	switch {
 	case err == nil, errors.Is(err, portlayer.ErrExists):
@@ -138,9 +139,9 @@ func (c *PodCreator) rollback(ctx context.Context, uid string) {
 	}
 }
 
-func (c *PodCreator) identity(pod *corev1.Pod) portlayer.Identity {
-	return portlayer.Identity{
+func (c *PodCreator) identity(pod *corev1.Pod) portlayer.Owner {
+	return portlayer.Owner{
 		UID: string(pod.UID), Namespace: pod.Namespace, Name: pod.Name,
-		NodeName: c.cfg.NodeName, Generation: pod.Generation,
+		Node: c.cfg.NodeName, Generation: pod.Generation,
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 var errBroken = errors.New("broken")
@@ -37,7 +38,7 @@ func newCreator(t *testing.T, scope string) creator {
 	}
 	c.PodCreator = operations.NewPodCreator(operations.CreatorConfig{
 		Host: c.host, Admission: c.admission, Disks: c.disks, NodeName: nodeName, Scope: scope,
-		Capabilities: portlayer.Capabilities{PodNetwork: true, HotAddDisk: true}, Defaults: plan.StandardDefaults(),
+		Capabilities: podvm.Capabilities{PodNetwork: true, HotAddDisk: true}, Defaults: plan.StandardDefaults(),
 	})
 	return c
 }
@@ -54,10 +55,10 @@ func TestCreatorDraftsWhatThePodNeedsAndCommits(t *testing.T) {
 	c.disks.EXPECT().Local(mock.Anything, mock.Anything).Return(img, true)
 	c.disks.EXPECT().Source(img).Return(portlayer.DiskSource{Digest: img.DiskDigest})
 	h := &portlayer.Handle{}
-	c.host.EXPECT().New(mock.Anything, portlayer.Identity{
-		UID: uid, Namespace: "default", Name: "web", NodeName: nodeName, Generation: 1,
+	c.host.EXPECT().New(mock.Anything, portlayer.Owner{
+		UID: uid, Namespace: "default", Name: "web", Node: nodeName, Generation: 1,
 	}).Return(h, nil).Once()
-	c.host.EXPECT().Commit(mock.Anything, h).Return(portlayer.PodVM{}, nil).Once()
+	c.host.EXPECT().Commit(mock.Anything, h).Return(podvm.VM{}, nil).Once()
 	c.host.EXPECT().Discard(h).Once()
 
 	p := pod(corev1.RestartPolicyAlways, "")
@@ -66,7 +67,7 @@ func TestCreatorDraftsWhatThePodNeedsAndCommits(t *testing.T) {
 	spec := h.Spec()
 	assert.Equal(t, plan.SpreadGroup(p), spec.SpreadGroup)
 	assert.NotEmpty(t, spec.SpreadGroup)
-	assert.Equal(t, []string{"app"}, spec.Tasks)
+	assert.Equal(t, []string{"app"}, podvm.Containers(spec))
 	assert.Equal(t, portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 640 << 20}, spec.Size)
 	require.Len(t, spec.Disks, 2)
 	assert.Equal(t, portlayer.Disk{Kind: portlayer.DiskScratch, Serial: "scratch", SizeBytes: 10 << 30}, spec.Disks[0])
@@ -82,7 +83,7 @@ func TestCreatorLeavesAVMThatIsThere(t *testing.T) {
 		"when the commit finds it": func(c creator) {
 			c.disks.EXPECT().Local(mock.Anything, mock.Anything).Return(persona.Image{}, false)
 			c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil)
-			c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(portlayer.PodVM{}, portlayer.ErrExists)
+			c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(podvm.VM{}, portlayer.ErrExists)
 			c.host.EXPECT().Discard(mock.Anything)
 		},
 	}
@@ -118,7 +119,7 @@ func TestCreatorUndoes(t *testing.T) {
 			c.admits()
 			c.disks.EXPECT().Local(mock.Anything, mock.Anything).Return(persona.Image{}, false)
 			c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil)
-			commit := c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(portlayer.PodVM{}, errBroken).Call
+			commit := c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(podvm.VM{}, errBroken).Call
 			remove := c.host.EXPECT().Remove(mock.Anything, uid).Return(nil).NotBefore(commit)
 			c.host.EXPECT().Discard(mock.Anything).NotBefore(remove)
 		}, errBroken},
@@ -139,9 +140,9 @@ func TestCreatorUndoesAlsoWhenItIsCancelled(t *testing.T) {
 	c.disks.EXPECT().Local(mock.Anything, mock.Anything).Return(persona.Image{}, false)
 	c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil)
 	c.host.EXPECT().Commit(mock.Anything, mock.Anything).RunAndReturn(
-		func(ctx context.Context, _ *portlayer.Handle) (portlayer.PodVM, error) {
+		func(ctx context.Context, _ *portlayer.Handle) (podvm.VM, error) {
 			cancel()
-			return portlayer.PodVM{}, ctx.Err()
+			return podvm.VM{}, ctx.Err()
 		})
 	c.host.EXPECT().Remove(mock.Anything, uid).RunAndReturn(func(ctx context.Context, _ string) error {
 		require.NoError(t, ctx.Err(), "the undoing is not cancelled")
@@ -156,8 +157,8 @@ func TestCreatorReplaysAStaleHandle(t *testing.T) {
 	c.admits()
 	c.disks.EXPECT().Local(mock.Anything, mock.Anything).Return(persona.Image{}, false)
 	c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil).Twice()
-	c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(portlayer.PodVM{}, portlayer.ErrStaleHandle).Once()
-	c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(portlayer.PodVM{}, nil).Once()
+	c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(podvm.VM{}, portlayer.ErrStaleHandle).Once()
+	c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(podvm.VM{}, nil).Once()
 	c.host.EXPECT().Discard(mock.Anything).Twice()
 	require.NoError(t, c.Create(t.Context(), pod(corev1.RestartPolicyAlways, "")))
 }

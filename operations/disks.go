@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // replays bounds how often a stale draft is made again at once; the worker's own retry comes after.
@@ -26,7 +27,7 @@ func replay(change func() error) error {
 // DiskHost changes the disks of a VM that is there.
 type DiskHost interface {
 	Open(ctx context.Context, uid string) (*portlayer.Handle, error)
-	Commit(ctx context.Context, h *portlayer.Handle) (portlayer.PodVM, error)
+	Commit(ctx context.Context, h *portlayer.Handle) (podvm.VM, error)
 	Discard(h *portlayer.Handle)
 }
 
@@ -48,7 +49,7 @@ func attach(ctx context.Context, host DiskHost, uid string, disks map[string]por
 				h.AddImage(serial, src)
 			}
 		}
-		named := h.Spec().Tasks
+		named := podvm.Containers(h.Spec())
 		for _, t := range tasks {
 			if !slices.Contains(named, t) {
 				missing = true
@@ -58,7 +59,7 @@ func attach(ctx context.Context, host DiskHost, uid string, disks map[string]por
 		if !missing {
 			return nil
 		}
-		h.SetTasks(named)
+		podvm.SetContainers(h, named)
 		if _, err := host.Commit(ctx, h); err != nil {
 			return fmt.Errorf("attach image to pod VM %s: %w", uid, err)
 		}
@@ -66,7 +67,7 @@ func attach(ctx context.Context, host DiskHost, uid string, disks map[string]por
 	})
 }
 
-func hasDisk(vm *portlayer.PodVM, serial string) bool {
+func hasDisk(vm *podvm.VM, serial string) bool {
 	for _, d := range vm.Spec.Disks {
 		if d.Serial == serial {
 			return true

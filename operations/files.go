@@ -14,7 +14,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/volumes"
-	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/steps"
 )
 
@@ -64,7 +64,7 @@ func NewPodFiles(host FilesHost, source FileSource) *PodFiles {
 
 // Deliver puts each volume whose content is not what the guest has. One that fails holds up no other; what was achieved
 // is in the Delivery that it returns, also beside an error.
-func (f *PodFiles) Deliver(ctx context.Context, pod *corev1.Pod, vm portlayer.PodVM, now Delivery, in volumes.Inputs) (Delivery, error) {
+func (f *PodFiles) Deliver(ctx context.Context, pod *corev1.Pod, vm podvm.VM, now Delivery, in volumes.Inputs) (Delivery, error) {
 	next := Delivery{
 		bootID: vm.Guest.BootID,
 		sums:   map[string][sha256.Size]byte{},
@@ -80,7 +80,7 @@ func (f *PodFiles) Deliver(ctx context.Context, pod *corev1.Pod, vm portlayer.Po
 		if sum, ok := now.sums[v.Name]; ok {
 			next.sums[v.Name] = sum
 		}
-		refresh, err := f.deliver(ctx, pod, v, fileTarget{vm.UID(), next.sums, in})
+		refresh, err := f.deliver(ctx, pod, v, fileTarget{vm.ID(), next.sums, in})
 		failed = errors.Join(failed, err)
 		if !refresh.IsZero() && refresh.Before(next.due) {
 			next.due = refresh

@@ -24,6 +24,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/volumes"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/portlayer/portlayertest/fakeguest"
 	"github.com/virtual-kubelet/vic/portlayer/portlayertest/memhv"
 )
@@ -33,7 +34,7 @@ const (
 	uid      = "uid-1"
 )
 
-// node is a Manager over the real engine and a hypervisor in memory, inside a synctest bubble.
+// node is a Manager over the real host and a hypervisor in memory, inside a synctest bubble.
 type node struct {
 	t       *testing.T
 	hv      *memhv.Hypervisor
@@ -69,7 +70,7 @@ func onNode(t *testing.T, test func(t *testing.T, n *node)) {
 			n.stop()
 			vms, _ := n.hv.List(context.Background())
 			for _, vm := range vms {
-				n.hv.Vanish(vm.UID())
+				n.hv.Vanish(vm.ID())
 			}
 		}()
 		test(t, n)
@@ -79,18 +80,21 @@ func onNode(t *testing.T, test func(t *testing.T, n *node)) {
 // start begins a run of the program over the same VMs and run directories.
 func (n *node) start() {
 	n.t.Helper()
-	engine, err := portlayer.NewEngine(context.Background(), portlayer.EngineConfig{
+	layer, err := portlayer.Open(context.Background(), portlayer.Config{
 		Hypervisor: n.hv,
 		Scopes: []portlayer.ScopeConfig{{
 			Name: "pods", Subnet: netip.MustParsePrefix("10.9.0.0/24"), Gateway: netip.MustParseAddr("10.9.0.1"),
 		}},
-		RunDir: n.runDir, NodeName: nodeName,
-		Capabilities: portlayer.Capabilities{Hypervisor: "memory", PodNetwork: true, HotAddDisk: true, Volumes: "disks.example"},
+	})
+	require.NoError(n.t, err)
+	host, err := podvm.Open(context.Background(), podvm.Config{
+		Layer: layer, RunDir: n.runDir, NodeName: nodeName,
+		Capabilities: podvm.Capabilities{Hypervisor: "memory", PodNetwork: true, HotAddDisk: true, Volumes: "disks.example"},
 	})
 	require.NoError(n.t, err)
 	n.pods, n.metrics = cache.New(), prometheus.NewRegistry()
 	n.manager = operations.New(operations.Config{
-		Host: engine, Images: n.store, Env: n.env, Volumes: n.volumes, Cache: n.pods, Events: n.events,
+		Host: host, Images: n.store, Env: n.env, Volumes: n.volumes, Cache: n.pods, Events: n.events,
 		NodeName: nodeName, Scope: "pods",
 		Node: func() operations.NodeFacts {
 			facts := n.facts
@@ -107,7 +111,8 @@ func (n *node) start() {
 	n.stop = func() {
 		cancel()
 		require.NoError(n.t, <-done)
-		engine.Close()
+		host.Close()
+		layer.Close()
 	}
 }
 
@@ -172,7 +177,7 @@ func (n *node) vm() (portlayer.VM, bool) {
 	vms, err := n.hv.List(context.Background())
 	require.NoError(n.t, err)
 	for _, vm := range vms {
-		if vm.UID() == uid {
+		if vm.ID() == uid {
 			return vm, true
 		}
 	}

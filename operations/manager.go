@@ -20,6 +20,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/steps"
 )
 
@@ -32,7 +33,7 @@ type Volumes interface {
 
 // Config is what a Manager works with.
 type Config struct {
-	Host   portlayer.PodHost
+	Host   podvm.PodHost
 	Images images.Store
 	// Secrets are what pods pull with; NodeCredentials are everyone's, nil for none.
 	Secrets         images.SecretSource
@@ -184,12 +185,12 @@ func (m *Manager) restore(ctx context.Context) error {
 		vms, err := m.owned(ctx)
 		if err == nil {
 			for _, vm := range vms {
-				id := vm.Spec.Identity
+				id := vm.Spec.Owner
 				if id.Name == "" {
 					continue
 				}
 				m.cfg.Cache.Restore(types.UID(id.UID), types.NamespacedName{Namespace: id.Namespace, Name: id.Name})
-				if readNote(vm.Note).Gone {
+				if readNote(vm.Record).Gone {
 					m.Forget(types.UID(id.UID))
 				}
 			}
@@ -328,18 +329,18 @@ func (m *Manager) wake(uid types.UID) {
 }
 
 // owned lists the VMs of this node.
-func (m *Manager) owned(ctx context.Context) ([]portlayer.PodVM, error) {
+func (m *Manager) owned(ctx context.Context) ([]podvm.VM, error) {
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
 	all, err := m.cfg.Host.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var ours []portlayer.PodVM
+	var ours []podvm.VM
 	for _, vm := range all {
 		// A damaged run directory no longer says whose it was; it is of this host, and its VM is gone.
-		lost := vm.State == portlayer.StateRemoved && vm.Spec.Identity.NodeName == ""
-		if lost || vm.Spec.Identity.NodeName == m.cfg.NodeName {
+		lost := vm.State == portlayer.StateRemoved && vm.Spec.Owner.Node == ""
+		if lost || vm.Spec.Owner.Node == m.cfg.NodeName {
 			ours = append(ours, vm)
 		}
 	}

@@ -48,7 +48,7 @@ func (n *note) ended(boot string, now time.Time) {
 // recallNote takes up, once, what a former run of the program noted.
 func (w *worker) recallNote(v *view) {
 	if !w.recalled && v.vm != nil {
-		w.note, w.recalled = readNote(v.vm.Note), true
+		w.note, w.recalled = readNote(v.vm.Record), true
 	}
 }
 
@@ -58,12 +58,12 @@ func (w *worker) keepNote(ctx context.Context, v *view) {
 	if v.known && !v.gone {
 		w.note.OrphanSince = time.Time{}
 	}
-	if v.vm == nil || w.note == (note{}) && len(v.vm.Note) == 0 {
+	if v.vm == nil || w.note == (note{}) && len(v.vm.Record) == 0 {
 		return
 	}
 	text, err := json.Marshal(w.note)
-	if err == nil && !bytes.Equal(text, v.vm.Note) {
-		err = w.observer.SetNote(ctx, string(w.uid), text)
+	if err == nil && !bytes.Equal(text, v.vm.Record) {
+		err = w.observer.Remember(ctx, string(w.uid), text)
 	}
 	if err != nil {
 		logging.From(ctx).WarnContext(ctx, "note of the pod not kept", "err", err)
@@ -74,7 +74,7 @@ func (w *worker) keepNote(ctx context.Context, v *view) {
 func (m *Manager) noteOrphan(ctx context.Context, uid types.UID, n note) {
 	text, err := json.Marshal(n)
 	if err == nil {
-		err = m.cfg.Host.SetNote(ctx, string(uid), text)
+		err = m.cfg.Host.Remember(ctx, string(uid), text)
 	}
 	if err != nil {
 		logging.From(ctx).WarnContext(ctx, "note of the pod not kept", "podUID", uid, "err", err)

@@ -14,12 +14,13 @@ import (
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/status"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // view is all that a decision is made from.
 type view struct {
 	desired
-	vm       *portlayer.PodVM // nil where the host knows none
+	vm       *podvm.VM // nil where the host knows none
 	previous corev1.PodStatus
 	ready    int // images that are here
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/volumes"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // ClaimSource finds the disks of claims.
@@ -60,7 +61,7 @@ func (e *AttachError) Unwrap() error { return e.Err }
 
 // Attach gives vm all disks of pod that it has not, or none. Errors are *volumes.MountError for claims that stand for no
 // disk, and *AttachError.
-func (p *PodVolumes) Attach(ctx context.Context, pod *corev1.Pod, vm *portlayer.PodVM) (Attached, error) {
+func (p *PodVolumes) Attach(ctx context.Context, pod *corev1.Pod, vm *podvm.VM) (Attached, error) {
 	attached := Attached{Disks: map[string]plan.Disk{}}
 	found, names := map[string]string{}, map[string]string{} // volumes by serial, and their names by volume
 	claims := plan.Claims(pod)
@@ -83,7 +84,7 @@ func (p *PodVolumes) Attach(ctx context.Context, pod *corev1.Pod, vm *portlayer.
 			attached.New = append(attached.New, disk.PersistentVolume)
 		}
 	}
-	if err := p.attach(ctx, vm.UID(), found); err != nil {
+	if err := p.attach(ctx, vm.ID(), found); err != nil {
 		return Attached{}, attachError(err, names)
 	}
 	return attached, nil

@@ -54,7 +54,7 @@ func (n *node) awaitVolumes(uid string, count int) {
 		vms, err := n.hv.List(n.t.Context())
 		require.NoError(n.t, err)
 		for _, vm := range vms {
-			if vm.UID() == uid {
+			if vm.ID() == uid {
 				return len(vm.Spec.Volumes()) == count
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 func TestCrashAtAnyTimeLeavesOneVMAndRestartsNothing(t *testing.T) {
@@ -31,7 +32,7 @@ func TestCrashAtAnyTimeLeavesOneVMAndRestartsNothing(t *testing.T) {
 				assert.Equal(t, 1, n.count("Create"))
 				assert.Zero(t, n.container().RestartCount)
 				assert.Nil(t, n.container().LastTerminationState.Terminated)
-				assert.Equal(t, "hello\n", n.log(portlayer.LogOptions{Tail: -1}))
+				assert.Equal(t, "hello\n", n.log(podvm.LogOptions{Tail: -1}))
 				assert.Zero(t, n.events.Count("Warning"), n.events)
 			})
 		})
@@ -69,7 +70,7 @@ func TestVMThatWasKilledWhileNobodyLookedIsStartedAgain(t *testing.T) {
 		n.await(time.Minute, "running", func() bool {
 			return n.container().State.Running != nil && n.container().RestartCount == 1
 		})
-		assert.Equal(t, "hello\n", n.log(portlayer.LogOptions{Tail: -1, Previous: true}))
+		assert.Equal(t, "hello\n", n.log(podvm.LogOptions{Tail: -1, Previous: true}))
 		assert.Equal(t, 1, n.events.Count("Warning PodVMEnded"), n.events)
 	})
 }
@@ -207,9 +208,9 @@ func TestOrphansAreCollectedAfterAGraceTime(t *testing.T) {
 
 func TestVMOfAnotherNodeIsLeftAlone(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
-		_, err := n.hv.Create(t.Context(), portlayer.VMSpec{
-			Identity: portlayer.Identity{UID: "other", Namespace: "default", Name: "other", NodeName: "another"},
-			Size:     portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 128 << 20},
+		_, err := n.hv.Create(t.Context(), portlayer.Spec{
+			ID: "other", Owner: portlayer.Owner{Kind: "Pod", UID: "other", Namespace: "default", Name: "other", Node: "another"},
+			Size: portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 128 << 20},
 		})
 		require.NoError(t, err)
 		n.manager.Resync(nil)

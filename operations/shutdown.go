@@ -47,7 +47,7 @@ func (m *Manager) endWorkers(ctx context.Context) ([]*worker, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, vm := range vms {
-		if uid := types.UID(vm.UID()); vm.State == portlayer.StateRunning && m.workers[uid] == nil {
+		if uid := types.UID(vm.ID()); vm.State == portlayer.StateRunning && m.workers[uid] == nil {
 			m.tellLocked(uid, func(*desired) {})
 		}
 	}
@@ -77,10 +77,10 @@ func (m *Manager) cutPower(ctx context.Context) error {
 		if vm.State != portlayer.StateRunning {
 			continue
 		}
-		logging.From(ctx).WarnContext(ctx, "pod did not end in time", "podUID", vm.UID())
+		logging.From(ctx).WarnContext(ctx, "pod did not end in time", "podUID", vm.ID())
 		group.Go(func() error {
-			if err := m.cfg.Host.PowerOff(ctx, vm.UID()); err != nil {
-				return fmt.Errorf("power off pod VM %s: %w", vm.UID(), err)
+			if err := m.cfg.Host.PowerOff(ctx, vm.ID()); err != nil {
+				return fmt.Errorf("power off pod VM %s: %w", vm.ID(), err)
 			}
 			return nil
 		})

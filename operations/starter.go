@@ -19,6 +19,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // StarterHost is what PodStarter needs of the host, beside disks.
@@ -75,8 +76,8 @@ func NewPodStarter(cfg StarterConfig) *PodStarter { return &PodStarter{cfg: cfg}
 // PowerOn starts the VM, with the disks of the images that are here, and waits for its guest. A guest that did not answer
 // in time is powered off again, so that the next try boots it anew; one that may have containers is left alone. When ctx
 // is cancelled the VM stays as it is: the pod's deletion powers it off, and a new run of the program goes on with it.
-func (s *PodStarter) PowerOn(ctx context.Context, vm portlayer.PodVM, images []persona.Image) error {
-	uid := vm.UID()
+func (s *PodStarter) PowerOn(ctx context.Context, vm podvm.VM, images []persona.Image) error {
+	uid := vm.ID()
 	if vm.State != portlayer.StateRunning {
 		if err := attach(ctx, s.cfg.Disks, uid, s.sources(images)); err != nil {
 			return err
@@ -113,7 +114,7 @@ type Boot struct {
 }
 
 // Configure gives the guest what all containers share. A guest that has it is left alone.
-func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm portlayer.PodVM, boot Boot) error {
+func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm podvm.VM, boot Boot) error {
 	if vm.Current && vm.Guest.Phase != wire.PhaseWaiting {
 		return nil
 	}
@@ -135,21 +136,21 @@ func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm portlaye
 	if err != nil {
 		return fmt.Errorf("plan pod: %w", err)
 	}
-	if _, err := s.cfg.Host.Configure(ctx, vm.UID(), shared); err != nil {
-		return fmt.Errorf("configure pod VM %s: %w", vm.UID(), err)
+	if _, err := s.cfg.Host.Configure(ctx, vm.ID(), shared); err != nil {
+		return fmt.Errorf("configure pod VM %s: %w", vm.ID(), err)
 	}
 	return nil
 }
 
 // Run runs one container, and attaches its image's disk first. One that the guest knows as it is now is left alone.
-func (s *PodStarter) Run(ctx context.Context, pod *corev1.Pod, vm portlayer.PodVM, run ContainerRun) error {
+func (s *PodStarter) Run(ctx context.Context, pod *corev1.Pod, vm podvm.VM, run ContainerRun) error {
 	name := run.Name
 	if c, ok := vm.Guest.Container(name); ok && run.Taken(c) {
 		return nil
 	}
 	serial := images.DiskSerial(run.Image)
-	if !hasDisk(&vm, serial) || !slices.Contains(vm.Spec.Tasks, name) {
-		if err := attach(ctx, s.cfg.Disks, vm.UID(), s.sources([]persona.Image{run.Image}), name); err != nil {
+	if !hasDisk(&vm, serial) || !slices.Contains(podvm.Containers(vm.Spec), name) {
+		if err := attach(ctx, s.cfg.Disks, vm.ID(), s.sources([]persona.Image{run.Image}), name); err != nil {
 			return err
 		}
 	}
@@ -170,7 +171,7 @@ func (s *PodStarter) Run(ctx context.Context, pod *corev1.Pod, vm portlayer.PodV
 	if err != nil {
 		return fmt.Errorf("plan container %s: %w", name, err)
 	}
-	if err := s.cfg.Host.Run(ctx, vm.UID(), c); err != nil {
+	if err := s.cfg.Host.Run(ctx, vm.ID(), c); err != nil {
 		return fmt.Errorf("run container %s: %w", name, err)
 	}
 	return nil
@@ -190,15 +191,17 @@ func (s *PodStarter) sources(all []persona.Image) map[string]portlayer.DiskSourc
 	return disks
 }
 
-// podIP is the address that the VM's lease says, the zero Addr where it has none.
-func podIP(vm *portlayer.PodVM) netip.Addr {
-	if len(vm.Spec.NICs) == 0 {
-		return netip.Addr{}
+// podIP is the first address that the VM has leased, the zero Addr where it has none.
+func podIP(vm *podvm.VM) netip.Addr {
+	for _, n := range vm.Spec.NICs {
+		for _, a := range n.Addresses {
+			return a.Addr()
+		}
 	}
-	return vm.Spec.NICs[0].Address.Addr()
+	return netip.Addr{}
 }
 
-func addressOf(vm *portlayer.PodVM) string {
+func addressOf(vm *podvm.VM) string {
 	if ip := podIP(vm); ip.IsValid() {
 		return ip.String()
 	}

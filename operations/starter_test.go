@@ -17,6 +17,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // starter is a PodStarter over mocks.
@@ -48,9 +49,9 @@ func newStarter(t *testing.T) starter {
 }
 
 // vmIn is the pod's VM in that state, with a snapshot of its present boot where a phase is given.
-func vmIn(state portlayer.State, phase wire.Phase) portlayer.PodVM {
-	vm := portlayer.PodVM{VM: portlayer.VM{
-		State: state, Spec: portlayer.VMSpec{Identity: portlayer.Identity{UID: uid}},
+func vmIn(state portlayer.State, phase wire.Phase) podvm.VM {
+	vm := podvm.VM{VM: portlayer.VM{
+		State: state, Spec: portlayer.Spec{ID: uid, Owner: portlayer.Owner{Kind: "Pod", UID: uid}},
 	}}
 	vm.Booting = state == portlayer.StateRunning && phase == ""
 	if phase != "" {
@@ -65,7 +66,7 @@ func TestStarterPowersOnAfterItAttachedWhatIsHere(t *testing.T) {
 	h := &portlayer.Handle{}
 	s.images.EXPECT().Source(img).Return(portlayer.DiskSource{Digest: img.DiskDigest})
 	s.disks.EXPECT().Open(mock.Anything, uid).Return(h, nil).Once()
-	commit := s.disks.EXPECT().Commit(mock.Anything, h).Return(portlayer.PodVM{}, nil).Once()
+	commit := s.disks.EXPECT().Commit(mock.Anything, h).Return(podvm.VM{}, nil).Once()
 	s.disks.EXPECT().Discard(h).Once()
 	s.host.EXPECT().Start(mock.Anything, uid).Return(nil).Once().NotBefore(commit)
 	s.admission.EXPECT().Release(uid).Once()
@@ -78,7 +79,7 @@ func TestStarterPowerOnFailure(t *testing.T) {
 	unknown := vmIn(portlayer.StateRunning, "")
 	unknown.Booting = false
 	tests := map[string]struct {
-		vm       portlayer.PodVM
+		vm       podvm.VM
 		err      error
 		powerOff bool
 	}{
@@ -127,8 +128,8 @@ func TestStarterRunsAContainerAfterItsDiskIsThere(t *testing.T) {
 	s.disks.EXPECT().Open(mock.Anything, uid).RunAndReturn(func(context.Context, string) (*portlayer.Handle, error) {
 		return &portlayer.Handle{}, nil
 	}).Twice()
-	s.disks.EXPECT().Commit(mock.Anything, mock.Anything).Return(portlayer.PodVM{}, portlayer.ErrStaleHandle).Once()
-	commit := s.disks.EXPECT().Commit(mock.Anything, mock.Anything).Return(portlayer.PodVM{}, nil).Once()
+	s.disks.EXPECT().Commit(mock.Anything, mock.Anything).Return(podvm.VM{}, portlayer.ErrStaleHandle).Once()
+	commit := s.disks.EXPECT().Commit(mock.Anything, mock.Anything).Return(podvm.VM{}, nil).Once()
 	s.disks.EXPECT().Discard(mock.Anything).Twice()
 	env := s.env.EXPECT().Env(mock.Anything, p, &p.Spec.Containers[0], environment.Inputs{HostIP: "192.0.2.1"}).
 		Return([]string{"A=1"}, nil)
@@ -148,7 +149,7 @@ func TestStarterRunsAContainerAfterItsDiskIsThere(t *testing.T) {
 func TestStarterDoesNotRunAContainer(t *testing.T) {
 	p := pod(corev1.RestartPolicyAlways, "sleep 1")
 	run := operations.ContainerRun{Member: plan.Members(p)[0], Image: imagestest.Image("example.com/app:1")}
-	known := func(c wire.ContainerStatus) portlayer.PodVM {
+	known := func(c wire.ContainerStatus) podvm.VM {
 		vm := vmIn(portlayer.StateRunning, wire.PhaseConfigured)
 		c.Name = "app"
 		vm.Guest.Containers = []wire.ContainerStatus{c}
@@ -163,7 +164,9 @@ func TestStarterDoesNotRunAContainer(t *testing.T) {
 	t.Run("whose environment is not there", func(t *testing.T) {
 		s := newStarter(t)
 		vm := known(wire.ContainerStatus{})
-		vm.Spec.Disks, vm.Spec.Tasks = []portlayer.Disk{{Serial: "img-00000000000000000000000000000000"}}, []string{"app"}
+		vm.Spec.Disks = []portlayer.Disk{{Serial: "img-00000000000000000000000000000000"}}
+		key, value := podvm.AnnotateContainers("app")
+		vm.Spec.Annotations = map[string]string{key: value}
 		missing := &environment.ConfigError{Reason: environment.ReasonCreateContainerConfigError, Message: "no secret"}
 		s.env.EXPECT().Env(mock.Anything, mock.Anything, mock.Anything, mock.Anything).Return(nil, missing)
 		require.ErrorIs(t, s.Run(t.Context(), p, vm, run), missing)

@@ -9,6 +9,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // StopperHost is what PodStopper needs of the host.
@@ -45,7 +46,7 @@ func NewPodStopper(host StopperHost) *PodStopper { return &PodStopper{host: host
 
 // Stop does what is next to end vm: ask the guest, power off. It waits for nothing but the host; when there is something
 // to wait for it says for how long at most, and is to be called again then or when vm changes. 0 is off.
-func (s *PodStopper) Stop(ctx context.Context, vm portlayer.PodVM, req StopRequest, p *Stopping) (time.Duration, error) {
+func (s *PodStopper) Stop(ctx context.Context, vm podvm.VM, req StopRequest, p *Stopping) (time.Duration, error) {
 	if vm.State != portlayer.StateRunning {
 		return 0, nil
 	}
@@ -67,7 +68,7 @@ func (s *PodStopper) Stop(ctx context.Context, vm portlayer.PodVM, req StopReque
 }
 
 // ask sends the request, unless the guest has one that ends as soon.
-func (s *PodStopper) ask(ctx context.Context, vm portlayer.PodVM, req StopRequest, p *Stopping) error {
+func (s *PodStopper) ask(ctx context.Context, vm podvm.VM, req StopRequest, p *Stopping) error {
 	until := time.Now().Add(req.Grace)
 	shorter := p.until.IsZero() || until.Before(p.until)
 	if p.asked && !shorter {
@@ -78,13 +79,13 @@ func (s *PodStopper) ask(ctx context.Context, vm portlayer.PodVM, req StopReques
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopCallTimeout)
 	defer cancel()
-	err := s.host.Stop(ctx, vm.UID(), wire.Stop{Grace: max(0, time.Until(p.until)), Reason: req.Reason})
+	err := s.host.Stop(ctx, vm.ID(), wire.Stop{Grace: max(0, time.Until(p.until)), Reason: req.Reason})
 	p.asked = err == nil
 	return err
 }
 
 // afterLogs powers off once the last log line is here.
-func (s *PodStopper) afterLogs(ctx context.Context, vm portlayer.PodVM, req StopRequest, p *Stopping) (time.Duration, error) {
+func (s *PodStopper) afterLogs(ctx context.Context, vm podvm.VM, req StopRequest, p *Stopping) (time.Duration, error) {
 	if p.done.IsZero() {
 		p.done = time.Now()
 	}
@@ -101,17 +102,17 @@ func (s *PodStopper) afterLogs(ctx context.Context, vm portlayer.PodVM, req Stop
 	return 0, s.powerOff(ctx, vm)
 }
 
-func (s *PodStopper) powerOff(ctx context.Context, vm portlayer.PodVM) error {
+func (s *PodStopper) powerOff(ctx context.Context, vm podvm.VM) error {
 	ctx, cancel := context.WithTimeout(ctx, powerOffTimeout)
 	defer cancel()
-	if err := s.host.PowerOff(ctx, vm.UID()); err != nil && !errors.Is(err, portlayer.ErrNotFound) {
-		return fmt.Errorf("power off pod VM %s: %w", vm.UID(), err)
+	if err := s.host.PowerOff(ctx, vm.ID()); err != nil && !errors.Is(err, portlayer.ErrNotFound) {
+		return fmt.Errorf("power off pod VM %s: %w", vm.ID(), err)
 	}
 	return nil
 }
 
 // idle tells that no container was ever given to the guest in this boot. A guest of which that is not known, since its
 // snapshot was lost and it has not greeted yet, is asked like any other.
-func idle(vm portlayer.PodVM) bool {
+func idle(vm podvm.VM) bool {
 	return vm.Booting || vm.Greeted && (!vm.Current || vm.Guest.Phase == wire.PhaseWaiting)
 }

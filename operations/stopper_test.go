@@ -15,18 +15,19 @@ import (
 	operationsmocks "github.com/virtual-kubelet/vic/mocks/operations"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 func TestStopperPowersOffAtOnce(t *testing.T) {
-	tests := map[string]portlayer.PodVM{
+	tests := map[string]podvm.VM{
 		"a VM whose guest never greeted":        vmIn(portlayer.StateRunning, ""),
 		"a VM whose guest was never configured": vmIn(portlayer.StateRunning, wire.PhaseWaiting),
-		"a VM whose new boot was never configured": func() portlayer.PodVM {
+		"a VM whose new boot was never configured": func() podvm.VM {
 			vm := vmIn(portlayer.StateRunning, wire.PhaseConfigured)
 			vm.Current = false
 			return vm
 		}(),
-		"a VM whose containers have ended and whose logs are here": func() portlayer.PodVM {
+		"a VM whose containers have ended and whose logs are here": func() podvm.VM {
 			vm := vmIn(portlayer.StateRunning, wire.PhaseDone)
 			vm.LogsComplete = true
 			return vm

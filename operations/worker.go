@@ -17,16 +17,16 @@ import (
 	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
-	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/steps"
 )
 
 // Observer is what a worker looks at and acknowledges by itself.
 type Observer interface {
-	Get(ctx context.Context, uid string) (portlayer.PodVM, error)
+	Get(ctx context.Context, uid string) (podvm.VM, error)
 	AckEvents(ctx context.Context, uid, bootID string, seq uint64) error
 	Console(ctx context.Context, uid string) ([]byte, error)
-	SetNote(ctx context.Context, uid string, note []byte) error
+	Remember(ctx context.Context, id string, record []byte) error
 }
 
 // units are what all workers work with.

@@ -15,9 +15,10 @@ import (
 	"github.com/virtual-kubelet/vic/operations/images/imagestest"
 	"github.com/virtual-kubelet/vic/operations/volumes"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
-func (n *node) log(opts portlayer.LogOptions) string {
+func (n *node) log(opts podvm.LogOptions) string {
 	n.t.Helper()
 	r, err := n.manager.Logs(n.t.Context(), operations.Container{Namespace: "default", Name: "web", Container: "app"}, opts)
 	require.NoError(n.t, err)
@@ -48,7 +49,7 @@ func TestPodRunsAndIsDeleted(t *testing.T) {
 			return e.Finished
 		})
 		require.NotNil(t, n.container().State.Terminated)
-		assert.Equal(t, "hello\n", n.log(portlayer.LogOptions{Tail: -1}))
+		assert.Equal(t, "hello\n", n.log(podvm.LogOptions{Tail: -1}))
 
 		n.manager.Forget(uid)
 		n.awaitGone()
@@ -90,12 +91,12 @@ func TestFinishedPodFreesItsVMAndKeepsItsLogs(t *testing.T) {
 			return ok && vm.State == portlayer.StateStopped
 		})
 		assert.EqualValues(t, 3, n.container().State.Terminated.ExitCode)
-		assert.Equal(t, "done\n", n.log(portlayer.LogOptions{Tail: -1}))
+		assert.Equal(t, "done\n", n.log(podvm.LogOptions{Tail: -1}))
 
 		n.restart(withStatus(p, n.status()))
 		sleep(5 * time.Minute)
 		assert.Equal(t, 1, n.count("PowerOn"), "it is not started again")
-		assert.Equal(t, "done\n", n.log(portlayer.LogOptions{Tail: -1}))
+		assert.Equal(t, "done\n", n.log(podvm.LogOptions{Tail: -1}))
 		assert.Zero(t, n.events.Count("Warning"), n.events)
 	})
 }
@@ -297,7 +298,7 @@ func TestVMThatEndedIsStartedAgain(t *testing.T) {
 				n.await(time.Minute, "end is shown", func() bool {
 					return n.container().State.Waiting != nil && n.container().LastTerminationState.Terminated != nil
 				})
-				assert.Equal(t, "hello\n", n.log(portlayer.LogOptions{Tail: -1, Previous: true}), "while it waits")
+				assert.Equal(t, "hello\n", n.log(podvm.LogOptions{Tail: -1, Previous: true}), "while it waits")
 				n.await(time.Minute, "running again", func() bool {
 					return n.container().RestartCount == 1 && n.container().State.Running != nil
 				})
@@ -306,7 +307,7 @@ func TestVMThatEndedIsStartedAgain(t *testing.T) {
 				require.NotNil(t, last)
 				assert.EqualValues(t, 137, last.ExitCode)
 				assert.Equal(t, 1, n.events.Count("Warning PodVMEnded"), n.events)
-				assert.Equal(t, "hello\n", n.log(portlayer.LogOptions{Tail: -1, Previous: true}))
+				assert.Equal(t, "hello\n", n.log(podvm.LogOptions{Tail: -1, Previous: true}))
 			})
 		})
 	}

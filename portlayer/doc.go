@@ -1,14 +1,16 @@
-// Package portlayer runs pod VMs on a virtual container host (VCH). It knows VMs, disks, addresses and the guest in
-// them, and no Kubernetes.
+// Package portlayer runs VMs on a virtual container host (VCH). It knows VMs, disks, addresses and power; it knows nothing of
+// what the VMs are for. Package podvm stands on it and makes pods of VMs.
 //
-// There are two contracts. [PodHost] is what operations needs of a host of pod VMs: drafts and commits, power, the
-// guest's plan, states, logs and exec. [Hypervisor] is the smaller part below: VMs, disks, NICs, power and a byte channel.
-// [Engine] is a PodHost over any Hypervisor. A genuine VIC port layer, which has a guest and addresses of its own,
-// implements PodHost by itself.
+// A [Hypervisor] makes and runs VMs. What some hypervisors can do and others can't is a role, such as [Dialer] or
+// [ConsoleReader]; [RoleOf] asks for one. A [Layer] is a hypervisor with what every VM needs: drafts that are committed as a
+// whole, leases of addresses, one change at a time, and a list that observers follow.
 //
-// Words: a [Handle] is a draft of changes to one pod VM, pinned to the version it was opened at; nothing reaches the
-// hypervisor before [PodHost.Commit], and a stale handle is [ErrStaleHandle]. A [Scope] is a network that pod VMs join,
-// with its address pool; the leases are what the VMs carry. A pod VM is named by the UID of its pod, everywhere.
+// Words: a [Spec] is all that a hypervisor must know of a VM, and its ID names the VM everywhere. The [Owner] says what the VM
+// is for, the [Boot] what it boots. A [Handle] is a draft of changes to one VM, pinned to the version it was opened at;
+// nothing reaches the hypervisor before [Layer.Commit], and a stale handle is [ErrStaleHandle]. A [Scope] is a network that
+// VMs join, with its pool of addresses; the leases are what the VMs carry.
+//
+// What is kept of a VM has a format number; a record of another one is refused by name ([FormatError]) and left as it is.
 //
 // Every operation may be called twice: creating what exists and deleting what is gone both succeed.
 package portlayer

@@ -7,7 +7,7 @@ import (
 
 // Kinds of failure that callers act on. Test with errors.Is.
 var (
-	// ErrNotFound says that there is no pod VM, container or log of that name.
+	// ErrNotFound says that there is no VM, container or log of that name.
 	ErrNotFound = errors.New("not found")
 	// ErrExists says that a draft of a new VM was committed and the VM is there already.
 	ErrExists = errors.New("already exists")
@@ -48,27 +48,57 @@ func (e *VolumeError) Unwrap() error { return e.Err }
 
 // A PowerError says that a VM ended, or never came up, where it should have run. Console is the end of its console.
 type PowerError struct {
-	UID     string
+	VM      string
 	Reason  string
 	Console string
 }
 
 // Error names the VM and the reason, not the console.
 func (e *PowerError) Error() string {
-	return fmt.Sprintf("pod VM %s ended: %s", e.UID, e.Reason)
+	return fmt.Sprintf("VM %s ended: %s", e.VM, e.Reason)
 }
 
 // A SilentBootError says that a VM runs and its guest has not greeted in time. Console is the end of its console. It is an
 // ErrGuestUnreachable.
 type SilentBootError struct {
+	VM      string
 	Cause   error
 	Console string
 }
 
-// Error tells the cause, not the console.
+// Error names the VM and the cause, not the console.
 func (e *SilentBootError) Error() string {
-	return fmt.Sprintf("no greeting: %v: %v", ErrGuestUnreachable, e.Cause)
+	return fmt.Sprintf("no greeting from VM %s: %v: %v", e.VM, ErrGuestUnreachable, e.Cause)
 }
 
 // Unwrap returns what it is and what caused it.
 func (e *SilentBootError) Unwrap() []error { return []error{ErrGuestUnreachable, e.Cause} }
+
+// Format is the version of what hypervisors and run directories keep of a VM. A record of another format is refused.
+const Format = 1
+
+// A FormatError says that something keeps its records in a form that this program does not read. Nothing of it is changed.
+type FormatError struct {
+	// Place is the file or object that has the record.
+	Place string
+	// Format is what the record says; 0 where it says nothing.
+	Format int
+}
+
+// CheckFormat returns a *FormatError unless format is the one that this program reads.
+func CheckFormat(place string, format int) error {
+	if format == Format {
+		return nil
+	}
+	return &FormatError{Place: place, Format: format}
+}
+
+// Error names the place and says what to do.
+func (e *FormatError) Error() string {
+	has := fmt.Sprintf("has format %d", e.Format)
+	if e.Format == 0 {
+		has = "has no format"
+	}
+	return fmt.Sprintf("%s %s, and this program reads format %d: serve it with the version of vic that wrote it, or drain the node with "+
+		"that version first; nothing of it was changed", e.Place, has, Format)
+}

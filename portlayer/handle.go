@@ -2,49 +2,87 @@ package portlayer
 
 import (
 	"fmt"
+	"maps"
 	"slices"
-	"sync"
 )
 
-// Handle is a draft of changes to one pod VM, pinned to the version it was opened at. It is not safe for concurrent
-// use. Nothing but an address reservation happens before PodHost.Commit.
+// Handle is a draft of changes to one VM, pinned to the version it was opened at. It is not safe for concurrent use.
+// Nothing but a reservation of addresses happens before it is committed. The zero value drafts a VM without an ID, for tests.
 type Handle struct {
-	spec    VMSpec
-	version uint64 // 0: the VM is not there yet
-	commits uint64 // how often the engine had committed to the VM when the handle was opened
-	sources []imageSource
-	join    func(h *Handle, scope string) error
+	spec    Spec
+	version uint64
+	sources map[string]DiskSource // of image disks whose content the hypervisor may not have, by serial number
+	reserve Reserve
 
-	once    sync.Once // guards release
-	release func()    // gives back reserved addresses; nil where there are none
-	spent   bool      // Commit was called
+	commits  uint64   // how often the Layer had committed to the VM when the handle was opened
+	releases []func() // give back what was reserved
+	spent    bool
 }
 
-// imageSource is an image disk whose content the hypervisor may not have yet.
-type imageSource struct {
-	serial string
-	source DiskSource
+// Reserve takes an interface in a scope for the VM of that ID. release gives it back, and may be called twice.
+type Reserve func(id, scope string) (nic NIC, release func(), err error)
+
+// NewHandle drafts changes to a VM that is at version, or a VM that is not there yet, whose version is 0. A nil reserve
+// says that there are no scopes.
+func NewHandle(spec Spec, version uint64, reserve Reserve) *Handle {
+	return &Handle{spec: spec.Clone(), version: version, reserve: reserve}
 }
 
-// UID is the pod's UID.
-func (h *Handle) UID() string { return h.spec.Identity.UID }
+// ID names the VM.
+func (h *Handle) ID() string { return h.spec.ID }
+
+// Version is what the VM had when the handle was opened; 0 says that it was not there.
+func (h *Handle) Version() uint64 { return h.version }
 
 // Spec returns a copy of the draft.
-func (h *Handle) Spec() VMSpec { return h.spec.Clone() }
+func (h *Handle) Spec() Spec { return h.spec.Clone() }
 
-// SetIdentity replaces everything in the identity but the UID.
-func (h *Handle) SetIdentity(id Identity) {
-	id.UID = h.spec.Identity.UID
-	h.spec.Identity = id
+// Sources are the contents of the image disks that were added, by serial number.
+func (h *Handle) Sources() map[string]DiskSource { return maps.Clone(h.sources) }
+
+// Spend takes the handle for a commit. A handle is good for one: the second call returns ErrStaleHandle.
+func (h *Handle) Spend() error {
+	if h.spent {
+		return ErrStaleHandle
+	}
+	h.spent = true
+	return nil
 }
+
+// Keep says that the VM has what the handle reserved.
+func (h *Handle) Keep() { h.releases = nil }
+
+// Release spends the handle and gives back what it reserved and did not keep.
+func (h *Handle) Release() {
+	h.spent = true
+	for _, release := range h.releases {
+		release()
+	}
+	h.releases = nil
+}
+
+// SetOwner says what the VM is for.
+func (h *Handle) SetOwner(o Owner) { h.spec.Owner = o }
+
+// SetBoot says what the VM boots; only for a VM that is not there yet.
+func (h *Handle) SetBoot(b Boot) { h.spec.Boot = b }
 
 // SetSize sets the VM's size; only for a VM that is off.
 func (h *Handle) SetSize(s Size) { h.spec.Size = s }
 
-// SetTasks names the pod's containers.
-func (h *Handle) SetTasks(names []string) { h.spec.Tasks = slices.Clone(names) }
+// SetAnnotation keeps value with the VM (Spec.Annotations); an empty one takes the key away.
+func (h *Handle) SetAnnotation(key, value string) {
+	if value == "" {
+		delete(h.spec.Annotations, key)
+		return
+	}
+	if h.spec.Annotations == nil {
+		h.spec.Annotations = map[string]string{}
+	}
+	h.spec.Annotations[key] = value
+}
 
-// SetSpreadGroup says with which other VMs it should not share a machine (VMSpec.SpreadGroup).
+// SetSpreadGroup says with which other VMs it should not share a host (Spec.SpreadGroup).
 func (h *Handle) SetSpreadGroup(group string) { h.spec.SpreadGroup = group }
 
 // AddScratch adds a writable disk of the VM's own. A disk of that serial is left as it is.
@@ -54,18 +92,22 @@ func (h *Handle) AddScratch(serial string, sizeBytes int64) {
 
 // AddImage adds a read-only disk with src's content. A disk of that serial is left as it is.
 func (h *Handle) AddImage(serial string, src DiskSource) {
-	if h.add(Disk{Kind: DiskImage, Serial: serial}) {
-		h.sources = append(h.sources, imageSource{serial, src})
+	if !h.add(Disk{Kind: DiskImage, Serial: serial}) {
+		return
 	}
+	if h.sources == nil {
+		h.sources = map[string]DiskSource{}
+	}
+	h.sources[serial] = src
 }
 
 // AddVolume adds a disk that is there already, by the hypervisor's name for it. A disk of that serial is left as it is.
-// Only a VM that is there takes volumes; Commit returns ErrVolumeInUse, ErrVolumeNotFound or ErrUnsupported.
+// Only a VM that is there takes volumes; a commit returns ErrVolumeInUse, ErrVolumeNotFound or ErrUnsupported.
 func (h *Handle) AddVolume(serial, volume string) {
 	h.add(Disk{Kind: DiskVolume, Serial: serial, Volume: volume})
 }
 
-// HasDisk tells whether the draft has a disk of that serial.
+// HasDisk is true when the draft has a disk of that serial.
 func (h *Handle) HasDisk(serial string) bool {
 	return slices.ContainsFunc(h.spec.Disks, func(d Disk) bool { return d.Serial == serial })
 }
@@ -73,19 +115,25 @@ func (h *Handle) HasDisk(serial string) bool {
 // RemoveDisk takes a disk out of the draft; a missing one is no error.
 func (h *Handle) RemoveDisk(serial string) {
 	h.spec.Disks = slices.DeleteFunc(h.spec.Disks, func(d Disk) bool { return d.Serial == serial })
-	h.sources = slices.DeleteFunc(h.sources, func(s imageSource) bool { return s.serial == serial })
+	delete(h.sources, serial)
 }
 
-// JoinScope gives the VM an interface in scope, with an address that is reserved at once and held until the handle is
-// committed or discarded. A VM that has one in scope already keeps it. ErrNotFound, ErrNoAddress.
+// JoinScope gives the VM an interface in scope, with addresses that are reserved at once and held until the handle is
+// committed or released. A VM that has one in scope already keeps it. ErrNotFound, ErrNoAddress, ErrUnsupported.
 func (h *Handle) JoinScope(scope string) error {
 	if slices.ContainsFunc(h.spec.NICs, func(n NIC) bool { return n.Scope == scope }) {
 		return nil
 	}
-	if h.join == nil {
+	if h.reserve == nil {
 		return fmt.Errorf("join scope %q: %w", scope, ErrUnsupported)
 	}
-	return h.join(h, scope)
+	nic, release, err := h.reserve(h.spec.ID, scope)
+	if err != nil {
+		return err
+	}
+	h.spec.NICs = append(h.spec.NICs, nic)
+	h.releases = append(h.releases, release)
+	return nil
 }
 
 func (h *Handle) add(d Disk) bool {

@@ -32,20 +32,20 @@ func observe(h Hypervisor, reg prometheus.Registerer) *observed {
 // logged.
 var looking = map[string]bool{"List": true, "Capacity": true, "Console": true}
 
-// call measures one call about the VM of that UID, "" for none.
-func (o *observed) call(ctx context.Context, op, uid string, do func(context.Context) error) error {
+// call measures one call about the VM of that ID, "" for none.
+func (o *observed) call(ctx context.Context, op, id string, do func(context.Context) error) error {
 	began := time.Now()
 	if looking[op] {
 		err := do(ctx)
 		o.took.WithLabelValues(op, resultOf(err)).Observe(time.Since(began).Seconds())
 		return err
 	}
-	ctx, end := tracing.Start(ctx, "hypervisor "+op, tracing.PodUID(uid))
+	ctx, end := tracing.Start(ctx, "hypervisor "+op, tracing.VM(id))
 	err := do(ctx)
 	end(err)
 	took := time.Since(began)
 	o.took.WithLabelValues(op, resultOf(err)).Observe(took.Seconds())
-	logging.From(ctx).DebugContext(ctx, "hypervisor called", "op", op, "vm", uid, "took", took, "err", err)
+	logging.From(ctx).DebugContext(ctx, "hypervisor called", "op", op, "vm", id, "took", took, "err", err)
 	return err
 }
 
@@ -77,8 +77,8 @@ func (o *observed) CollectDisks(ctx context.Context, keep func(DiskRef) bool) er
 }
 
 // Create implements Hypervisor.
-func (o *observed) Create(ctx context.Context, spec VMSpec) (vm VM, err error) {
-	err = o.call(ctx, "Create", spec.Identity.UID, func(ctx context.Context) (err error) {
+func (o *observed) Create(ctx context.Context, spec Spec) (vm VM, err error) {
+	err = o.call(ctx, "Create", spec.ID, func(ctx context.Context) (err error) {
 		vm, err = o.Hypervisor.Create(ctx, spec)
 		return err
 	})
@@ -86,8 +86,8 @@ func (o *observed) Create(ctx context.Context, spec VMSpec) (vm VM, err error) {
 }
 
 // Update implements Hypervisor.
-func (o *observed) Update(ctx context.Context, spec VMSpec, version uint64) (vm VM, err error) {
-	err = o.call(ctx, "Update", spec.Identity.UID, func(ctx context.Context) (err error) {
+func (o *observed) Update(ctx context.Context, spec Spec, version uint64) (vm VM, err error) {
+	err = o.call(ctx, "Update", spec.ID, func(ctx context.Context) (err error) {
 		vm, err = o.Hypervisor.Update(ctx, spec, version)
 		return err
 	})
@@ -95,18 +95,18 @@ func (o *observed) Update(ctx context.Context, spec VMSpec, version uint64) (vm 
 }
 
 // PowerOn implements Hypervisor.
-func (o *observed) PowerOn(ctx context.Context, uid string) error {
-	return o.call(ctx, "PowerOn", uid, func(ctx context.Context) error { return o.Hypervisor.PowerOn(ctx, uid) })
+func (o *observed) PowerOn(ctx context.Context, id string) error {
+	return o.call(ctx, "PowerOn", id, func(ctx context.Context) error { return o.Hypervisor.PowerOn(ctx, id) })
 }
 
 // PowerOff implements Hypervisor.
-func (o *observed) PowerOff(ctx context.Context, uid string) error {
-	return o.call(ctx, "PowerOff", uid, func(ctx context.Context) error { return o.Hypervisor.PowerOff(ctx, uid) })
+func (o *observed) PowerOff(ctx context.Context, id string) error {
+	return o.call(ctx, "PowerOff", id, func(ctx context.Context) error { return o.Hypervisor.PowerOff(ctx, id) })
 }
 
 // Destroy implements Hypervisor.
-func (o *observed) Destroy(ctx context.Context, uid string) error {
-	return o.call(ctx, "Destroy", uid, func(ctx context.Context) error { return o.Hypervisor.Destroy(ctx, uid) })
+func (o *observed) Destroy(ctx context.Context, id string) error {
+	return o.call(ctx, "Destroy", id, func(ctx context.Context) error { return o.Hypervisor.Destroy(ctx, id) })
 }
 
 // List implements Hypervisor.
@@ -118,19 +118,27 @@ func (o *observed) List(ctx context.Context) (vms []VM, err error) {
 	return vms, err
 }
 
-// Dial implements Hypervisor.
-func (o *observed) Dial(ctx context.Context, uid string) (conn io.ReadWriteCloser, err error) {
-	err = o.call(ctx, "Dial", uid, func(ctx context.Context) (err error) {
-		conn, err = o.Hypervisor.Dial(ctx, uid)
+// Dial implements Dialer; ErrUnsupported where the hypervisor does not.
+func (o *observed) Dial(ctx context.Context, id string) (conn io.ReadWriteCloser, err error) {
+	dialer, err := role[Dialer](o.Hypervisor, "channel to the guest")
+	if err != nil {
+		return nil, err
+	}
+	err = o.call(ctx, "Dial", id, func(ctx context.Context) (err error) {
+		conn, err = dialer.Dial(ctx, id)
 		return err
 	})
 	return conn, err
 }
 
-// Console implements Hypervisor.
-func (o *observed) Console(ctx context.Context, uid string) (text []byte, err error) {
-	err = o.call(ctx, "Console", uid, func(ctx context.Context) (err error) {
-		text, err = o.Hypervisor.Console(ctx, uid)
+// Console implements ConsoleReader; ErrUnsupported where the hypervisor does not.
+func (o *observed) Console(ctx context.Context, id string) (text []byte, err error) {
+	reader, err := role[ConsoleReader](o.Hypervisor, "console")
+	if err != nil {
+		return nil, err
+	}
+	err = o.call(ctx, "Console", id, func(ctx context.Context) (err error) {
+		text, err = reader.Console(ctx, id)
 		return err
 	})
 	return text, err

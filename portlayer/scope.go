@@ -13,14 +13,14 @@ import (
 // addressRest is how long a freed address is left alone, so that nobody takes its new holder for the former one.
 const addressRest = 2 * time.Minute
 
-// ScopeConfig describes a network that pod VMs join.
+// ScopeConfig describes a network that VMs join.
 type ScopeConfig struct {
 	Name string
-	// Subnet is the range of the pods' addresses; it belongs to one VCH.
+	// Subnet is the range of the VMs' addresses; it belongs to one VCH.
 	Subnet netip.Prefix
-	// First and Last are the lowest and the highest address that a pod may have, where that is not the whole subnet.
+	// First and Last are the lowest and the highest address that a VM may have, where that is not the whole subnet.
 	First, Last netip.Addr
-	// Gateway is the router's address, never given to a pod.
+	// Gateway is the router's address, never given to a VM.
 	Gateway netip.Addr
 	// MTU is 0 for the network's default.
 	MTU int
@@ -34,7 +34,7 @@ type ScopeConfig struct {
 // is on disk. It is safe for concurrent use.
 type Scope struct {
 	config ScopeConfig
-	first  netip.Addr // the lowest and the highest address that a pod may have
+	first  netip.Addr // the lowest and the highest address that a VM may have
 	last   netip.Addr
 
 	mu      sync.Mutex // guards what follows
@@ -45,11 +45,11 @@ type Scope struct {
 
 // rest is a freed address: who had it, and until when nobody else gets it.
 type rest struct {
-	uid   string
+	id    string
 	until time.Time
 }
 
-// NewScope returns a Scope with nothing leased. It refuses a subnet without room for a pod.
+// NewScope returns a Scope with nothing leased. It refuses a subnet without room for a VM.
 func NewScope(cfg ScopeConfig) (*Scope, error) {
 	if cfg.Name == "" {
 		return nil, fmt.Errorf("scope with subnet %s has no name", cfg.Subnet)
@@ -73,7 +73,7 @@ func NewScope(cfg ScopeConfig) (*Scope, error) {
 		return nil, err
 	}
 	if !s.first.IsValid() || !s.last.IsValid() || s.last.Less(s.first) {
-		return nil, fmt.Errorf("scope %s: subnet %s has no room for a pod", cfg.Name, cfg.Subnet)
+		return nil, fmt.Errorf("scope %s: subnet %s has no room for a VM", cfg.Name, cfg.Subnet)
 	}
 	s.latest = s.first.Prev()
 	return s, nil
@@ -99,30 +99,37 @@ func (s *Scope) narrow() error {
 // Config returns what the scope was made from.
 func (s *Scope) Config() ScopeConfig { return s.config }
 
-// nic reserves an address for uid and returns the interface that carries it. ErrNoAddress.
-func (s *Scope) nic(uid string) (NIC, error) {
-	addr, err := s.reserve(uid)
+// nic reserves an address for id and returns the interface that carries it. ErrNoAddress.
+func (s *Scope) nic(id string) (NIC, error) {
+	addr, err := s.reserve(id)
 	if err != nil {
 		return NIC{}, err
 	}
 	return NIC{
-		Scope:   s.config.Name,
-		MAC:     s.mac(addr).String(),
-		Address: netip.PrefixFrom(addr, s.config.Subnet.Bits()),
-		Gateway: s.config.Gateway,
-		MTU:     s.config.MTU,
+		Scope:     s.config.Name,
+		MAC:       s.mac(addr).String(),
+		Addresses: []netip.Prefix{netip.PrefixFrom(addr, s.config.Subnet.Bits())},
+		Gateways:  s.gateways(),
+		MTU:       s.config.MTU,
 	}, nil
 }
 
-// reserve takes the address that uid had until just now, or else the next one past the latest given.
-func (s *Scope) reserve(uid string) (netip.Addr, error) {
+func (s *Scope) gateways() []netip.Addr {
+	if !s.config.Gateway.IsValid() {
+		return nil
+	}
+	return []netip.Addr{s.config.Gateway}
+}
+
+// reserve takes the address that id had until just now, or else the next one past the latest given.
+func (s *Scope) reserve(id string) (netip.Addr, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wakeLocked(time.Now())
 	for addr, r := range s.resting {
-		if r.uid == uid {
+		if r.id == id {
 			delete(s.resting, addr)
-			s.leases[addr] = uid
+			s.leases[addr] = id
 			return addr, nil
 		}
 	}
@@ -133,7 +140,7 @@ func (s *Scope) reserve(uid string) (netip.Addr, error) {
 			addr = s.first
 		}
 		if s.freeLocked(addr) {
-			s.leases[addr], s.latest = uid, addr
+			s.leases[addr], s.latest = id, addr
 			return addr, nil
 		}
 	}
@@ -155,34 +162,34 @@ func (s *Scope) wakeLocked(now time.Time) {
 	}
 }
 
-// seed records that uid's VM carries addr. It reports false for an address of another scope and for one that another
+// seed records that id's VM carries addr. It reports false for an address of another scope and for one that another
 // VM carries already.
-func (s *Scope) seed(addr netip.Addr, uid string) bool {
+func (s *Scope) seed(addr netip.Addr, id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.config.Subnet.Contains(addr) {
 		return false
 	}
 	if holder, ok := s.leases[addr]; ok {
-		return holder == uid
+		return holder == id
 	}
 	delete(s.resting, addr)
-	s.leases[addr] = uid
+	s.leases[addr] = id
 	if s.latest.Less(addr) {
 		s.latest = addr
 	}
 	return true
 }
 
-// release lets addr rest when uid has it; otherwise it does nothing.
-func (s *Scope) release(addr netip.Addr, uid string) {
+// release lets addr rest when id has it; otherwise it does nothing.
+func (s *Scope) release(addr netip.Addr, id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leases[addr] != uid {
+	if s.leases[addr] != id {
 		return
 	}
 	delete(s.leases, addr)
-	s.resting[addr] = rest{uid: uid, until: time.Now().Add(addressRest)}
+	s.resting[addr] = rest{id: id, until: time.Now().Add(addressRest)}
 }
 
 // mac derives a locally administered hardware address from an IP address: unique in the scope, and the same again for

@@ -39,9 +39,9 @@ func TestNewScopeRefuses(t *testing.T) {
 }
 
 // joined is the interface of a draft, and the draft.
-func joined(t *testing.T, e *portlayer.Engine, uid string) (portlayer.NIC, *portlayer.Handle) {
+func joined(t *testing.T, l *portlayer.Layer, id string) (portlayer.NIC, *portlayer.Handle) {
 	t.Helper()
-	h, err := e.New(t.Context(), identity(uid))
+	h, err := l.New(id, portlayer.Owner{Kind: "Test", Name: id, UID: id})
 	require.NoError(t, err)
 	require.NoError(t, h.JoinScope("default"))
 	require.NoError(t, h.JoinScope("default"), "joining twice is joining once")
@@ -49,11 +49,10 @@ func joined(t *testing.T, e *portlayer.Engine, uid string) (portlayer.NIC, *port
 	return h.Spec().NICs[0], h
 }
 
-func newSmallEngine(t *testing.T, hv portlayer.Hypervisor) *portlayer.Engine {
+func newSmallLayer(t *testing.T, hv portlayer.Hypervisor) *portlayer.Layer {
 	t.Helper()
-	e, err := portlayer.NewEngine(t.Context(), portlayer.EngineConfig{
+	l, err := portlayer.Open(t.Context(), portlayer.Config{
 		Hypervisor: hv,
-		RunDir:     t.TempDir(),
 		Scopes: []portlayer.ScopeConfig{{
 			Name:     "default",
 			Subnet:   netip.MustParsePrefix("10.9.0.0/29"), // .1 to .6
@@ -63,63 +62,63 @@ func newSmallEngine(t *testing.T, hv portlayer.Hypervisor) *portlayer.Engine {
 		}},
 	})
 	require.NoError(t, err)
-	t.Cleanup(e.Close)
-	return e
+	t.Cleanup(l.Close)
+	return l
 }
 
 func TestAddressesAreGivenInTurnAndRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newSmallEngine(t, memhv.New(memhv.Config{}))
-		first, h := joined(t, e, "a")
-		assert.Equal(t, netip.MustParsePrefix("10.9.0.2/29"), first.Address)
-		assert.Equal(t, netip.MustParseAddr("10.9.0.1"), first.Gateway)
+		l := newSmallLayer(t, memhv.New(memhv.Config{}))
+		first, h := joined(t, l, "a")
+		assert.Equal(t, netip.MustParsePrefix("10.9.0.2/29"), first.Addresses[0])
+		assert.Equal(t, netip.MustParseAddr("10.9.0.1"), first.Gateways[0])
 		assert.Equal(t, 1400, first.MTU)
 		for _, uid := range []string{"b", "c", "d"} { // .4 to .6
-			joined(t, e, uid)
+			joined(t, l, uid)
 		}
-		x, err := e.New(t.Context(), identity("x"))
+		x, err := l.New("x", portlayer.Owner{})
 		require.NoError(t, err)
 		require.ErrorIs(t, x.JoinScope("default"), portlayer.ErrNoAddress)
 		require.ErrorIs(t, x.JoinScope("none"), portlayer.ErrNotFound)
 
-		e.Discard(h)
+		l.Discard(h)
 		require.ErrorIs(t, x.JoinScope("default"), portlayer.ErrNoAddress, "a freed address rests")
-		again, h := joined(t, e, "a")
+		again, h := joined(t, l, "a")
 		assert.Equal(t, first, again, "its former holder gets it at once")
-		e.Discard(h)
+		l.Discard(h)
 		<-time.After(3 * time.Minute) // in a bubble
 		require.NoError(t, x.JoinScope("default"))
-		assert.Equal(t, first.Address, x.Spec().NICs[0].Address)
-		e.Close()
+		assert.Equal(t, first.Addresses, x.Spec().NICs[0].Addresses)
+		l.Close()
 	})
 }
 
 func TestAScopeMayHaveAPartOfItsSubnet(t *testing.T) {
 	hardware := func(a netip.Addr) net.HardwareAddr { return append(net.HardwareAddr{0, 0}, a.AsSlice()...) }
-	e, err := portlayer.NewEngine(t.Context(), portlayer.EngineConfig{
-		Hypervisor: memhv.New(memhv.Config{}), RunDir: t.TempDir(),
+	l, err := portlayer.Open(t.Context(), portlayer.Config{
+		Hypervisor: memhv.New(memhv.Config{}),
 		Scopes: []portlayer.ScopeConfig{{
 			Name: "default", Subnet: netip.MustParsePrefix("10.9.0.0/24"), Hardware: hardware,
 			First: netip.MustParseAddr("10.9.0.20"), Last: netip.MustParseAddr("10.9.0.21"),
 		}},
 	})
 	require.NoError(t, err)
-	t.Cleanup(e.Close)
+	t.Cleanup(l.Close)
 	for _, uid := range []string{"20", "21"} {
-		nic, _ := joined(t, e, uid)
-		assert.Equal(t, "10.9.0."+uid+"/24", nic.Address.String())
-		assert.Equal(t, hardware(nic.Address.Addr()).String(), nic.MAC)
+		nic, _ := joined(t, l, uid)
+		assert.Equal(t, "10.9.0."+uid+"/24", nic.Addresses[0].String())
+		assert.Equal(t, hardware(nic.Addresses[0].Addr()).String(), nic.MAC)
 	}
-	h, err := e.New(t.Context(), identity("22"))
+	h, err := l.New("22", portlayer.Owner{})
 	require.NoError(t, err)
 	require.ErrorIs(t, h.JoinScope("default"), portlayer.ErrNoAddress)
 }
 
 func TestHardwareAddressesAreLocalAndUnique(t *testing.T) {
-	e := newEngine(t, memhv.New(memhv.Config{}), t.TempDir())
+	l := newLayer(t, memhv.New(memhv.Config{}))
 	seen := map[string]bool{}
 	for _, uid := range []string{"a", "b", "c"} {
-		nic, _ := joined(t, e, uid)
+		nic, _ := joined(t, l, uid)
 		mac, err := net.ParseMAC(nic.MAC)
 		require.NoError(t, err)
 		assert.Equal(t, byte(0x02), mac[0]&0x03, "locally administered and unicast")
@@ -129,34 +128,56 @@ func TestHardwareAddressesAreLocalAndUnique(t *testing.T) {
 }
 
 func TestLeasesAreWhatVMsCarry(t *testing.T) {
-	hv, dir := memhv.New(memhv.Config{}), t.TempDir()
-	e := newEngine(t, hv, dir)
-	first := commit(t, e, "a").Spec.NICs[0].Address
-	second := commit(t, e, "b").Spec.NICs[0].Address
+	hv := memhv.New(memhv.Config{})
+	l := newLayer(t, hv)
+	first := commit(t, l, "a").Spec.NICs[0].Addresses[0]
+	second := commit(t, l, "b").Spec.NICs[0].Addresses[0]
 	require.Equal(t, first.Addr().Next(), second.Addr())
-	require.NoError(t, e.Remove(t.Context(), "a"))
-	e.Close()
+	require.NoError(t, l.Destroy(t.Context(), "a"))
+	l.Close()
 
-	e = newEngine(t, hv, dir)
-	third, h := joined(t, e, "c")
-	assert.Equal(t, second.Addr().Next(), third.Address.Addr(), "the next one is past the highest in use")
-	e.Discard(h)
+	l = newLayer(t, hv)
+	third, h := joined(t, l, "c")
+	assert.Equal(t, second.Addr().Next(), third.Addresses[0].Addr(), "the next one is past the highest in use")
+	l.Discard(h)
 
 	hv.Vanish("b")
-	vm := await(t, e, "b", func(vm portlayer.PodVM) bool { return vm.State == portlayer.StateRemoved })
-	assert.Equal(t, second, vm.Spec.NICs[0].Address)
-	again, _ := joined(t, e, "b")
-	assert.Equal(t, second, again.Address, "a pod whose VM vanished gets its address again")
+	require.NoError(t, l.Refresh(t.Context()))
+	again, _ := joined(t, l, "b")
+	assert.Equal(t, second, again.Addresses[0], "a pod whose VM vanished gets its address again")
 }
 
 func TestADiscardedDraftLeavesTheAddressOfItsVM(t *testing.T) {
-	e := newEngine(t, memhv.New(memhv.Config{}), t.TempDir())
-	address := commit(t, e, "a").Spec.NICs[0].Address
-	h, err := e.Open(t.Context(), "a")
+	l := newLayer(t, memhv.New(memhv.Config{}))
+	address := commit(t, l, "a").Spec.NICs[0].Addresses[0]
+	h, err := l.Draft("a")
 	require.NoError(t, err)
 	require.NoError(t, h.JoinScope("default"))
 	require.Len(t, h.Spec().NICs, 1)
-	e.Discard(h)
-	other, _ := joined(t, e, "b")
-	require.NotEqual(t, address, other.Address)
+	l.Discard(h)
+	other, _ := joined(t, l, "b")
+	require.NotEqual(t, address, other.Addresses[0])
+}
+
+func newLayer(t *testing.T, hv portlayer.Hypervisor) *portlayer.Layer {
+	t.Helper()
+	l, err := portlayer.Open(t.Context(), portlayer.Config{
+		Hypervisor: hv,
+		Scopes: []portlayer.ScopeConfig{{
+			Name: "default", Subnet: netip.MustParsePrefix("10.9.0.0/24"), Gateway: netip.MustParseAddr("10.9.0.1"),
+		}},
+	})
+	require.NoError(t, err)
+	t.Cleanup(l.Close)
+	return l
+}
+
+// commit makes a VM with an interface.
+func commit(t *testing.T, l *portlayer.Layer, id string) portlayer.VM {
+	t.Helper()
+	_, h := joined(t, l, id)
+	h.SetSize(portlayer.Size{VCPUs: 1, MemoryBytes: 256 << 20})
+	vm, err := l.Commit(t.Context(), h)
+	require.NoError(t, err)
+	return vm
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/version"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/provider"
 	"github.com/virtual-kubelet/vic/provider/certs"
 	"github.com/virtual-kubelet/vic/provider/objects"
@@ -187,14 +188,14 @@ type echo struct{}
 
 func (echo) Running(context.Context, operations.Container) error { return nil }
 
-func (echo) Logs(_ context.Context, c operations.Container, opts portlayer.LogOptions) (io.ReadCloser, error) {
+func (echo) Logs(_ context.Context, c operations.Container, opts podvm.LogOptions) (io.ReadCloser, error) {
 	if opts.Previous {
 		return nil, portlayer.ErrNotFound
 	}
 	return io.NopCloser(strings.NewReader("log of " + c.Name + "\n")), nil
 }
 
-func (echo) Exec(_ context.Context, _ operations.Container, exec wire.Exec, s portlayer.Streams) (wire.Exit, error) {
+func (echo) Exec(_ context.Context, _ operations.Container, exec wire.Exec, s podvm.Stdio) (wire.Exit, error) {
 	if s.Stdin != nil {
 		if _, err := io.Copy(s.Stdout, s.Stdin); err != nil {
 			return wire.Exit{}, err
@@ -207,7 +208,7 @@ func (echo) Exec(_ context.Context, _ operations.Container, exec wire.Exec, s po
 	return wire.Exit{}, err
 }
 
-func (echo) Attach(context.Context, operations.Container, wire.Attach, portlayer.Streams) (wire.Exit, error) {
+func (echo) Attach(context.Context, operations.Container, wire.Attach, podvm.Stdio) (wire.Exit, error) {
 	return wire.Exit{}, portlayer.ErrNotRunning
 }
 

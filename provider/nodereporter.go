@@ -24,7 +24,7 @@ const (
 	capacityTimeout = 10 * time.Second
 )
 
-// Host says what the VCH offers. portlayer.PodHost is one.
+// Host says what the VCH offers. podvm.PodHost is one.
 type Host interface {
 	Capacity(ctx context.Context) (portlayer.Capacity, error)
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/testimage"
 	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
-	"github.com/virtual-kubelet/vic/portlayer/rundir"
+	"github.com/virtual-kubelet/vic/portlayer/podvm/rundir"
 )
 
 // privateRegistry is a registry with TLS of an authority of its own that wants a password.
@@ -157,17 +157,17 @@ func TestImagesOfPodsElsewhereAreInUse(t *testing.T) {
 	for _, uid := range []string{"here", "elsewhere"} {
 		records, err := runs.Dir(uid)
 		require.NoError(t, err)
-		require.NoError(t, records.SaveVM(portlayer.VM{Spec: portlayer.VMSpec{Identity: portlayer.Identity{UID: uid}}}))
+		require.NoError(t, records.SaveVM(portlayer.VM{Spec: portlayer.Spec{ID: uid, Owner: portlayer.Owner{Kind: "Pod", UID: uid}}}))
 	}
 	unseen, err := runs.Dir("unseen")
 	require.NoError(t, err)
-	require.NoError(t, unseen.SaveNote([]byte("{}")))
+	require.NoError(t, unseen.SaveRecord([]byte("{}")))
 
 	vms, err := flags.podVMs()
 	require.NoError(t, err)
 	var uids []string
 	for _, vm := range vms {
-		uids = append(uids, vm.UID())
+		uids = append(uids, vm.ID())
 	}
 	require.Equal(t, []string{"here", "elsewhere"}, uids)
 }

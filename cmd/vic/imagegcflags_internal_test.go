@@ -66,7 +66,7 @@ func TestNameOfSeveralMayGoWhileTheImageIsInUse(t *testing.T) {
 }
 
 func TestUsersAreNamed(t *testing.T) {
-	users := []portlayer.Identity{{Namespace: "n", Name: "a"}, {Namespace: "n", Name: "b"}, {Namespace: "n", Name: "c"}}
+	users := []portlayer.Owner{{Namespace: "n", Name: "a"}, {Namespace: "n", Name: "b"}, {Namespace: "n", Name: "c"}}
 	require.Equal(t, "pod n/a", describeUsers(users[:1]))
 	require.Equal(t, "pod n/a and another", describeUsers(users[:2]))
 	require.Equal(t, "pod n/a and 2 others", describeUsers(users))

@@ -13,8 +13,9 @@ import (
 	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
+	"github.com/virtual-kubelet/vic/portlayer/podvm/rundir"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
-	"github.com/virtual-kubelet/vic/portlayer/rundir"
 )
 
 func newImageRemoveCommand() *cobra.Command {
@@ -62,7 +63,7 @@ func (f *imageFlags) remove(ctx context.Context, store *persona.Store, ref strin
 
 // podVMs are those of the state directory, where there are any: QEMU's, and those of pods that run elsewhere or whose VM has
 // vanished, as they were last seen.
-func (f *imageFlags) podVMs() ([]portlayer.PodVM, error) {
+func (f *imageFlags) podVMs() ([]podvm.VM, error) {
 	state, err := openExisting(f.dir)
 	if err != nil {
 		return nil, err
@@ -75,13 +76,13 @@ func (f *imageFlags) podVMs() ([]portlayer.PodVM, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list pod VMs: %w", err)
 	}
-	var all []portlayer.PodVM
+	var all []podvm.VM
 	for _, vm := range vms {
-		all = append(all, portlayer.PodVM{VM: vm})
-		delete(remembered, vm.UID())
+		all = append(all, podvm.VM{VM: vm})
+		delete(remembered, vm.ID())
 	}
 	for _, vm := range remembered {
-		all = append(all, portlayer.PodVM{VM: vm})
+		all = append(all, podvm.VM{VM: vm})
 	}
 	return all, nil
 }
@@ -129,7 +130,7 @@ func hasAnotherName(img persona.Image, ref string) bool {
 	return slices.ContainsFunc(img.Names, isRef) && len(img.Names) > 1
 }
 
-func describeUsers(users []portlayer.Identity) string {
+func describeUsers(users []portlayer.Owner) string {
 	first := "pod " + users[0].Namespace + "/" + users[0].Name
 	switch len(users) {
 	case 1:

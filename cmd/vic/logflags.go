@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/virtual-kubelet/vic/portlayer/rundir"
+	"github.com/virtual-kubelet/vic/portlayer/podvm/rundir"
 )
 
 // leastLogBytes is several times the longest raw line.

@@ -185,11 +185,11 @@ func (c *clusterNodes) Observe(ctx context.Context, name string) (controllers.Ob
 
 // Offers implements node.Served.
 func (n *servedNode) Offers(ctx context.Context) (capacity, inUse corev1.ResourceList, err error) {
-	c, err := n.engine.Capacity(ctx)
+	c, err := n.host.Capacity(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	vms, err := n.engine.List(ctx)
+	vms, err := n.host.List(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/controllers"
 	"github.com/virtual-kubelet/vic/persona"
-	"github.com/virtual-kubelet/vic/portlayer/rundir"
+	"github.com/virtual-kubelet/vic/portlayer/podvm/rundir"
 	"github.com/virtual-kubelet/vic/provider"
 )
 

@@ -68,15 +68,15 @@ func (n *servedNode) Close(ctx context.Context) {
 func (n *servedNode) RemoveVMs(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
-	vms, err := n.engine.List(ctx)
+	vms, err := n.host.List(ctx)
 	if err != nil {
 		return err
 	}
 	for _, vm := range vms {
-		if vm.Spec.Identity.NodeName != n.config.Flags.name {
+		if vm.Spec.Owner.Node != n.config.Flags.name {
 			continue
 		}
-		if err := n.engine.Remove(ctx, vm.Spec.Identity.UID); err != nil && !errors.Is(err, portlayer.ErrNotFound) {
+		if err := n.host.Remove(ctx, vm.Spec.ID); err != nil && !errors.Is(err, portlayer.ErrNotFound) {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -107,13 +108,15 @@ func pidText(pid int) string {
 }
 
 func viewOf(vm portlayer.VM) podVMView {
-	id := vm.Spec.Identity
+	owner := vm.Spec.Owner
 	v := podVMView{
-		Name: id.Name, Namespace: id.Namespace, UID: id.UID, State: string(vm.State), PID: vm.PID,
+		Name: owner.Name, Namespace: owner.Namespace, UID: owner.UID, State: string(vm.State), PID: vm.PID,
 		MemoryBytes: vm.Spec.Size.MemoryBytes, Created: vm.CreatedAt,
 	}
-	if len(vm.Spec.NICs) > 0 {
-		v.IP = vm.Spec.NICs[0].Address.Addr().String()
+	for _, nic := range vm.Spec.NICs {
+		for _, a := range nic.Addresses {
+			v.IP = cmp.Or(v.IP, a.Addr().String())
+		}
 	}
 	return v
 }

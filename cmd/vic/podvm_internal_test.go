@@ -12,7 +12,7 @@ import (
 )
 
 func podVMOf(namespace, name, uid string) portlayer.VM {
-	return portlayer.VM{Spec: portlayer.VMSpec{Identity: portlayer.Identity{UID: uid, Namespace: namespace, Name: name}}}
+	return portlayer.VM{Spec: portlayer.Spec{ID: uid, Owner: portlayer.Owner{Kind: "Pod", UID: uid, Namespace: namespace, Name: name}}}
 }
 
 func TestChoosePodVM(t *testing.T) {
@@ -40,7 +40,7 @@ func TestChoosePodVM(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			assert.Equal(t, tt.uid, vm.UID())
+			assert.Equal(t, tt.uid, vm.ID())
 		})
 	}
 }

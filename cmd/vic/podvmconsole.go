@@ -52,7 +52,7 @@ func (o consoleOptions) run(ctx context.Context, w io.Writer, name string) error
 	if err != nil {
 		return err
 	}
-	console, err := qemu.OpenConsole(state.VCH(), vm.UID())
+	console, err := qemu.OpenConsole(state.VCH(), vm.ID())
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func findPodVM(dir, name string) (*statedir.Dir, portlayer.VM, error) {
 }
 
 func choosePodVM(vms []portlayer.VM, name string) (portlayer.VM, error) {
-	if i := slices.IndexFunc(vms, func(vm portlayer.VM) bool { return vm.UID() == name }); i >= 0 {
+	if i := slices.IndexFunc(vms, func(vm portlayer.VM) bool { return vm.ID() == name }); i >= 0 {
 		return vms[i], nil
 	}
 	namespace, pod, qualified := strings.Cut(name, "/")
@@ -41,7 +41,7 @@ func choosePodVM(vms []portlayer.VM, name string) (portlayer.VM, error) {
 	}
 	var found []portlayer.VM
 	for _, vm := range vms {
-		id := vm.Spec.Identity
+		id := vm.Spec.Owner
 		if id.Name == pod && (!qualified || id.Namespace == namespace) {
 			found = append(found, vm)
 		}
@@ -54,7 +54,7 @@ func choosePodVM(vms []portlayer.VM, name string) (portlayer.VM, error) {
 	}
 	var each []string
 	for _, vm := range found {
-		each = append(each, vm.Spec.Identity.Namespace+"/"+vm.Spec.Identity.Name+" "+vm.UID())
+		each = append(each, vm.Spec.Owner.Namespace+"/"+vm.Spec.Owner.Name+" "+vm.ID())
 	}
 	return portlayer.VM{}, misused("%q is the name of %d pod VMs, say which: %s", name, len(found), strings.Join(each, ", "))
 }

@@ -13,8 +13,9 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
+	"github.com/virtual-kubelet/vic/portlayer/podvm/rundir"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
-	"github.com/virtual-kubelet/vic/portlayer/rundir"
 )
 
 // podVMDetails is all that is known of one pod VM. Scripts read it, so names stay.
@@ -69,12 +70,12 @@ func newPodVMInspectCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d, err := qemu.Inspect(state.VCH(), vm.UID())
+			d, err := qemu.Inspect(state.VCH(), vm.ID())
 			if err != nil {
 				return err
 			}
 			view := detailsOf(d)
-			view.Guest, view.guestError = lastSnapshot(state.Runs(), vm.UID())
+			view.Guest, view.guestError = lastSnapshot(state.Runs(), vm.ID())
 			return printPodVM(cmd.OutOrStdout(), output, view)
 		},
 	}
@@ -101,12 +102,12 @@ func lastSnapshot(runs, uid string) (*wire.Snapshot, error) {
 }
 
 func detailsOf(d qemu.Details) podVMDetails {
-	id, size := d.Spec.Identity, d.Spec.Size
+	owner, size := d.Spec.Owner, d.Spec.Size
 	v := podVMDetails{
-		podVMView: viewOf(d.VM), Node: id.NodeName, Generation: id.Generation, Version: d.Version, UUID: d.UUID,
+		podVMView: viewOf(d.VM), Node: owner.Node, Generation: owner.Generation, Version: d.Version, UUID: d.UUID,
 		StopReason: d.StopReason, VCPUs: size.VCPUs, CPUMilli: size.CPUMilli, ResidentBytes: d.ResidentBytes, Held: d.Held,
 		Owner: d.Owner, ControlGroups: d.Groups, Directory: d.Directory, ConsoleBytes: d.ConsoleBytes,
-		Disks: []diskView{}, Interfaces: []interfaceView{}, Containers: d.Spec.Tasks,
+		Disks: []diskView{}, Interfaces: []interfaceView{}, Containers: podvm.Containers(d.Spec),
 	}
 	if !d.StartedAt.IsZero() {
 		v.Started = &d.StartedAt
@@ -115,9 +116,18 @@ func detailsOf(d qemu.Details) podVMDetails {
 		v.Disks = append(v.Disks, diskView{disk.Serial, string(disk.Kind), disk.SizeBytes, disk.UsedBytes, disk.Path})
 	}
 	for _, nic := range d.Spec.NICs {
-		v.Interfaces = append(v.Interfaces, interfaceView{nic.Scope, nic.MAC, nic.Address.String(), nic.Gateway.String()})
+		v.Interfaces = append(v.Interfaces, interfaceView{nic.Scope, nic.MAC, joined(nic.Addresses), joined(nic.Gateways)})
 	}
 	return v
+}
+
+// joined is a list of addresses as people read it.
+func joined[A fmt.Stringer](addresses []A) string {
+	texts := make([]string, 0, len(addresses))
+	for _, a := range addresses {
+		texts = append(texts, a.String())
+	}
+	return strings.Join(texts, ", ")
 }
 
 func printPodVM(w io.Writer, output string, v podVMDetails) error {

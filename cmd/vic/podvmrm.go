@@ -15,8 +15,8 @@ import (
 
 	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm/rundir"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
-	"github.com/virtual-kubelet/vic/portlayer/rundir"
 )
 
 const (
@@ -64,7 +64,7 @@ func (o removeOptions) run(ctx context.Context, w io.Writer, name string) error 
 	if err != nil {
 		return err
 	}
-	d, err := qemu.Inspect(state.VCH(), vm.UID())
+	d, err := qemu.Inspect(state.VCH(), vm.ID())
 	if err != nil {
 		return err
 	}
@@ -73,19 +73,19 @@ func (o removeOptions) run(ctx context.Context, w io.Writer, name string) error 
 	if !d.Held {
 		return removeUnheld(ctx, w, state, vm)
 	}
-	wanted, err := o.wanted(ctx, state, vm.Spec.Identity)
+	wanted, err := o.wanted(ctx, state, vm.Spec.Owner)
 	switch {
 	case err != nil && !o.force:
-		return fmt.Errorf("a vic runs that has pod VM %s, and whether its pod is still wanted is not known (--force ends the VM all the same): %w", vm.UID(), err)
+		return fmt.Errorf("a vic runs that has pod VM %s, and whether its pod is still wanted is not known (--force ends the VM all the same): %w", vm.ID(), err)
 	case wanted && !o.force:
-		id := vm.Spec.Identity
+		id := vm.Spec.Owner
 		return fmt.Errorf("pod %s/%s is still wanted, and a vic runs that has its VM: use `kubectl -n %s delete pod %s`, or --force to end the VM at once", id.Namespace, id.Name, id.Namespace, id.Name)
 	}
 	return endHeld(ctx, w, state, vm, wanted || err != nil)
 }
 
 // wanted asks the API server whether it has the pod and does not delete it.
-func (o removeOptions) wanted(ctx context.Context, state *statedir.Dir, id portlayer.Identity) (bool, error) {
+func (o removeOptions) wanted(ctx context.Context, state *statedir.Dir, id portlayer.Owner) (bool, error) {
 	path := o.kubeconfig
 	if path == "" {
 		path = state.Kubeconfig()
@@ -111,12 +111,12 @@ func (o removeOptions) wanted(ctx context.Context, state *statedir.Dir, id portl
 
 // removeUnheld removes a VM that no process has, and what is kept of it.
 func removeUnheld(ctx context.Context, w io.Writer, state *statedir.Dir, vm portlayer.VM) error {
-	if err := qemu.Remove(ctx, state.VCH(), vm.UID()); err != nil {
+	if err := qemu.Remove(ctx, state.VCH(), vm.ID()); err != nil {
 		return err
 	}
 	store, err := rundir.Open(rundir.Config{Root: state.Runs()})
 	if err == nil {
-		err = store.Remove(vm.UID())
+		err = store.Remove(vm.ID())
 	}
 	if err != nil {
 		return fmt.Errorf("the VM is removed, its records are not: %w", err)
@@ -124,23 +124,23 @@ func removeUnheld(ctx context.Context, w io.Writer, state *statedir.Dir, vm port
 	if vm.PID != 0 {
 		fmt.Fprintf(w, "ended QEMU, process %d\n", vm.PID)
 	}
-	id := vm.Spec.Identity
+	id := vm.Spec.Owner
 	fmt.Fprintf(w, "removed pod VM %s of pod %s/%s, its disks and its records; if the API server still has the pod, the next vic makes it anew\n",
-		vm.UID(), id.Namespace, id.Name)
+		vm.ID(), id.Namespace, id.Name)
 	return nil
 }
 
 // endHeld ends a VM that a vic has, which then does what is due: it starts the pod again where it is wanted, and removes
 // the VM otherwise.
 func endHeld(ctx context.Context, w io.Writer, state *statedir.Dir, vm portlayer.VM, wanted bool) error {
-	pid, err := qemu.End(ctx, state.VCH(), vm.UID())
+	pid, err := qemu.End(ctx, state.VCH(), vm.ID())
 	if err != nil && !errors.Is(err, portlayer.ErrNotFound) {
 		return err
 	}
 	if pid != 0 {
 		fmt.Fprintf(w, "ended QEMU, process %d\n", pid)
 	}
-	id := vm.Spec.Identity
+	id := vm.Spec.Owner
 	if wanted {
 		fmt.Fprintf(w, "the vic that runs goes on with pod %s/%s as its restart policy says\n", id.Namespace, id.Name)
 		return nil
@@ -148,15 +148,15 @@ func endHeld(ctx context.Context, w io.Writer, state *statedir.Dir, vm portlayer
 	tick := time.NewTicker(removalPoll)
 	defer tick.Stop()
 	for {
-		_, err := qemu.Inspect(state.VCH(), vm.UID())
+		_, err := qemu.Inspect(state.VCH(), vm.ID())
 		if errors.Is(err, portlayer.ErrNotFound) {
-			fmt.Fprintf(w, "pod VM %s of pod %s/%s was removed by the vic that runs\n", vm.UID(), id.Namespace, id.Name)
+			fmt.Fprintf(w, "pod VM %s of pod %s/%s was removed by the vic that runs\n", vm.ID(), id.Namespace, id.Name)
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("wait until the vic that runs removes pod VM %s: %w", vm.UID(), context.Cause(ctx))
+			return fmt.Errorf("wait until the vic that runs removes pod VM %s: %w", vm.ID(), context.Cause(ctx))
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"os"
 
 	"github.com/virtual-kubelet/vic/node/statedir"
-	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
 )
@@ -29,7 +29,7 @@ func openQEMU(ctx context.Context, flags nodeFlags, state *statedir.Dir, image q
 	v := &vch{
 		hypervisor: h, scope: qemu.UserScope(), instanceType: "vic-qemu", system: "QEMU", network: "user",
 		runsOn:       fmt.Sprintf("QEMU (%s)", h.Accel()),
-		capabilities: portlayer.Capabilities{Hypervisor: "qemu", PodNetwork: network != nil, HotAddDisk: true},
+		capabilities: podvm.Capabilities{Hypervisor: "qemu", PodNetwork: network != nil, HotAddDisk: true},
 		close:        h.Close,
 	}
 	if network != nil {

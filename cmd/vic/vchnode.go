@@ -30,6 +30,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/volumes"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
 	"github.com/virtual-kubelet/vic/provider"
 	"github.com/virtual-kubelet/vic/provider/objects"
@@ -40,7 +41,7 @@ import (
 type vch struct {
 	hypervisor   portlayer.Hypervisor
 	scope        portlayer.ScopeConfig
-	capabilities portlayer.Capabilities
+	capabilities podvm.Capabilities
 	// instanceType, system and network describe the node: a label, what its OS image ends with, and how pods are reached.
 	instanceType, system, network string
 	// runsOn says it to people.
@@ -67,12 +68,13 @@ type vchNodeConfig struct {
 	DNS plan.ClusterDNS
 }
 
-// vchNode is the whole of a node: VCH, engine, images, operations, provider.
+// vchNode is the whole of a node: VCH, port layer, images, operations, provider.
 type vchNode struct {
 	config   vchNodeConfig
 	registry *prometheus.Registry
 	vch      *vch
-	engine   *portlayer.Engine
+	layer    *portlayer.Layer
+	host     *podvm.Host
 	images   *persona.Store
 	objects  *objects.Objects
 	events   *provider.Events
@@ -96,8 +98,14 @@ func (n *vchNode) openHost(ctx context.Context) (err error) {
 	if n.vch, err = n.config.VCH(ctx); err != nil {
 		return err
 	}
-	n.engine, err = portlayer.NewEngine(ctx, portlayer.EngineConfig{
-		Hypervisor: n.vch.hypervisor, Scopes: []portlayer.ScopeConfig{n.vch.scope}, RunDir: n.config.State.Runs(), NodeName: n.config.Flags.name,
+	n.layer, err = portlayer.Open(ctx, portlayer.Config{
+		Hypervisor: n.vch.hypervisor, Scopes: []portlayer.ScopeConfig{n.vch.scope}, Metrics: n.registry,
+	})
+	if err != nil {
+		return err
+	}
+	n.host, err = podvm.Open(ctx, podvm.Config{
+		Layer: n.layer, RunDir: n.config.State.Runs(), NodeName: n.config.Flags.name,
 		LogBytes: n.config.Flags.logs.maxSize.bytes, LogFiles: n.config.Flags.logs.maxFiles, Capabilities: n.vch.capabilities,
 		Metrics: n.registry,
 	})
@@ -132,7 +140,7 @@ func (n *vchNode) openOperations(ctx context.Context) error {
 	}
 	facts := operations.NodeFacts{HostIP: n.config.Address.String(), Allocatable: allocatable}
 	n.manager = operations.New(operations.Config{
-		Host: n.engine, Images: n.images, Secrets: n.objects, NodeCredentials: credentials, Cache: pods, Events: n.events.Recorder(),
+		Host: n.host, Images: n.images, Secrets: n.objects, NodeCredentials: credentials, Cache: pods, Events: n.events.Recorder(),
 		Env:      environment.New(environment.Config{Objects: n.objects, Services: n.objects, Events: n.events.Recorder()}),
 		Volumes:  volumes.New(volumes.Config{Objects: n.objects, Client: clients.Main}),
 		NodeName: n.config.Flags.name, Scope: n.vch.scope.Name, ClusterDNS: n.config.DNS, HostDNS: hostDNS,
@@ -142,13 +150,13 @@ func (n *vchNode) openOperations(ctx context.Context) error {
 			return facts
 		},
 		Metrics: n.registry,
-		ImageGC: n.config.Flags.imageGC.collection(n.images, n.engine),
+		ImageGC: n.config.Flags.imageGC.collection(n.images, n.host),
 	})
 	n.provider, err = provider.New(provider.Config{ //nolint:contextcheck // it waits for nothing
 		Name: n.config.Flags.name, Clients: clients, Manager: n.manager, Containers: n.manager, Pods: pods, References: n.objects,
-		Host: n.engine, Recorder: n.events.Recorder(), Listen: n.config.Listen, CertDir: n.config.State.Node(),
+		Host: n.host, Recorder: n.events.Recorder(), Listen: n.config.Listen, CertDir: n.config.State.Node(),
 		Metrics: n.registry, Description: n.description(), Images: n.images, PressureTransition: n.config.Flags.capacity.transition,
-		Usage: usage.New(usage.Config{NodeName: n.config.Flags.name, Host: n.engine, Pods: pods}),
+		Usage: usage.New(usage.Config{NodeName: n.config.Flags.name, Host: n.host, Pods: pods}),
 	})
 	if err != nil {
 		return err
@@ -178,7 +186,7 @@ func (n *vchNode) labels() map[string]string {
 }
 
 func (n *vchNode) allocatable(ctx context.Context) (corev1.ResourceList, error) {
-	c, err := n.engine.Capacity(ctx)
+	c, err := n.host.Capacity(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -222,8 +230,11 @@ func (n *vchNode) close() {
 	if n.events != nil {
 		n.events.Close()
 	}
-	if n.engine != nil {
-		n.engine.Close()
+	if n.host != nil {
+		n.host.Close()
+	}
+	if n.layer != nil {
+		n.layer.Close()
 	}
 	if n.vch != nil {
 		n.vch.close()
@@ -238,7 +249,7 @@ func (n *vchNode) certificateIPs() []net.IP { return []net.IP{n.config.Address.A
 
 // capacity says in a user's words what the node offers.
 func (n *vchNode) capacity(ctx context.Context) (string, error) {
-	c, err := n.engine.Capacity(ctx)
+	c, err := n.host.Capacity(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/channels"
 )
@@ -193,7 +194,7 @@ func (f *vsphereFile) open(ctx context.Context, flags nodeFlags, state *statedir
 	leave := guests.Admit(h)
 	return &vch{
 		hypervisor: h, scope: scope, instanceType: "vic-vsphere", system: "vSphere", runsOn: "vSphere at " + f.Address, network: "bridge",
-		capabilities: portlayer.Capabilities{Hypervisor: "vsphere", PodNetwork: true, HotAddDisk: true, Volumes: vsphere.VolumeDriver},
+		capabilities: podvm.Capabilities{Hypervisor: "vsphere", PodNetwork: true, HotAddDisk: true, Volumes: vsphere.VolumeDriver},
 		run:          run,
 		close:        func() { stop(); leave(); closeAll() },
 	}, nil

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,7 +53,7 @@ func Loopback() error {
 	return nil
 }
 
-// Configure gives the interface with i's hardware address its address and its gateway.
+// Configure gives the interface with i's hardware address its addresses and its gateways.
 func Configure(ctx context.Context, i wire.Interface) error {
 	mac, err := net.ParseMAC(i.MAC)
 	if err != nil {
@@ -77,29 +78,43 @@ func configure(ctx context.Context, mac net.HardwareAddr, i wire.Interface) erro
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("bring up: %w", err)
 	}
-	if !i.Address.IsValid() {
-		return nil
+	for _, a := range i.Addresses {
+		if err := addAddress(ctx, link, mac, a); err != nil {
+			return err
+		}
 	}
-	address := &netlink.Addr{IPNet: ipNet(i.Address)}
-	if i.Address.Addr().Is4() {
-		if err := probe(ctx, link.Attrs().Index, mac, i.Address.Addr()); err != nil {
+	for _, gw := range i.Gateways {
+		if err := addRoute(link, gw, i.Addresses); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func addAddress(ctx context.Context, link netlink.Link, mac net.HardwareAddr, a netip.Prefix) error {
+	address := &netlink.Addr{IPNet: ipNet(a)}
+	if a.Addr().Is4() {
+		if err := probe(ctx, link.Attrs().Index, mac, a.Addr()); err != nil {
 			return err
 		}
 	} else {
 		address.Flags = unix.IFA_F_NODAD // the kernel's own would hold the address back for a second
 	}
 	if err := netlink.AddrReplace(link, address); err != nil {
-		return fmt.Errorf("add address %s: %w", i.Address, err)
+		return fmt.Errorf("add address %s: %w", a, err)
 	}
-	if !i.Gateway.IsValid() {
-		return nil
-	}
-	route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: i.Gateway.AsSlice()}
-	if !i.Address.Contains(i.Gateway) {
+	return nil
+}
+
+// addRoute makes gw the default route of its family. A router outside of the networks of the addresses is on the link all the
+// same.
+func addRoute(link netlink.Link, gw netip.Addr, addresses []netip.Prefix) error {
+	route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: gw.AsSlice()}
+	if !slices.ContainsFunc(addresses, func(a netip.Prefix) bool { return a.Contains(gw) }) {
 		route.Flags = int(netlink.FLAG_ONLINK)
 	}
 	if err := netlink.RouteReplace(route); err != nil {
-		return fmt.Errorf("add route by %s: %w", i.Gateway, err)
+		return fmt.Errorf("add route by %s: %w", gw, err)
 	}
 	return nil
 }

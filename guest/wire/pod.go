@@ -69,10 +69,12 @@ type Sysctl struct {
 
 // Interface is one network interface, found by its hardware address.
 type Interface struct {
-	MAC     string       `json:"mac"`
-	Address netip.Prefix `json:"address"`
-	Gateway netip.Addr   `json:"gateway"`
-	MTU     int          `json:"mtu,omitempty"`
+	MAC string `json:"mac"`
+	// Addresses are those that it gets, each with the length of its network's prefix.
+	Addresses []netip.Prefix `json:"addresses"`
+	// Gateways are the routers of the default routes, at most one for each family of addresses.
+	Gateways []netip.Addr `json:"gateways,omitempty"`
+	MTU      int          `json:"mtu,omitempty"`
 }
 
 // DNS is what /etc/resolv.conf of every container says.

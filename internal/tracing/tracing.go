@@ -17,6 +17,7 @@ const (
 	keyPod       = attribute.Key("k8s.pod.name")
 	keyNamespace = attribute.Key("k8s.namespace.name")
 	keyPodUID    = attribute.Key("k8s.pod.uid")
+	keyVM        = attribute.Key("vic.vm.id")
 	keyContainer = attribute.Key("k8s.container.name")
 	keyImage     = attribute.Key("container.image.name")
 )
@@ -26,7 +27,10 @@ func Pod(namespace, name, uid string) []attribute.KeyValue {
 	return []attribute.KeyValue{keyNamespace.String(namespace), keyPod.String(name), keyPodUID.String(uid)}
 }
 
-// PodUID says of which pod VM a span is.
+// VM says of which VM a span is.
+func VM(id string) attribute.KeyValue { return keyVM.String(id) }
+
+// PodUID says of which pod a span is.
 func PodUID(uid string) attribute.KeyValue { return keyPodUID.String(uid) }
 
 // Container says of which container a span is.

@@ -5,7 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // Reason is the reason, as event and as waiting state, of a pod that uses refused fields.
@@ -24,14 +24,14 @@ func (r Refusal) String() string { return r.Field + ": " + r.Why }
 
 // Check returns all that pod uses and a host with those capabilities refuses, in the order of the API; none admits it.
 // Ephemeral containers, which come to a pod that runs, do not count: see CheckEphemeral.
-func Check(pod *corev1.Pod, caps portlayer.Capabilities) []Refusal {
+func Check(pod *corev1.Pod, caps podvm.Capabilities) []Refusal {
 	spec := pod.Spec
 	spec.EphemeralContainers = nil
 	return check(spec, caps)
 }
 
 // CheckEphemeral returns, by name, the refusals of the ephemeral containers that use what such a host refuses.
-func CheckEphemeral(pod *corev1.Pod, caps portlayer.Capabilities) map[string][]Refusal {
+func CheckEphemeral(pod *corev1.Pod, caps podvm.Capabilities) map[string][]Refusal {
 	all := map[string][]Refusal{}
 	for i := range pod.Spec.EphemeralContainers {
 		// The others before it keep its index.
@@ -44,7 +44,7 @@ func CheckEphemeral(pod *corev1.Pod, caps portlayer.Capabilities) map[string][]R
 	return all
 }
 
-func check(spec corev1.PodSpec, caps portlayer.Capabilities) []Refusal {
+func check(spec corev1.PodSpec, caps podvm.Capabilities) []Refusal {
 	w := walker{rows: index(), caps: caps}
 	w.parts(place{"spec", "spec"}, reflect.ValueOf(spec))
 	return w.refusals

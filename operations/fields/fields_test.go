@@ -13,10 +13,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/virtual-kubelet/vic/operations/fields"
-	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
-var able = portlayer.Capabilities{Hypervisor: "qemu", PodNetwork: true, HotAddDisk: true}
+var able = podvm.Capabilities{Hypervisor: "qemu", PodNetwork: true, HotAddDisk: true}
 
 // apiPod is a pod as kube-apiserver v1.36.3 returned it: with its defaults and what admission adds.
 func apiPod(t *testing.T) *corev1.Pod {
@@ -229,7 +229,7 @@ func TestAHostWithoutPodNetworkRefusesMore(t *testing.T) {
 	pod := apiPod(t)
 	pod.Spec.Subdomain = "web"
 	require.Empty(t, fields.Check(pod, able))
-	got := fields.Check(pod, portlayer.Capabilities{Hypervisor: "qemu"})
+	got := fields.Check(pod, podvm.Capabilities{Hypervisor: "qemu"})
 	require.Len(t, got, 1)
 	require.Equal(t, "spec.subdomain", got[0].Field)
 }

@@ -3,7 +3,7 @@ package fields
 import (
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // Reasons that several rows share.
@@ -39,7 +39,7 @@ func podRows() []row {
 		yes("hostname", ""),
 		{
 			path: "subdomain", verdict: honoured, note: "the complete name stands in /etc/hosts",
-			needs:  func(c portlayer.Capabilities) bool { return c.PodNetwork },
+			needs:  func(c podvm.Capabilities) bool { return c.PodNetwork },
 			unless: "this host gives pods no address that others reach, so a name in the cluster leads nowhere",
 		},
 		yes("setHostnameAsFQDN", "a complete name of more than 64 characters keeps the pod from starting"),

@@ -7,7 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // verdict is what is done with a field.
@@ -37,7 +37,7 @@ type row struct {
 	// otherwise is why an honoured field's other values are refused.
 	otherwise string
 	// needs tells whether a host can honour it; unless is the reason why one that can't refuses it.
-	needs  func(portlayer.Capabilities) bool
+	needs  func(podvm.Capabilities) bool
 	unless string
 }
 

@@ -3,7 +3,7 @@ package fields
 import (
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 const whyVolume = "volumes of this kind are not supported by this version; there are emptyDir, configMap, secret, " +
@@ -13,7 +13,7 @@ const whyNoDisks = "the VMs of this node have no persistent volumes; those on vS
 
 // onDisks honours a field where VMs can have persistent volumes.
 func onDisks(r row) row {
-	r.needs, r.unless = func(c portlayer.Capabilities) bool { return c.Volumes != "" }, whyNoDisks
+	r.needs, r.unless = func(c podvm.Capabilities) bool { return c.Volumes != "" }, whyNoDisks
 	return r
 }
 

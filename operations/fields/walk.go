@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // place is where a value stands: its path in the pod and its row's in the table, where indexes are left out.
@@ -23,7 +23,7 @@ func (p place) element(path, row string) place {
 // walker follows a pod along the table.
 type walker struct {
 	rows     map[string]row
-	caps     portlayer.Capabilities
+	caps     podvm.Capabilities
 	refusals []Refusal
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // CollectedStore is what the collector of images needs of persona.
@@ -24,7 +25,7 @@ type CollectedStore interface {
 
 // CollectedHost is what the collector of images needs of the host.
 type CollectedHost interface {
-	List(ctx context.Context) ([]portlayer.PodVM, error)
+	List(ctx context.Context) ([]podvm.VM, error)
 	CollectDisks(ctx context.Context, keep func(portlayer.DiskRef) bool) error
 }
 
@@ -120,7 +121,7 @@ func (c *Collector) pass(ctx context.Context) error {
 }
 
 // remember keeps when images were seen first and used last.
-func (c *Collector) remember(images []persona.Image, vms []portlayer.PodVM, now time.Time) {
+func (c *Collector) remember(images []persona.Image, vms []podvm.VM, now time.Time) {
 	held := c.holds.digests()
 	first := now
 	if c.seen == nil {
@@ -200,12 +201,12 @@ func (c *Collector) collectDisks(ctx context.Context, images []persona.Image) er
 }
 
 // Users are the pods whose VMs, running or not, have the disk of an image.
-func Users(img persona.Image, vms []portlayer.PodVM) []portlayer.Identity {
+func Users(img persona.Image, vms []podvm.VM) []portlayer.Owner {
 	serial := DiskSerial(img)
-	var users []portlayer.Identity
+	var users []portlayer.Owner
 	for i := range vms {
 		if slices.ContainsFunc(vms[i].Spec.Disks, func(d portlayer.Disk) bool { return d.Serial == serial }) {
-			users = append(users, vms[i].Spec.Identity)
+			users = append(users, vms[i].Spec.Owner)
 		}
 	}
 	return users

@@ -21,6 +21,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // disk is a file system of 1000 bytes with images, and the host that has disks of them.
@@ -28,7 +29,7 @@ type disk struct {
 	mu     sync.Mutex // guards all below
 	images []persona.Image
 	other  int64 // bytes of something else
-	vms    []portlayer.PodVM
+	vms    []podvm.VM
 	broken error
 	busy   bool
 	refs   []portlayer.DiskRef // the hypervisor's disks
@@ -93,7 +94,7 @@ func (d *disk) CollectDisks(_ context.Context, keep func(portlayer.DiskRef) bool
 // host is the disk's other face: both list.
 type host struct{ *disk }
 
-func (h host) List(context.Context) ([]portlayer.PodVM, error) {
+func (h host) List(context.Context) ([]podvm.VM, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.vms), nil
@@ -116,11 +117,11 @@ func (d *disk) put(name string, bytes int64) persona.Image {
 func (d *disk) run(state portlayer.State, img persona.Image) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	vm := portlayer.VM{State: state, Spec: portlayer.VMSpec{
-		Identity: portlayer.Identity{Namespace: "n", Name: "p"},
-		Disks:    []portlayer.Disk{{Kind: portlayer.DiskImage, Serial: "img-" + strings.TrimPrefix(img.DiskDigest, "sha256:")[:32]}},
+	vm := portlayer.VM{State: state, Spec: portlayer.Spec{
+		Owner: portlayer.Owner{Kind: "Pod", Namespace: "n", Name: "p"},
+		Disks: []portlayer.Disk{{Kind: portlayer.DiskImage, Serial: "img-" + strings.TrimPrefix(img.DiskDigest, "sha256:")[:32]}},
 	}}
-	d.vms = append(d.vms, portlayer.PodVM{VM: vm})
+	d.vms = append(d.vms, podvm.VM{VM: vm})
 }
 
 func (d *disk) stop() { d.set(func() { d.vms = nil }) }

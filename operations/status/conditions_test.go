@@ -12,6 +12,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/operations/status"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 func condition(t *testing.T, s corev1.PodStatus, kind corev1.PodConditionType) corev1.PodCondition {
@@ -38,7 +39,7 @@ func TestConditions(t *testing.T) {
 	yes := row{status: corev1.ConditionTrue}
 	no := func(reason, message string) row { return row{corev1.ConditionFalse, reason, message} }
 	tests := map[string]struct {
-		vm                                       *portlayer.PodVM
+		vm                                       *podvm.VM
 		sandbox, initialized, ready, containersR row
 	}{
 		"a pod without a VM": {nil, no("", ""), yes, no("ContainersNotReady", unready), no("ContainersNotReady", unready)},

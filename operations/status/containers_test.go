@@ -11,6 +11,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/operations/status"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // initPod has an init container, a sidecar and a container c.
@@ -155,7 +156,7 @@ func TestADeletedPodThatWasNotInitialized(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	started := metaAt(0)
 	tests := map[string]struct {
-		vm     *portlayer.PodVM
+		vm     *podvm.VM
 		phase  corev1.PodPhase
 		reason string
 	}{

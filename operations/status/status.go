@@ -8,6 +8,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // SilentAfter is how long the guest of a running VM may be silent before its pod is not Ready any more, as long as the
@@ -35,7 +36,7 @@ type ImageRef struct {
 type Inputs struct {
 	Pod *corev1.Pod
 	// VM is nil while there is none, and after it was forgotten.
-	VM *portlayer.PodVM
+	VM *podvm.VM
 	// Waiting says by container why it was not given to the guest yet.
 	Waiting map[string]Waiting
 	Images  map[string]ImageRef
@@ -89,7 +90,7 @@ func Build(in Inputs) corev1.PodStatus {
 
 // isLive tells that vm's snapshot is of the boot that runs now. A VM that was adopted and whose guest has not answered
 // yet is not current, but a snapshot from after its power-on is its own.
-func isLive(vm *portlayer.PodVM) bool {
+func isLive(vm *podvm.VM) bool {
 	if vm.State != portlayer.StateRunning || vm.Guest == nil {
 		return false
 	}
@@ -143,7 +144,9 @@ func (b *builder) podIPs(phase corev1.PodPhase) []corev1.PodIP {
 		}
 	case configured && b.VM.State != portlayer.StateRemoved && len(b.VM.Spec.NICs) > 0:
 		for _, n := range b.VM.Spec.NICs {
-			ips = append(ips, corev1.PodIP{IP: n.Address.Addr().String()})
+			for _, a := range n.Addresses {
+				ips = append(ips, corev1.PodIP{IP: a.Addr().String()})
+			}
 		}
 	case isTerminal(phase):
 		ips = b.old.PodIPs

@@ -14,6 +14,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/status"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 const (
@@ -41,19 +42,19 @@ func newPod(policy corev1.RestartPolicy, containers ...string) *corev1.Pod {
 }
 
 // vm is a pod VM with a lease, whose guest last reported those containers.
-func vm(state portlayer.State, phase wire.Phase, containers ...wire.ContainerStatus) *portlayer.PodVM {
-	return &portlayer.PodVM{
+func vm(state portlayer.State, phase wire.Phase, containers ...wire.ContainerStatus) *podvm.VM {
+	return &podvm.VM{
 		VM: portlayer.VM{
 			State:     state,
 			StartedAt: at(0),
-			Spec:      portlayer.VMSpec{NICs: []portlayer.NIC{{Address: netip.MustParsePrefix("10.1.0.2/16")}}},
+			Spec:      portlayer.Spec{NICs: []portlayer.NIC{{Addresses: []netip.Prefix{netip.MustParsePrefix("10.1.0.2/16")}}}},
 		},
 		Guest:   &wire.Snapshot{BootID: "b1", Time: at(0).Add(-time.Minute), Phase: phase, Containers: containers},
 		Current: state == portlayer.StateRunning,
 	}
 }
 
-func live(containers ...wire.ContainerStatus) *portlayer.PodVM {
+func live(containers ...wire.ContainerStatus) *podvm.VM {
 	return vm(portlayer.StateRunning, wire.PhaseConfigured, containers...)
 }
 
@@ -144,7 +145,7 @@ func TestContainer(t *testing.T) {
 	}
 	tests := map[string]struct {
 		policy   corev1.RestartPolicy
-		vm       *portlayer.PodVM
+		vm       *podvm.VM
 		waiting  status.Waiting
 		previous corev1.ContainerStatus
 		state    corev1.ContainerState
@@ -239,14 +240,14 @@ func TestContainer(t *testing.T) {
 			id:    "vic://id2", restarts: 2, phase: corev1.PodRunning,
 		},
 		"a removed VM that comes back": {
-			vm: &portlayer.PodVM{VM: portlayer.VM{State: portlayer.StateCreated}},
+			vm: &podvm.VM{VM: portlayer.VM{State: portlayer.StateCreated}},
 			previous: corev1.ContainerStatus{
 				State: corev1.ContainerState{Terminated: lost("told", metaAt(30))}, ContainerID: "vic://id2", RestartCount: 2,
 			},
 			state: waiting("ContainerCreating", ""), last: lost("told", metaAt(30)), id: "vic://id2", restarts: 2, phase: corev1.PodRunning,
 		},
 		"a VM whose guest has not answered since it was found": {
-			vm: &portlayer.PodVM{VM: portlayer.VM{State: portlayer.StateRunning}},
+			vm: &podvm.VM{VM: portlayer.VM{State: portlayer.StateRunning}},
 			previous: corev1.ContainerStatus{
 				State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metaAt(5)}}, ContainerID: "vic://id2", RestartCount: 2,
 				Started: new(true), Ready: true,
@@ -298,7 +299,7 @@ func TestAnAdoptedVMIsNoNewBoot(t *testing.T) {
 
 func TestBuildIsStable(t *testing.T) {
 	killed := vm(portlayer.StateStopped, wire.PhaseConfigured, running(2, nil))
-	for name, machine := range map[string]*portlayer.PodVM{
+	for name, machine := range map[string]*podvm.VM{
 		"no VM": nil, "a running VM": live(running(0, nil)), "a VM that was killed": killed,
 		"a finished VM": vm(portlayer.StateStopped, wire.PhaseDone, terminated("c", "id1", 0)),
 	} {
@@ -387,7 +388,7 @@ func TestATerminatingPod(t *testing.T) {
 	}
 	crash := wire.ContainerStatus{Name: "c", State: wire.ContainerWaiting, Known: true, Last: end("id1", 3, 0), Final: true}
 	tests := map[string]struct {
-		vm    *portlayer.PodVM
+		vm    *podvm.VM
 		state corev1.ContainerState
 		phase corev1.PodPhase
 	}{
@@ -431,7 +432,7 @@ func TestAddresses(t *testing.T) {
 	booting := vm(portlayer.StateRunning, wire.PhaseWaiting)
 	removed := vm(portlayer.StateRemoved, wire.PhaseDone, terminated("c", "id1", 0))
 	tests := map[string]struct {
-		vm   *portlayer.PodVM
+		vm   *podvm.VM
 		want string
 	}{
 		"none without a VM":                   {nil, ""},

@@ -1,5 +1,5 @@
 // Package portlayertest holds the port layer's two contracts as test suites. Every [portlayer.Hypervisor] passes [Run],
-// every [portlayer.PodHost] passes [RunPodHost]; what a suite does not demand, no caller may rely on.
+// every [podvm.PodHost] passes [RunPodHost]; what a suite does not demand, no caller may rely on.
 //
 //	func TestContract(t *testing.T) {
 //		portlayertest.Run(t, func(t *testing.T) portlayertest.Harness {

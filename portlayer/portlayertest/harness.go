@@ -45,12 +45,12 @@ func (h *Harness) complete() {
 }
 
 // spec is that of a VM with a scratch disk and no network.
-func (h *Harness) spec(uid string) portlayer.VMSpec {
-	return portlayer.VMSpec{
-		Identity: portlayer.Identity{UID: uid, Namespace: "default", Name: "pod", NodeName: "node", Generation: 1},
-		Size:     h.Size,
-		Disks:    []portlayer.Disk{{Kind: portlayer.DiskScratch, Serial: "scratch", SizeBytes: 64 << 20}},
-		Tasks:    []string{"app"},
+func (h *Harness) spec(uid string) portlayer.Spec {
+	return portlayer.Spec{
+		ID: uid, Owner: portlayer.Owner{Kind: "Pod", UID: uid, Namespace: "default", Name: "pod", Node: "node", Generation: 1},
+		Size:        h.Size,
+		Disks:       []portlayer.Disk{{Kind: portlayer.DiskScratch, Serial: "scratch", SizeBytes: 64 << 20}},
+		Annotations: map[string]string{"note": "app"},
 	}
 }
 
@@ -94,7 +94,7 @@ func (t *tester) find(uid string) (portlayer.VM, bool) {
 	t.Helper()
 	vms, err := t.Hypervisor.List(t.ctx)
 	require.NoError(t, err)
-	i := slices.IndexFunc(vms, func(vm portlayer.VM) bool { return vm.UID() == uid })
+	i := slices.IndexFunc(vms, func(vm portlayer.VM) bool { return vm.ID() == uid })
 	if i < 0 {
 		return portlayer.VM{}, false
 	}

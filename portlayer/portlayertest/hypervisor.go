@@ -71,7 +71,7 @@ func createdIsListed(t *tester) {
 func createTwice(t *tester) {
 	vm := t.create("uid-1")
 	other := t.spec("uid-1")
-	other.Identity.Name = "other"
+	other.Owner.Name = "other"
 	_, err := t.Hypervisor.Create(t.ctx, other)
 	require.ErrorIs(t, err, portlayer.ErrExists)
 	requireSameVM(t, vm, t.get("uid-1"))
@@ -80,9 +80,9 @@ func createTwice(t *tester) {
 func updateReplaces(t *tester) {
 	vm := t.create("uid-1")
 	spec := vm.Spec.Clone()
-	spec.Identity.Generation = 2
+	spec.Owner.Generation = 2
 	spec.Size.MemoryBytes += 64 << 20
-	spec.Tasks = []string{"app", "sidecar"}
+	spec.Annotations = map[string]string{"note": "app"}
 	updated, err := t.Hypervisor.Update(t.ctx, spec, vm.Version)
 	require.NoError(t, err)
 	assert.Equal(t, spec, updated.Spec)
@@ -95,10 +95,10 @@ func updateRefused(t *tester) {
 	require.ErrorIs(t, err, portlayer.ErrNotFound)
 	vm := t.create("uid-1")
 	spec := vm.Spec.Clone()
-	spec.Tasks = []string{"first"}
+	spec.Annotations = map[string]string{"note": "first"}
 	updated, err := t.Hypervisor.Update(t.ctx, spec, vm.Version)
 	require.NoError(t, err)
-	spec.Tasks = []string{"second"}
+	spec.Annotations = map[string]string{"note": "second"}
 	_, err = t.Hypervisor.Update(t.ctx, spec, vm.Version)
 	require.ErrorIs(t, err, portlayer.ErrStaleHandle)
 	requireSameVM(t, updated, t.get("uid-1"))
@@ -133,7 +133,7 @@ func hotPlug(t *tester) {
 func resizeRunning(t *tester) {
 	vm := t.create("uid-1")
 	t.start("uid-1")
-	vm = t.get(vm.UID())
+	vm = t.get(vm.ID())
 	spec := vm.Spec.Clone()
 	spec.Size.MemoryBytes *= 2
 	_, err := t.Hypervisor.Update(t.ctx, spec, vm.Version)
@@ -267,7 +267,7 @@ func watch(t *tester) {
 	vm := t.create("uid-1")
 	told("create")
 	spec := vm.Spec.Clone()
-	spec.Tasks = []string{"other"}
+	spec.Annotations = map[string]string{"note": "other"}
 	_, err := t.Hypervisor.Update(t.ctx, spec, vm.Version)
 	require.NoError(t, err)
 	told("update")
@@ -283,10 +283,14 @@ func watch(t *tester) {
 }
 
 func consoleMissing(t *tester) {
-	_, err := t.Hypervisor.Console(t.ctx, "uid-1")
+	reader, ok := portlayer.RoleOf[portlayer.ConsoleReader](t.Hypervisor)
+	if !ok {
+		return
+	}
+	_, err := reader.Console(t.ctx, "uid-1")
 	require.ErrorIs(t, err, portlayer.ErrNotFound)
 	t.create("uid-1")
-	_, err = t.Hypervisor.Console(t.ctx, "uid-1")
+	_, err = reader.Console(t.ctx, "uid-1")
 	require.NoError(t, err)
 }
 
@@ -319,8 +323,10 @@ func killed(t *tester) {
 	vm := t.await("uid-1", inState(portlayer.StateStopped))
 	assert.NotEmpty(t, vm.StopReason)
 	assert.Zero(t, vm.PID)
-	_, err := t.Hypervisor.Dial(t.ctx, "uid-1")
-	require.ErrorIs(t, err, portlayer.ErrNotRunning)
+	if dialer, ok := portlayer.RoleOf[portlayer.Dialer](t.Hypervisor); ok {
+		_, err := dialer.Dial(t.ctx, "uid-1")
+		require.ErrorIs(t, err, portlayer.ErrNotRunning)
+	}
 }
 
 func adopted(t *tester) {
@@ -336,7 +342,7 @@ func adopted(t *tester) {
 	requireSameVM(t, on, t.get("uid-on"))
 	t.link("uid-on").Close()
 	spec := on.Spec.Clone()
-	spec.Tasks = []string{"other"}
+	spec.Annotations = map[string]string{"note": "other"}
 	_, err := t.Hypervisor.Update(t.ctx, spec, on.Version)
 	require.NoError(t, err)
 }

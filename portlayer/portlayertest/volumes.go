@@ -86,7 +86,7 @@ func volumeRace(t *tester) {
 	}
 	volume := t.Volume("data")
 	uids := []string{"uid-1", "uid-2", "uid-3"}
-	specs, versions := map[string]portlayer.VMSpec{}, map[string]uint64{}
+	specs, versions := map[string]portlayer.Spec{}, map[string]uint64{}
 	for _, uid := range uids {
 		vm := t.create(uid)
 		spec := vm.Spec.Clone()

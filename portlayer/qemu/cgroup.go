@@ -49,15 +49,15 @@ func confineResources(ctx context.Context, l layout, r *record, pid int, limit i
 		if err == nil {
 			return
 		}
-		logging.From(ctx).WarnContext(ctx, "pod VM got no systemd unit", "vm", r.Spec.Identity.UID, "err", err)
+		logging.From(ctx).WarnContext(ctx, "pod VM got no systemd unit", "vm", r.Spec.ID, "err", err)
 	}
 	for _, controller := range []string{"memory", "cpu"} {
-		dir, v2, err := cgroupFor(controller, l, r.Spec.Identity.UID)
+		dir, v2, err := cgroupFor(controller, l, r.Spec.ID)
 		if err == nil {
 			err = joinGroup(dir, settingsFor(controller, v2, r, limit), pid)
 		}
 		if err != nil {
-			logging.From(ctx).DebugContext(ctx, "pod VM has no control group", "vm", r.Spec.Identity.UID,
+			logging.From(ctx).DebugContext(ctx, "pod VM has no control group", "vm", r.Spec.ID,
 				"controller", controller, "err", err)
 		}
 	}

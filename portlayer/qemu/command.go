@@ -131,7 +131,8 @@ func (c *commandLine) addNIC(n portlayer.NIC, i int, tap *os.File) {
 	if tap != nil {
 		c.add("-netdev", fmt.Sprintf("tap,id=%s,fd=%d,vhost=off", id, c.pass(tap)))
 	} else {
-		c.add("-netdev", fmt.Sprintf("user,id=%s,ipv6=off,net=%s,host=%s", id, n.Address.Masked(), n.Gateway))
+		address, gateway := n.IPv4()
+		c.add("-netdev", fmt.Sprintf("user,id=%s,ipv6=off,net=%s,host=%s", id, address.Masked(), gateway))
 	}
 	device := fmt.Sprintf("virtio-net-pci,netdev=%s,mac=%s,romfile=", id, n.MAC)
 	if n.MTU > 0 {

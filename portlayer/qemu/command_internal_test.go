@@ -25,14 +25,14 @@ func testMachine(t *testing.T, accel Accel, taps bool) machine {
 	m := machine{
 		name: "vic-uid", accel: accel, kernel: file(), initrd: file(), alive: file(), qmp: file(), guest: file(),
 		disks: []*os.File{file(), file()},
-		record: &record{UUID: "u", Spec: portlayer.VMSpec{
+		record: &record{UUID: "u", Spec: portlayer.Spec{
 			Size: portlayer.Size{VCPUs: 2, MemoryBytes: 130*mib - 1},
 			Disks: []portlayer.Disk{
 				{Kind: portlayer.DiskScratch, Serial: "scratch", SizeBytes: mib},
 				{Kind: portlayer.DiskImage, Serial: "image0", Ref: "r"},
 			},
 			NICs: []portlayer.NIC{{
-				MAC: "02:00:00:00:00:01", Address: netip.MustParsePrefix("10.0.2.15/24"), Gateway: netip.MustParseAddr("10.0.2.2"),
+				MAC: "02:00:00:00:00:01", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.2.15/24")}, Gateways: []netip.Addr{netip.MustParseAddr("10.0.2.2")},
 				MTU: 1400,
 			}},
 		}},
@@ -108,30 +108,30 @@ func TestNestMakesObjectsOfDottedKeys(t *testing.T) {
 }
 
 func TestCheckSpec(t *testing.T) {
-	good := portlayer.VMSpec{
-		Identity: portlayer.Identity{UID: "c0ffee00-0000-4000-8000-000000000000"},
-		Size:     portlayer.Size{VCPUs: 1, MemoryBytes: 128 * mib},
-		Disks:    []portlayer.Disk{{Kind: portlayer.DiskScratch, Serial: "scratch", SizeBytes: mib}},
-		NICs:     []portlayer.NIC{{MAC: "02:00:00:00:00:01", Address: netip.MustParsePrefix("10.0.0.2/24")}},
+	good := portlayer.Spec{
+		ID:    "c0ffee00-0000-4000-8000-000000000000",
+		Size:  portlayer.Size{VCPUs: 1, MemoryBytes: 128 * mib},
+		Disks: []portlayer.Disk{{Kind: portlayer.DiskScratch, Serial: "scratch", SizeBytes: mib}},
+		NICs:  []portlayer.NIC{{MAC: "02:00:00:00:00:01", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")}}},
 	}
 	require.NoError(t, checkSpec(good))
 	tests := map[string]struct {
-		change func(*portlayer.VMSpec)
+		change func(*portlayer.Spec)
 		want   string
 	}{
-		"a UID that leaves the directory":   {func(s *portlayer.VMSpec) { s.Identity.UID = "../x" }, "no name for a VM"},
-		"a UID that hides":                  {func(s *portlayer.VMSpec) { s.Identity.UID = ".new-1" }, "no name for a VM"},
-		"no processor":                      {func(s *portlayer.VMSpec) { s.Size.VCPUs = 0 }, "0 processors"},
-		"no memory":                         {func(s *portlayer.VMSpec) { s.Size.MemoryBytes = 0 }, "too few"},
-		"a serial with a comma":             {func(s *portlayer.VMSpec) { s.Disks[0].Serial = "a,b" }, `"a,b"`},
-		"a serial that is too long":         {func(s *portlayer.VMSpec) { s.Disks[0].Serial = strings.Repeat("a", 37) }, "1 to 36"},
-		"a serial twice":                    {func(s *portlayer.VMSpec) { s.Disks = append(s.Disks, s.Disks[0]) }, "twice"},
-		"a scratch disk without size":       {func(s *portlayer.VMSpec) { s.Disks[0].SizeBytes = 0 }, "no size"},
-		"a disk of another kind":            {func(s *portlayer.VMSpec) { s.Disks[0].Kind = "floppy" }, "unknown kind"},
-		"an image that is a path":           {func(s *portlayer.VMSpec) { s.Disks[0] = imageDisk("../../etc/passwd") }, "no disk of this VCH"},
-		"more disks than a controller has":  {func(s *portlayer.VMSpec) { s.Disks = slices.Repeat(s.Disks, 201) }, "201 disks"},
-		"a MAC address with QEMU's options": {func(s *portlayer.VMSpec) { s.NICs[0].MAC = "02:00:00:00:00:01,x" }, "no MAC"},
-		"an IPv6 address":                   {func(s *portlayer.VMSpec) { s.NICs[0].Address = netip.MustParsePrefix("fd00::2/64") }, "no IPv4"},
+		"a UID that leaves the directory":   {func(s *portlayer.Spec) { s.ID = "../x" }, "no name for a VM"},
+		"a UID that hides":                  {func(s *portlayer.Spec) { s.ID = ".new-1" }, "no name for a VM"},
+		"no processor":                      {func(s *portlayer.Spec) { s.Size.VCPUs = 0 }, "0 processors"},
+		"no memory":                         {func(s *portlayer.Spec) { s.Size.MemoryBytes = 0 }, "too few"},
+		"a serial with a comma":             {func(s *portlayer.Spec) { s.Disks[0].Serial = "a,b" }, `"a,b"`},
+		"a serial that is too long":         {func(s *portlayer.Spec) { s.Disks[0].Serial = strings.Repeat("a", 37) }, "1 to 36"},
+		"a serial twice":                    {func(s *portlayer.Spec) { s.Disks = append(s.Disks, s.Disks[0]) }, "twice"},
+		"a scratch disk without size":       {func(s *portlayer.Spec) { s.Disks[0].SizeBytes = 0 }, "no size"},
+		"a disk of another kind":            {func(s *portlayer.Spec) { s.Disks[0].Kind = "floppy" }, "unknown kind"},
+		"an image that is a path":           {func(s *portlayer.Spec) { s.Disks[0] = imageDisk("../../etc/passwd") }, "no disk of this VCH"},
+		"more disks than a controller has":  {func(s *portlayer.Spec) { s.Disks = slices.Repeat(s.Disks, 201) }, "201 disks"},
+		"a MAC address with QEMU's options": {func(s *portlayer.Spec) { s.NICs[0].MAC = "02:00:00:00:00:01,x" }, "no MAC"},
+		"an IPv6 address":                   {func(s *portlayer.Spec) { s.NICs[0].Addresses = []netip.Prefix{netip.MustParsePrefix("fd00::2/64")} }, "one IPv4"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -26,8 +26,8 @@ const (
 )
 
 // Create makes the VM's directory under another name, whole, and then gives it its own.
-func (h *Hypervisor) Create(ctx context.Context, spec portlayer.VMSpec) (portlayer.VM, error) {
-	uid := spec.Identity.UID
+func (h *Hypervisor) Create(ctx context.Context, spec portlayer.Spec) (portlayer.VM, error) {
+	uid := spec.ID
 	if err := checkSpec(spec); err != nil {
 		return portlayer.VM{}, fmt.Errorf("create pod VM %q: %w", uid, err)
 	}
@@ -44,13 +44,13 @@ func (h *Hypervisor) Create(ctx context.Context, spec portlayer.VMSpec) (portlay
 	return v.view()
 }
 
-func (h *Hypervisor) create(ctx context.Context, spec portlayer.VMSpec) (*podVM, error) {
+func (h *Hypervisor) create(ctx context.Context, spec portlayer.Spec) (*podVM, error) {
 	unlock, err := h.making.Take(ctx, collectKey)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	uid := spec.Identity.UID
+	uid := spec.ID
 	dir := h.layout.vm(uid)
 	if _, err := os.Lstat(dir); err == nil {
 		return nil, portlayer.ErrExists

@@ -178,7 +178,7 @@ func TestAStartThatFailsSaysWhatQEMUSaid(t *testing.T) {
 	err = h.PowerOn(h.ctx, uid)
 	var power *portlayer.PowerError
 	require.ErrorAs(t, err, &power)
-	assert.Equal(t, uid, power.UID)
+	assert.Equal(t, uid, power.VM)
 	assert.Contains(t, power.Reason, "'no-such-device' is not a valid device model name")
 	assert.Equal(t, portlayer.StateCreated, h.get().State)
 }
@@ -219,7 +219,7 @@ func TestAVMThatCannotBeReadHidesNoOther(t *testing.T) {
 	vms, err := h.List(h.ctx)
 	require.NoError(t, err)
 	require.Len(t, vms, 1)
-	assert.Equal(t, uid, vms[0].UID())
+	assert.Equal(t, uid, vms[0].ID())
 	require.NoError(t, os.RemoveAll(dir))
 }
 
@@ -292,11 +292,11 @@ func TestVMsOnANetwork(t *testing.T) {
 	addr := n.Gateway().Next().Next()
 	s := spec()
 	s.NICs = []portlayer.NIC{{
-		Scope: n.Scope().Name, MAC: "02:00:00:00:00:07", Gateway: n.Gateway(), MTU: n.Scope().MTU,
-		Address: netip.PrefixFrom(addr, n.Subnet().Bits()),
+		Scope: n.Scope().Name, MAC: "02:00:00:00:00:07", Gateways: []netip.Addr{n.Gateway()}, MTU: n.Scope().MTU,
+		Addresses: []netip.Prefix{netip.PrefixFrom(addr, n.Subnet().Bits())},
 	}}
 	h.start(s)
-	ask := fmt.Sprintf("ask %s %s %s", s.NICs[0].Address, n.Gateway(), l.Addr())
+	ask := fmt.Sprintf("ask %s %s %s", s.NICs[0].Addresses[0], n.Gateway(), l.Addr())
 	assert.Equal(t, addr.String(), h.talk().say(ask))
 	h.reopen()
 	guest := h.talk()

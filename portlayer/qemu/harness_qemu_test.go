@@ -124,11 +124,11 @@ func (h *host) reopen() {
 	h.open()
 }
 
-func spec(disks ...portlayer.Disk) portlayer.VMSpec {
-	return portlayer.VMSpec{
-		Identity: portlayer.Identity{UID: uid, Namespace: "default", Name: "web", NodeName: "vic-local", Generation: 1},
-		Size:     portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 128 * mib},
-		Disks:    disks,
+func spec(disks ...portlayer.Disk) portlayer.Spec {
+	return portlayer.Spec{
+		ID: uid, Owner: portlayer.Owner{Kind: "Pod", UID: uid, Namespace: "default", Name: "web", Node: "vic-local", Generation: 1},
+		Size:  portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 128 * mib},
+		Disks: disks,
 	}
 }
 
@@ -137,11 +137,11 @@ func scratch(serial string) portlayer.Disk {
 }
 
 // start creates a VM and powers it on.
-func (h *host) start(s portlayer.VMSpec) portlayer.VM {
+func (h *host) start(s portlayer.Spec) portlayer.VM {
 	h.Helper()
 	_, err := h.Create(h.ctx, s)
 	require.NoError(h, err)
-	require.NoError(h, h.PowerOn(h.ctx, s.Identity.UID))
+	require.NoError(h, h.PowerOn(h.ctx, s.ID))
 	return h.get()
 }
 

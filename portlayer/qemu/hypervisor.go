@@ -222,12 +222,11 @@ func (h *Hypervisor) syncNetwork(ctx context.Context) error {
 }
 
 // networkPorts are the switch ports of a VM's interfaces. checkSpec has seen the spec.
-func networkPorts(s portlayer.VMSpec) []network.Port {
+func networkPorts(s portlayer.Spec) []network.Port {
 	ports := make([]network.Port, 0, len(s.NICs))
 	for i, n := range s.NICs {
-		ports = append(ports, network.Port{
-			Key: fmt.Sprintf("%s/%d", s.Identity.UID, i), MAC: n.MAC, Address: n.Address.Addr(),
-		})
+		address, _ := n.IPv4()
+		ports = append(ports, network.Port{Key: fmt.Sprintf("%s/%d", s.ID, i), MAC: n.MAC, Address: address.Addr()})
 	}
 	return ports
 }

@@ -25,7 +25,7 @@ func TestContract(t *testing.T) {
 				vms, err := qemu.List(h.config.Dir)
 				require.NoError(t, err)
 				for _, vm := range vms {
-					if vm.UID() == uid {
+					if vm.ID() == uid {
 						require.NoError(t, unix.Kill(vm.PID, unix.SIGKILL))
 					}
 				}

@@ -238,10 +238,10 @@ func TestVMsHaveDifferentUsers(t *testing.T) {
 	owners := map[uint32]bool{}
 	for i := range 3 {
 		s := spec()
-		s.Identity.UID = fmt.Sprintf("%s-%d", uid, i)
+		s.ID = fmt.Sprintf("%s-%d", uid, i)
 		_, err := h.Create(h.ctx, s)
 		require.NoError(t, err)
-		b, err := os.ReadFile(filepath.Join(h.config.Dir, "vms", s.Identity.UID, "vm.json"))
+		b, err := os.ReadFile(filepath.Join(h.config.Dir, "vms", s.ID, "vm.json"))
 		require.NoError(t, err)
 		var r struct{ Owner uint32 }
 		require.NoError(t, json.Unmarshal(b, &r))

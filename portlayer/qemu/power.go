@@ -67,7 +67,7 @@ func (h *Hypervisor) start(ctx context.Context, v *podVM) (*process, error) {
 	}
 	cmd, words, err := spawn(h.config.Binary, line, confinement{owner: r.Owner, groups: h.groups()})
 	if err != nil {
-		return nil, &portlayer.PowerError{UID: v.uid, Reason: err.Error()}
+		return nil, &portlayer.PowerError{VM: v.uid, Reason: err.Error()}
 	}
 	p, err := newProcess(cmd.Process.Pid)
 	if err != nil {
@@ -100,10 +100,10 @@ func (h *Hypervisor) greet(ctx context.Context, v *podVM, r *record, p *process)
 	// QEMU closes its socket a moment before its process ends; the reason comes with the latter.
 	select {
 	case <-p.ended:
-		return &portlayer.PowerError{UID: v.uid, Reason: p.stopReason()}
+		return &portlayer.PowerError{VM: v.uid, Reason: p.stopReason()}
 	case <-time.After(quitTimeout):
 	}
-	return errors.Join(&portlayer.PowerError{UID: v.uid, Reason: err.Error()}, undo(ctx, p.kill))
+	return errors.Join(&portlayer.PowerError{VM: v.uid, Reason: err.Error()}, undo(ctx, p.kill))
 }
 
 // over tells that ctx has ended. Input and output notice a deadline a moment before ctx does; that counts.

@@ -22,9 +22,9 @@ func vmUUID(dir, uid string) string { return uuid.NewSHA1(uuidSpace, []byte(dir+
 
 // record is vm.json: all that is kept of a VM. Whether it runs is not in it; the lock on its alive file says that.
 type record struct {
-	Spec    portlayer.VMSpec `json:"spec"`
-	Version uint64           `json:"version"`
-	UUID    string           `json:"uuid"`
+	Spec    portlayer.Spec `json:"spec"`
+	Version uint64         `json:"version"`
+	UUID    string         `json:"uuid"`
 	// Owner is the user and group that QEMU runs as; 0 where it runs as ours.
 	Owner     uint32    `json:"owner"`
 	CreatedAt time.Time `json:"createdAt"`
@@ -69,8 +69,8 @@ func readRecord(dir string) (*record, error) {
 		}
 		return nil, err
 	}
-	if r.Spec.Identity.UID != filepath.Base(dir) {
-		return nil, fmt.Errorf("%s is of pod VM %q", filepath.Join(dir, recordFile), r.Spec.Identity.UID)
+	if r.Spec.ID != filepath.Base(dir) {
+		return nil, fmt.Errorf("%s is of pod VM %q", filepath.Join(dir, recordFile), r.Spec.ID)
 	}
 	return &r, nil
 }

@@ -39,7 +39,7 @@ func (h *host) vm(uid string) portlayer.VM {
 	vms, err := h.List(h.ctx)
 	require.NoError(h, err)
 	for _, vm := range vms {
-		if vm.UID() == uid {
+		if vm.ID() == uid {
 			return vm
 		}
 	}
@@ -50,7 +50,7 @@ func (h *host) vm(uid string) portlayer.VM {
 func TestAQEMUThatDoesNotAnswerHoldsUpNoOther(t *testing.T) {
 	h := newHost(t)
 	other := spec()
-	other.Identity.UID = otherUID
+	other.ID = otherUID
 	_, err := h.Create(h.ctx, other)
 	require.NoError(t, err)
 	require.NoError(t, h.PowerOn(h.ctx, otherUID))

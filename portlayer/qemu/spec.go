@@ -16,10 +16,10 @@ const (
 )
 
 // checkSpec refuses what could not boot, or what could reach beyond the VM's directory and command line.
-func checkSpec(s portlayer.VMSpec) error {
+func checkSpec(s portlayer.Spec) error {
 	switch {
-	case !validUID.MatchString(s.Identity.UID):
-		return fmt.Errorf("pod UID %q is no name for a VM", s.Identity.UID)
+	case !validUID.MatchString(s.ID):
+		return fmt.Errorf("ID %q is no name for a VM", s.ID)
 	case s.Size.VCPUs < 1 || s.Size.VCPUs > maxVCPUs:
 		return fmt.Errorf("%d processors: a VM has 1 to %d", s.Size.VCPUs, maxVCPUs)
 	case s.Size.MemoryBytes < mib:
@@ -59,14 +59,15 @@ func checkNICs(nics []portlayer.NIC) error {
 		if mac, err := net.ParseMAC(n.MAC); err != nil || len(mac) != 6 {
 			return fmt.Errorf("interface in scope %s: %q is no MAC address", n.Scope, n.MAC)
 		}
-		if !n.Address.Addr().Is4() {
-			return fmt.Errorf("interface in scope %s has no IPv4 address: %w", n.Scope, portlayer.ErrUnsupported)
+		if address, _ := n.IPv4(); len(n.Addresses) != 1 || !address.IsValid() {
+			return fmt.Errorf("interface in scope %s has %v, and QEMU's network takes one IPv4 address: %w",
+				n.Scope, n.Addresses, portlayer.ErrUnsupported)
 		}
 	}
 	return nil
 }
 
-// sameHardware tells whether two specs differ only in what can change while a VM runs: disks, identity and tasks.
-func sameHardware(a, b portlayer.VMSpec) bool {
-	return a.Size == b.Size && slices.Equal(a.NICs, b.NICs)
+// sameHardware is true when two specs differ only in what can change while a VM runs: disks, owner and annotations.
+func sameHardware(a, b portlayer.Spec) bool {
+	return a.Size == b.Size && slices.EqualFunc(a.NICs, b.NICs, portlayer.NIC.Equal)
 }

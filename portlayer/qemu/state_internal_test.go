@@ -38,7 +38,7 @@ func TestUUIDsDifferByVCHAndPod(t *testing.T) {
 func TestARecordOfAnotherVMIsRefused(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "uid-1")
 	require.NoError(t, os.Mkdir(dir, 0o700))
-	r := &record{Spec: portlayer.VMSpec{Identity: portlayer.Identity{UID: "uid-2"}}}
+	r := &record{Spec: portlayer.Spec{ID: "uid-2", Owner: portlayer.Owner{Kind: "Pod", UID: "uid-2"}}}
 	require.NoError(t, writeJSON(filepath.Join(dir, recordFile), r))
 	_, err := readRecord(dir)
 	require.ErrorContains(t, err, `"uid-2"`)
@@ -180,7 +180,7 @@ func TestKilobytes(t *testing.T) {
 }
 
 func TestSettingsOfControlGroups(t *testing.T) {
-	r := &record{Spec: portlayer.VMSpec{Size: portlayer.Size{CPUMilli: 500}}}
+	r := &record{Spec: portlayer.Spec{Size: portlayer.Size{CPUMilli: 500}}}
 	assert.Equal(t, setting{"memory", "memory.max", 7}, settingsFor("memory", true, r, 7))
 	assert.Equal(t, setting{"memory", "memory.limit_in_bytes", 7}, settingsFor("memory", false, r, 7))
 	assert.Equal(t, setting{"cpu", "cpu.weight", 50}, settingsFor("cpu", true, r, 7))

@@ -35,7 +35,7 @@ func startUnit(ctx context.Context, l layout, r *record, pid int, limit int64) e
 		return fmt.Errorf("connect to systemd: %w", err)
 	}
 	defer conn.Close()
-	name := unitName(l, r.Spec.Identity.UID, pid)
+	name := unitName(l, r.Spec.ID, pid)
 	result := make(chan string, 1)
 	if _, err := conn.StartTransientUnitContext(ctx, name, "fail", unitProperties(r, pid, limit), result); err != nil {
 		return fmt.Errorf("start unit %s: %w", name, err)
@@ -60,7 +60,7 @@ func unitProperties(r *record, pid int, limit int64) []systemd.Property {
 	property := func(name string, value any) systemd.Property {
 		return systemd.Property{Name: name, Value: dbus.MakeVariant(value)}
 	}
-	id := r.Spec.Identity
+	id := r.Spec.Owner
 	return []systemd.Property{
 		systemd.PropDescription(printable(fmt.Sprintf("pod VM %s/%s", id.Namespace, id.Name), 200)),
 		systemd.PropSlice(unitSlice),

@@ -14,8 +14,8 @@ import (
 )
 
 // Update replaces a VM's spec. Disks of a running VM come and go by hot-plug.
-func (h *Hypervisor) Update(ctx context.Context, spec portlayer.VMSpec, version uint64) (portlayer.VM, error) {
-	uid := spec.Identity.UID
+func (h *Hypervisor) Update(ctx context.Context, spec portlayer.Spec, version uint64) (portlayer.VM, error) {
+	uid := spec.ID
 	if err := checkSpec(spec); err != nil {
 		return portlayer.VM{}, fmt.Errorf("update pod VM %q: %w", uid, err)
 	}
@@ -31,7 +31,7 @@ func (h *Hypervisor) Update(ctx context.Context, spec portlayer.VMSpec, version 
 	return v.view()
 }
 
-func (h *Hypervisor) update(ctx context.Context, v *podVM, spec portlayer.VMSpec, version uint64) error {
+func (h *Hypervisor) update(ctx context.Context, v *podVM, spec portlayer.Spec, version uint64) error {
 	r, p := v.current()
 	if r.Version != version {
 		return fmt.Errorf("it is at version %d, not %d: %w", r.Version, version, portlayer.ErrStaleHandle)

@@ -82,8 +82,8 @@ func TestAPrivateNetworkInUserMode(t *testing.T) {
 	scope := qemu.UserScope()
 	s := spec()
 	s.NICs = []portlayer.NIC{{
-		Scope: scope.Name, MAC: "02:00:00:00:00:07", Gateway: scope.Gateway,
-		Address: netip.PrefixFrom(scope.Gateway.Next().Next(), scope.Subnet.Bits()),
+		Scope: scope.Name, MAC: "02:00:00:00:00:07", Gateways: []netip.Addr{scope.Gateway},
+		Addresses: []netip.Prefix{netip.PrefixFrom(scope.Gateway.Next().Next(), scope.Subnet.Bits())},
 	}}
 	h.start(s)
 	got := h.talk().say("ask 10.0.2.4/24 10.0.2.2 10.0.2.2:1")

@@ -151,11 +151,11 @@ func (s *bench) pods(h *vsphere.Hypervisor) {
 	require.NoError(s, err)
 	s.each(func(ctx context.Context, n int) error {
 		pod := spec(portlayer.Disk{Kind: portlayer.DiskImage, Serial: "image0", Ref: image})
-		pod.Identity.UID, pod.Identity.Name = fmt.Sprintf("uid-%d", n), fmt.Sprintf("pod-%d", n)
+		pod.ID, pod.Owner.Name = fmt.Sprintf("uid-%d", n), fmt.Sprintf("pod-%d", n)
 		if _, err := h.Create(ctx, pod); err != nil {
 			return err
 		}
-		return h.PowerOn(ctx, pod.Identity.UID)
+		return h.PowerOn(ctx, pod.ID)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vmware/govmomi/fault"
@@ -25,22 +26,22 @@ const (
 )
 
 // Create makes the VM with one task.
-func (h *Hypervisor) Create(ctx context.Context, spec portlayer.VMSpec) (portlayer.VM, error) {
+func (h *Hypervisor) Create(ctx context.Context, spec portlayer.Spec) (portlayer.VM, error) {
 	m, err := h.create(ctx, spec.Clone())
 	if err != nil {
-		return portlayer.VM{}, fmt.Errorf("create pod VM %q: %w", spec.Identity.UID, translate(err))
+		return portlayer.VM{}, fmt.Errorf("create pod VM %q: %w", spec.ID, translate(err))
 	}
 	return m.view(), nil
 }
 
-func (h *Hypervisor) create(ctx context.Context, spec portlayer.VMSpec) (machine, error) {
+func (h *Hypervisor) create(ctx context.Context, spec portlayer.Spec) (machine, error) {
 	if err := h.checkSpec(spec); err != nil {
 		return machine{}, err
 	}
 	if len(spec.Volumes()) > 0 {
 		return machine{}, fmt.Errorf("a VM that is being made has no volumes: %w", portlayer.ErrUnsupported)
 	}
-	uid := spec.Identity.UID
+	uid := spec.ID
 	giveBack, err := h.changing.Take(ctx, uid)
 	if err != nil {
 		return machine{}, err
@@ -111,7 +112,7 @@ func (h *Hypervisor) created(ctx context.Context, uid string, unseen error) (mac
 }
 
 func (h *Hypervisor) configSpec(r record) (types.VirtualMachineConfigSpec, error) {
-	id := r.spec.Identity
+	owner := r.spec.Owner
 	devices, err := h.devices(r)
 	if err != nil {
 		return types.VirtualMachineConfigSpec{}, fmt.Errorf("devices: %w", err)
@@ -121,12 +122,12 @@ func (h *Hypervisor) configSpec(r record) (types.VirtualMachineConfigSpec, error
 		return types.VirtualMachineConfigSpec{}, err
 	}
 	config := types.VirtualMachineConfigSpec{
-		Name:         vmName(id),
-		InstanceUuid: h.instanceUUID(id.UID),
+		Name:         vmName(owner),
+		InstanceUuid: h.instanceUUID(r.spec.ID),
 		GuestId:      string(types.VirtualMachineGuestOsIdentifierOtherLinux64Guest),
 		Firmware:     string(types.GuestOsDescriptorFirmwareTypeEfi),
 		Files:        &types.VirtualMachineFileInfo{VmPathName: h.place.datastore.Path("")},
-		Annotation:   fmt.Sprintf("Pod %s/%s (UID %s) of node %s. Made by vic; changes are undone or lost.", id.Namespace, id.Name, id.UID, id.NodeName),
+		Annotation:   annotation(r.spec),
 		ManagedBy:    &types.ManagedByInfo{ExtensionKey: managedBy, Type: "pod"},
 		ExtraConfig: append(extra,
 			&types.OptionValue{Key: "disk.EnableUUID", Value: "TRUE"},
@@ -137,6 +138,13 @@ func (h *Hypervisor) configSpec(r record) (types.VirtualMachineConfigSpec, error
 	}
 	h.setSize(&config, r.spec.Size)
 	return config, nil
+}
+
+// annotation says to people whose VM it is.
+func annotation(s portlayer.Spec) string {
+	o := s.Owner
+	name := strings.TrimPrefix(o.Namespace+"/"+o.Name, "/")
+	return fmt.Sprintf("%s %s (UID %s) of node %s. Made by vic; changes are undone or lost.", o.Kind, name, o.UID, o.Node)
 }
 
 func (h *Hypervisor) setSize(config *types.VirtualMachineConfigSpec, size portlayer.Size) {

@@ -23,10 +23,10 @@ const (
 )
 
 // checkSpec refuses what vSphere could not make.
-func (h *Hypervisor) checkSpec(s portlayer.VMSpec) error {
+func (h *Hypervisor) checkSpec(s portlayer.Spec) error {
 	switch {
-	case !validUID.MatchString(s.Identity.UID):
-		return fmt.Errorf("pod UID %q is no name for a VM", s.Identity.UID)
+	case !validUID.MatchString(s.ID):
+		return fmt.Errorf("pod UID %q is no name for a VM", s.ID)
 	case s.Size.VCPUs < 1 || s.Size.VCPUs > maxVCPUs:
 		return fmt.Errorf("%d processors: a VM has 1 to %d", s.Size.VCPUs, maxVCPUs)
 	case s.Size.MemoryBytes < memoryUnit || s.Size.MemoryBytes%memoryUnit != 0:

@@ -2,7 +2,7 @@
 // folder, a directory of a datastore, and port groups.
 //
 // A pod VM is one vSphere VM in the folder. Its instance UUID is made of the VCH and the pod's UID; what it is (the
-// portlayer.VMSpec with a version) and what we last did with its power stand in its extraConfig, outside guestinfo, where
+// portlayer.Spec with a version) and what we last did with its power stand in its extraConfig, outside guestinfo, where
 // its guest can't change them. Names are for people and identify nothing.
 //
 // An image's disk is imported once into the directory, by an NFC lease, and never attached itself: each VM has a child of

@@ -37,12 +37,12 @@ func cluster(t *testing.T) (*vcenter, *vsphere.Hypervisor) {
 	return v, v.open()
 }
 
-func spec(disks ...portlayer.Disk) portlayer.VMSpec {
-	return portlayer.VMSpec{
-		Identity: portlayer.Identity{UID: uid, Namespace: "default", Name: "pod", NodeName: "node", Generation: 1},
-		Size:     portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 256 << 20},
-		Disks:    append([]portlayer.Disk{{Kind: portlayer.DiskScratch, Serial: "scratch", SizeBytes: 64 << 20}}, disks...),
-		Tasks:    []string{"app"},
+func spec(disks ...portlayer.Disk) portlayer.Spec {
+	return portlayer.Spec{
+		ID: uid, Owner: portlayer.Owner{Kind: "Pod", UID: uid, Namespace: "default", Name: "pod", Node: "node", Generation: 1},
+		Size:        portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 256 << 20},
+		Disks:       append([]portlayer.Disk{{Kind: portlayer.DiskScratch, Serial: "scratch", SizeBytes: 64 << 20}}, disks...),
+		Annotations: map[string]string{"note": "app"},
 	}
 }
 
@@ -92,7 +92,7 @@ func get(t *testing.T, h *vsphere.Hypervisor) (portlayer.VM, bool) {
 	vms, err := h.List(t.Context())
 	require.NoError(t, err)
 	for _, vm := range vms {
-		if vm.UID() == uid {
+		if vm.ID() == uid {
 			return vm, true
 		}
 	}

@@ -122,7 +122,7 @@ func TestProcessesThatWantOneVolume(t *testing.T) {
 				return err
 			}
 			own := "uid-" + string(rune('a'+i))
-			at := slices.IndexFunc(vms, func(vm portlayer.VM) bool { return vm.UID() == own })
+			at := slices.IndexFunc(vms, func(vm portlayer.VM) bool { return vm.ID() == own })
 			_, err = h.Update(t.Context(), withVolumes(own, id), vms[at].Version)
 			if errors.Is(err, portlayer.ErrVolumeInUse) {
 				return nil

@@ -30,7 +30,7 @@ func TestInspectShowsWhatThereIs(t *testing.T) {
 	assert.Equal(t, "/DC0/vm", found.Folder)
 	assert.Equal(t, "/DC0/datastore/LocalDS_0", found.Datastore)
 	require.Len(t, found.VMs, 1)
-	assert.Equal(t, uid, found.VMs[0].Spec.Identity.UID)
+	assert.Equal(t, uid, found.VMs[0].Spec.ID)
 	assert.Equal(t, portlayer.StateRunning, found.VMs[0].State)
 	assert.EqualValues(t, 1000, found.Capacity.CPUMilli, "no more than is to be offered")
 	assert.EqualValues(t, 512<<20, found.Capacity.MemoryBytes)

@@ -89,7 +89,7 @@ func (i *inventory) hasAddress(a netip.Addr) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, m := range i.machines {
-		if slices.ContainsFunc(m.record.spec.NICs, func(n portlayer.NIC) bool { return n.Address.Addr() == a }) {
+		if slices.ContainsFunc(m.record.spec.NICs, func(n portlayer.NIC) bool { return n.Has(a) }) {
 			return true
 		}
 	}

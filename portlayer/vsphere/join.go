@@ -56,7 +56,7 @@ func (h *Hypervisor) bootBlob(m machine) (types.BaseOptionValue, [32]byte, error
 	boot := h.config.Guests.Boot(m.uuid)
 	boot.Token = rand.Text()
 	for _, n := range m.record.spec.NICs {
-		boot.Interfaces = append(boot.Interfaces, wire.Interface{MAC: n.MAC, Address: n.Address, Gateway: n.Gateway, MTU: n.MTU})
+		boot.Interfaces = append(boot.Interfaces, wire.Interface{MAC: n.MAC, Addresses: n.Addresses, Gateways: n.Gateways, MTU: n.MTU})
 	}
 	b, err := json.Marshal(boot)
 	if err == nil && len(b) > wire.MaxBootBytes {
@@ -87,12 +87,14 @@ func (h *Hypervisor) Guest(vm string) (channels.VM, bool) {
 	if !ok {
 		return channels.VM{}, false
 	}
-	var address netip.Addr
-	if nics := m.record.spec.NICs; len(nics) > 0 {
-		address = nics[0].Address.Addr()
+	var addresses []netip.Addr
+	for _, n := range m.record.spec.NICs {
+		for _, a := range n.Addresses {
+			addresses = append(addresses, a.Addr())
+		}
 	}
 	j := m.record.join
-	return channels.VM{Address: address, TokenHash: j.TokenHash, Boot: m.bootName(), Joined: j.Boot, Key: j.Key}, true
+	return channels.VM{Addresses: addresses, TokenHash: j.TokenHash, Boot: m.bootName(), Joined: j.Boot, Key: j.Key}, true
 }
 
 // Refresh implements channels.VMs.

@@ -51,7 +51,7 @@ func powered(t *testing.T) (*vcenter, *vsphere.Hypervisor, string) {
 	v, h := cluster(t)
 	s := spec()
 	s.NICs = []portlayer.NIC{{
-		Scope: "pods", MAC: "00:50:56:09:00:02", Address: netip.MustParsePrefix("10.9.0.2/24"), Gateway: netip.MustParseAddr("10.9.0.1"),
+		Scope: "pods", MAC: "00:50:56:09:00:02", Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.2/24")}, Gateways: []netip.Addr{netip.MustParseAddr("10.9.0.1")},
 	}}
 	_, err := h.Create(t.Context(), s)
 	require.NoError(t, err)
@@ -65,12 +65,12 @@ func TestEachPowerOnHasATokenOfItsOwn(t *testing.T) {
 	first := v.blob()
 	assert.Equal(t, name, first.VM)
 	assert.Equal(t, []wire.Interface{{
-		MAC: "00:50:56:09:00:02", Address: netip.MustParsePrefix("10.9.0.2/24"), Gateway: netip.MustParseAddr("10.9.0.1"),
+		MAC: "00:50:56:09:00:02", Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.2/24")}, Gateways: []netip.Addr{netip.MustParseAddr("10.9.0.1")},
 	}}, first.Interfaces)
 	vm, ok := h.Guest(name)
 	require.True(t, ok)
 	assert.Equal(t, sha256.Sum256([]byte(first.Token)), vm.TokenHash)
-	assert.Equal(t, "10.9.0.2", vm.Address.String())
+	assert.Equal(t, "10.9.0.2", vm.Addresses[0].String())
 	assert.NotEmpty(t, vm.Boot)
 	_, extra := v.carried()
 	for key, value := range extra {
@@ -101,7 +101,7 @@ func TestTheNextProcessKnowsWhoHasJoined(t *testing.T) {
 	next := v.open()
 	seen, ok := next.Guest(name)
 	require.True(t, ok)
-	assert.Equal(t, channels.VM{Address: vm.Address, TokenHash: vm.TokenHash, Boot: vm.Boot, Joined: vm.Boot, Key: key}, seen)
+	assert.Equal(t, channels.VM{Addresses: vm.Addresses, TokenHash: vm.TokenHash, Boot: vm.Boot, Joined: vm.Boot, Key: key}, seen)
 }
 
 func TestARestartByTheClusterIsAnotherBoot(t *testing.T) {

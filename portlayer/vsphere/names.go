@@ -19,7 +19,7 @@ var (
 )
 
 // vmName is what people see: namespace, name and the beginning of the UID.
-func vmName(id portlayer.Identity) string {
+func vmName(id portlayer.Owner) string {
 	short := id.UID[:min(8, len(id.UID))]
 	name := badInName.ReplaceAllString(id.Namespace+"-"+id.Name, "-")
 	name = strings.TrimRight(name[:min(len(name), maxName-len(short)-1)], "-.")

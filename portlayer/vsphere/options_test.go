@@ -179,7 +179,7 @@ func TestANetworkMayBeAnNSXSegment(t *testing.T) {
 	segment := v.model.Map().Any("OpaqueNetwork").(*mo.OpaqueNetwork)
 	h := v.open(func(c *vsphere.Config) { c.Networks = map[string]string{"pods": segment.Name} })
 	s := spec()
-	s.NICs = []portlayer.NIC{{Scope: "pods", MAC: "00:50:56:09:00:02", Address: netip.MustParsePrefix("10.9.0.2/24")}}
+	s.NICs = []portlayer.NIC{{Scope: "pods", MAC: "00:50:56:09:00:02", Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.2/24")}}}
 	var backings []types.BaseVirtualDeviceBackingInfo // the simulator makes others of them then
 	v.before = func(_ *simulator.Context, m *simulator.Method) types.BaseMethodFault {
 		if create, ok := m.Body.(*types.CreateVM_Task); ok {

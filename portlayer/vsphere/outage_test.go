@@ -137,7 +137,7 @@ func TestVCenterIsAwayForAWhile(t *testing.T) {
 	require.NoError(t, h.PowerOn(t.Context(), uid))
 	d.shut()
 	other := spec()
-	other.Identity.UID = "uid-2"
+	other.ID = "uid-2"
 	_, err = h.Create(t.Context(), other)
 	require.ErrorIs(t, err, portlayer.ErrBusy)
 	require.ErrorIs(t, h.PowerOff(t.Context(), uid), portlayer.ErrBusy)

@@ -20,11 +20,11 @@ import (
 
 func nic(address string) []portlayer.NIC {
 	a := netip.MustParsePrefix(address)
-	return []portlayer.NIC{{Scope: "pods", MAC: vsphere.HardwareAddress(a.Addr()).String(), Address: a}}
+	return []portlayer.NIC{{Scope: "pods", MAC: vsphere.HardwareAddress(a.Addr()).String(), Addresses: []netip.Prefix{a}}}
 }
 
 // addressed is the spec of a pod with an address.
-func addressed(address string) portlayer.VMSpec {
+func addressed(address string) portlayer.Spec {
 	s := spec()
 	s.NICs = nic(address)
 	return s
@@ -101,7 +101,7 @@ func TestAnUpdateBeforeTheFirstBootCounts(t *testing.T) {
 	require.NoError(t, err)
 	requireState(t, h, portlayer.StateCreated, false)
 	require.NoError(t, h.PowerOn(t.Context(), uid))
-	assert.Equal(t, netip.MustParsePrefix("10.9.0.3/24"), v.blob().Interfaces[0].Address)
+	assert.Equal(t, netip.MustParsePrefix("10.9.0.3/24"), v.blob().Interfaces[0].Addresses[0])
 	assert.NotEqual(t, token, v.blob().Token)
 }
 

@@ -39,7 +39,7 @@ type power struct {
 
 // record is what a VM carries.
 type record struct {
-	spec    portlayer.VMSpec
+	spec    portlayer.Spec
 	version uint64
 	power   power
 	// units are the places of disks on the bus, by serial: vSphere gives a disk no serial number that we choose.
@@ -153,7 +153,7 @@ func (m *machine) remember(was machine) {
 		m.bootedAt = was.bootedAt // vCenter may forget it when a VM moves
 	}
 	m.ranAt = was.ranAt
-	m.armed = was.armed && m.record.join == was.record.join && slices.Equal(m.record.spec.NICs, was.record.spec.NICs)
+	m.armed = was.armed && m.record.join == was.record.join && slices.EqualFunc(m.record.spec.NICs, was.record.spec.NICs, portlayer.NIC.Equal)
 }
 
 // startedAt is when we powered it on last, or when it was seen to run; zero where it never did.
@@ -176,7 +176,7 @@ func (m machine) endedUnnoted() bool {
 	return !m.on && m.record.power.StartedAt.IsZero() && !m.ranAt.IsZero()
 }
 
-func (m machine) uid() string { return m.record.spec.Identity.UID }
+func (m machine) uid() string { return m.record.spec.ID }
 
 // view is the machine as the port layer sees it.
 func (m machine) view() portlayer.VM {

@@ -27,9 +27,9 @@ func slowTasks(t *testing.T, by time.Duration) {
 	t.Cleanup(func() { simulator.TaskDelay = simulator.DelayConfig{} })
 }
 
-func numbered(n int) portlayer.VMSpec {
+func numbered(n int) portlayer.Spec {
 	s := spec()
-	s.Identity.UID, s.Identity.Name = fmt.Sprintf("uid-%d", n), fmt.Sprintf("pod-%d", n)
+	s.ID, s.Owner.Name = fmt.Sprintf("uid-%d", n), fmt.Sprintf("pod-%d", n)
 	return s
 }
 
@@ -43,10 +43,10 @@ func TestTasksThatTakeTheirTime(t *testing.T) {
 			if _, err := h.Create(t.Context(), s); err != nil {
 				return err
 			}
-			if err := h.PowerOn(t.Context(), s.Identity.UID); err != nil {
+			if err := h.PowerOn(t.Context(), s.ID); err != nil {
 				return err
 			}
-			return h.Destroy(t.Context(), s.Identity.UID)
+			return h.Destroy(t.Context(), s.ID)
 		})
 	}
 	require.NoError(t, pods.Wait())
@@ -124,20 +124,20 @@ func TestVCenterIsAwayInTheMiddleOfCreations(t *testing.T) {
 	require.Len(t, vms, pods)
 	for _, vm := range vms {
 		assert.Equal(t, portlayer.StateRunning, vm.State)
-		require.NoError(t, h.Destroy(t.Context(), vm.UID()))
+		require.NoError(t, h.Destroy(t.Context(), vm.ID()))
 	}
 	assert.Zero(t, v.vms())
 	assert.ElementsMatch(t, before, v.files(""), "and nothing of them is left")
 }
 
 // persist makes a VM and starts it, however often that takes.
-func persist(ctx context.Context, h *vsphere.Hypervisor, s portlayer.VMSpec, failed *atomic.Int64) error {
+func persist(ctx context.Context, h *vsphere.Hypervisor, s portlayer.Spec, failed *atomic.Int64) error {
 	retry := time.NewTicker(100 * time.Millisecond)
 	defer retry.Stop()
 	for {
 		_, err := h.Create(ctx, s)
 		if err == nil || errors.Is(err, portlayer.ErrExists) {
-			err = h.PowerOn(ctx, s.Identity.UID)
+			err = h.PowerOn(ctx, s.ID)
 		}
 		if err == nil || !errors.Is(err, portlayer.ErrBusy) && !errors.Is(err, portlayer.ErrNotFound) {
 			return err

@@ -19,7 +19,7 @@ import (
 )
 
 // grouped is the spec of one of several pods that are to be spread.
-func grouped(n int, group string) portlayer.VMSpec {
+func grouped(n int, group string) portlayer.Spec {
 	s := numbered(n)
 	s.SpreadGroup = group
 	return s
@@ -117,7 +117,7 @@ func TestWithoutTheRightToSpreadPodsRun(t *testing.T) {
 	for n := range 2 {
 		_, err := h.Create(t.Context(), grouped(n, "aa"))
 		require.NoError(t, err)
-		require.NoError(t, h.PowerOn(t.Context(), grouped(n, "aa").Identity.UID))
+		require.NoError(t, h.PowerOn(t.Context(), grouped(n, "aa").ID))
 	}
 	<-denied
 	vms, err := h.List(t.Context())

@@ -180,7 +180,7 @@ func (i *inventory) untagged(vch string, done map[types.ManagedObjectReference]b
 			continue
 		}
 		vms = append(vms, ref)
-		for _, name := range []string{"vch=" + vch, "namespace=" + m.record.spec.Identity.Namespace} {
+		for _, name := range []string{"vch=" + vch, "namespace=" + m.record.spec.Owner.Namespace} {
 			due[name] = append(due[name], ref)
 		}
 	}

@@ -69,7 +69,7 @@ func TestVMsHaveTagsOfNamespaceAndVCH(t *testing.T) {
 	}
 	await(map[string]int{"vch=vch": 2, "namespace=default": 2})
 	other := numbered(3)
-	other.Identity.Namespace = "other"
+	other.Owner.Namespace = "other"
 	_, err := h.Create(t.Context(), other)
 	require.NoError(t, err)
 	await(map[string]int{"vch=vch": 3, "namespace=default": 2, "namespace=other": 1})

@@ -112,7 +112,7 @@ func (p *planner) requireNoPodVMs(ctx context.Context) error {
 	}
 	var names []string
 	for _, vm := range vms {
-		names = append(names, vmName(vm.Spec.Identity))
+		names = append(names, vmName(vm.Spec.Owner))
 	}
 	if len(names) > 0 {
 		return fmt.Errorf("it has pod VMs %s: %w", strings.Join(names, ", "), portlayer.ErrBusy)

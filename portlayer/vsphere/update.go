@@ -14,8 +14,8 @@ import (
 )
 
 // Update replaces a VM's spec with one task.
-func (h *Hypervisor) Update(ctx context.Context, spec portlayer.VMSpec, version uint64) (portlayer.VM, error) {
-	uid := spec.Identity.UID
+func (h *Hypervisor) Update(ctx context.Context, spec portlayer.Spec, version uint64) (portlayer.VM, error) {
+	uid := spec.ID
 	m, giveBack, err := h.change(ctx, uid)
 	if err == nil {
 		defer giveBack()
@@ -27,7 +27,7 @@ func (h *Hypervisor) Update(ctx context.Context, spec portlayer.VMSpec, version 
 	return m.view(), nil
 }
 
-func (h *Hypervisor) update(ctx context.Context, m machine, spec portlayer.VMSpec, version uint64) (machine, error) {
+func (h *Hypervisor) update(ctx context.Context, m machine, spec portlayer.Spec, version uint64) (machine, error) {
 	old := m.record.spec
 	if m.record.version != version {
 		return m, fmt.Errorf("it is at version %d, not %d: %w", m.record.version, version, portlayer.ErrStaleHandle)
@@ -35,7 +35,7 @@ func (h *Hypervisor) update(ctx context.Context, m machine, spec portlayer.VMSpe
 	if err := h.checkSpec(spec); err != nil {
 		return m, err
 	}
-	sameNICs := slices.Equal(old.NICs, spec.NICs)
+	sameNICs := slices.EqualFunc(old.NICs, spec.NICs, portlayer.NIC.Equal)
 	if m.on && (old.Size != spec.Size || !sameNICs) {
 		return m, fmt.Errorf("a running VM keeps its size and interfaces: %w", portlayer.ErrUnsupported)
 	}
@@ -99,7 +99,7 @@ func (h *Hypervisor) changes(devices []types.BaseVirtualDevice, from, to record)
 		h.setSize(&config, to.spec.Size)
 	}
 	config.DeviceChange = h.diskChanges(devices, from, to)
-	if slices.Equal(from.spec.NICs, to.spec.NICs) {
+	if slices.EqualFunc(from.spec.NICs, to.spec.NICs, portlayer.NIC.Equal) {
 		return config, nil
 	}
 	for _, d := range devices {

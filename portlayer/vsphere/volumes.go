@@ -43,7 +43,7 @@ func newVolumes(h *Hypervisor) *volumes {
 
 // change gives m the volumes of spec that it has not, takes from it those that spec has not, and returns where the former
 // are on the bus. What it has done when it fails is found by the next call, and undone by Destroy.
-func (v *volumes) change(ctx context.Context, m machine, spec portlayer.VMSpec) (map[string]int32, error) {
+func (v *volumes) change(ctx context.Context, m machine, spec portlayer.Spec) (map[string]int32, error) {
 	from, to := m.record.spec.Volumes(), spec.Volumes()
 	if slices.Equal(from, to) {
 		return nil, nil //nolint:nilnil // nothing changes

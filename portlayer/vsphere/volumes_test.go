@@ -17,9 +17,9 @@ import (
 )
 
 // withVolumes is a pod's spec with volumes.
-func withVolumes(uid string, ids ...string) portlayer.VMSpec {
+func withVolumes(uid string, ids ...string) portlayer.Spec {
 	s := spec()
-	s.Identity.UID = uid
+	s.ID = uid
 	for _, id := range ids {
 		s.Disks = append(s.Disks, portlayer.Disk{Kind: portlayer.DiskVolume, Serial: "vol-" + id[:8], Volume: id})
 	}

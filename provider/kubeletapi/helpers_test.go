@@ -26,28 +26,29 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/provider/kubeletapi"
 )
 
 // containers answers with its functions.
 type containers struct {
 	running error
-	logs    func(context.Context, operations.Container, portlayer.LogOptions) (io.ReadCloser, error)
-	exec    func(context.Context, operations.Container, wire.Exec, portlayer.Streams) (wire.Exit, error)
+	logs    func(context.Context, operations.Container, podvm.LogOptions) (io.ReadCloser, error)
+	exec    func(context.Context, operations.Container, wire.Exec, podvm.Stdio) (wire.Exit, error)
 	dial    func() (io.ReadWriteCloser, error)
 }
 
 func (c *containers) Running(context.Context, operations.Container) error { return c.running }
 
-func (c *containers) Logs(ctx context.Context, of operations.Container, opts portlayer.LogOptions) (io.ReadCloser, error) {
+func (c *containers) Logs(ctx context.Context, of operations.Container, opts podvm.LogOptions) (io.ReadCloser, error) {
 	return c.logs(ctx, of, opts)
 }
 
-func (c *containers) Exec(ctx context.Context, of operations.Container, e wire.Exec, s portlayer.Streams) (wire.Exit, error) {
+func (c *containers) Exec(ctx context.Context, of operations.Container, e wire.Exec, s podvm.Stdio) (wire.Exit, error) {
 	return c.exec(ctx, of, e, s)
 }
 
-func (c *containers) Attach(ctx context.Context, of operations.Container, _ wire.Attach, s portlayer.Streams) (wire.Exit, error) {
+func (c *containers) Attach(ctx context.Context, of operations.Container, _ wire.Attach, s podvm.Stdio) (wire.Exit, error) {
 	return c.exec(ctx, of, wire.Exec{}, s)
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // maxSeconds is as far back as a time.Duration goes, and further than any log.
@@ -137,9 +138,9 @@ func waitingReason(pod *corev1.Pod, name string) string {
 }
 
 // parseLogOptions reads PodLogOptions as the API server sends them.
-func parseLogOptions(q url.Values, now time.Time) (portlayer.LogOptions, error) {
+func parseLogOptions(q url.Values, now time.Time) (podvm.LogOptions, error) {
 	p := queryParser{q: q}
-	opts := portlayer.LogOptions{
+	opts := podvm.LogOptions{
 		Follow:     p.flag("follow"),
 		Previous:   p.flag("previous"),
 		Timestamps: p.flag("timestamps"),

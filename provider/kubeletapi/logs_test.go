@@ -15,26 +15,27 @@ import (
 
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 func TestLogOptions(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	tests := map[string]struct {
 		query string
-		want  portlayer.LogOptions
+		want  podvm.LogOptions
 	}{
-		"nothing asked is the whole log": {"", portlayer.LogOptions{}},
-		"no line from the past":          {"tailLines=0&follow=true", portlayer.LogOptions{OnlyNew: true, Follow: true}},
-		"a limit beyond 2 GiB":           {"limitBytes=3000000000&tailLines=5000000000", portlayer.LogOptions{LimitBytes: 3_000_000_000, Tail: 5_000_000_000}},
+		"nothing asked is the whole log": {"", podvm.LogOptions{}},
+		"no line from the past":          {"tailLines=0&follow=true", podvm.LogOptions{OnlyNew: true, Follow: true}},
+		"a limit beyond 2 GiB":           {"limitBytes=3000000000&tailLines=5000000000", podvm.LogOptions{LimitBytes: 3_000_000_000, Tail: 5_000_000_000}},
 		"everything asked": {
 			"follow=true&previous=true&timestamps=true&tailLines=7&limitBytes=9&sinceTime=2026-01-02T03:04:05Z",
-			portlayer.LogOptions{Follow: true, Previous: true, Timestamps: true, Tail: 7, LimitBytes: 9, Since: at},
+			podvm.LogOptions{Follow: true, Previous: true, Timestamps: true, Tail: 7, LimitBytes: 9, Since: at},
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			var got portlayer.LogOptions
-			s, _ := newServer(t, &containers{logs: func(_ context.Context, of operations.Container, o portlayer.LogOptions) (io.ReadCloser, error) {
+			var got podvm.LogOptions
+			s, _ := newServer(t, &containers{logs: func(_ context.Context, of operations.Container, o podvm.LogOptions) (io.ReadCloser, error) {
 				assert.Equal(t, operations.Container{Namespace: "n", Name: "p", Container: "c"}, of)
 				got = o
 				return io.NopCloser(strings.NewReader("a line\n")), nil
@@ -48,8 +49,8 @@ func TestLogOptions(t *testing.T) {
 }
 
 func TestSinceSeconds(t *testing.T) {
-	var got portlayer.LogOptions
-	s, _ := newServer(t, &containers{logs: func(_ context.Context, _ operations.Container, o portlayer.LogOptions) (io.ReadCloser, error) {
+	var got podvm.LogOptions
+	s, _ := newServer(t, &containers{logs: func(_ context.Context, _ operations.Container, o podvm.LogOptions) (io.ReadCloser, error) {
 		got = o
 		return io.NopCloser(strings.NewReader("")), nil
 	}}, "get proxy")
@@ -96,7 +97,7 @@ func TestMissingLogIsExplained(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s, _ := newServer(t, &containers{logs: func(context.Context, operations.Container, portlayer.LogOptions) (io.ReadCloser, error) {
+			s, _ := newServer(t, &containers{logs: func(context.Context, operations.Container, podvm.LogOptions) (io.ReadCloser, error) {
 				return nil, tt.err
 			}}, "get proxy")
 			answer := ask(t, s, http.MethodGet, "/containerLogs/"+tt.path)
@@ -108,7 +109,7 @@ func TestMissingLogIsExplained(t *testing.T) {
 
 func TestFollowedLogEndsWithItsReader(t *testing.T) {
 	lines, writer := io.Pipe()
-	s, _ := newServer(t, &containers{logs: func(context.Context, operations.Container, portlayer.LogOptions) (io.ReadCloser, error) {
+	s, _ := newServer(t, &containers{logs: func(context.Context, operations.Container, podvm.LogOptions) (io.ReadCloser, error) {
 		return lines, nil
 	}}, "get proxy")
 	server := httptest.NewServer(s.Handler())

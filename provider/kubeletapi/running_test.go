@@ -21,6 +21,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 func TestWhatDoesNotRunIsRefusedInTheKubeletsWords(t *testing.T) {
@@ -64,7 +65,7 @@ func stream(t *testing.T, c *containers, o remotecommand.StreamOptions) error {
 
 func TestExecOverSPDY(t *testing.T) {
 	ends := func(exit wire.Exit, err error) *containers {
-		return &containers{exec: func(_ context.Context, _ operations.Container, _ wire.Exec, s portlayer.Streams) (wire.Exit, error) {
+		return &containers{exec: func(_ context.Context, _ operations.Container, _ wire.Exec, s podvm.Stdio) (wire.Exit, error) {
 			_, writeErr := io.WriteString(s.Stdout, "out")
 			return exit, errors.Join(err, writeErr)
 		}}

@@ -23,7 +23,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/operations"
-	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 const (
@@ -42,9 +42,9 @@ const (
 type Containers interface {
 	// Running tells whether a container's process runs; with an empty Container, whether the pod's VM does.
 	Running(ctx context.Context, c operations.Container) error
-	Logs(ctx context.Context, c operations.Container, opts portlayer.LogOptions) (io.ReadCloser, error)
-	Exec(ctx context.Context, c operations.Container, exec wire.Exec, s portlayer.Streams) (wire.Exit, error)
-	Attach(ctx context.Context, c operations.Container, attach wire.Attach, s portlayer.Streams) (wire.Exit, error)
+	Logs(ctx context.Context, c operations.Container, opts podvm.LogOptions) (io.ReadCloser, error)
+	Exec(ctx context.Context, c operations.Container, exec wire.Exec, s podvm.Stdio) (wire.Exit, error)
+	Attach(ctx context.Context, c operations.Container, attach wire.Attach, s podvm.Stdio) (wire.Exit, error)
 	DialPort(ctx context.Context, namespace, name string, port uint16) (io.ReadWriteCloser, error)
 }
 

@@ -15,7 +15,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/operations"
-	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 func TestPages(t *testing.T) {
@@ -58,7 +58,7 @@ func TestRun(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s, _ := newServer(t, &containers{exec: func(_ context.Context, _ operations.Container, e wire.Exec, s portlayer.Streams) (wire.Exit, error) {
+			s, _ := newServer(t, &containers{exec: func(_ context.Context, _ operations.Container, e wire.Exec, s podvm.Stdio) (wire.Exit, error) {
 				_, err := io.WriteString(s.Stdout, strings.Join(e.Args, "|"))
 				return tt.exit, errors.Join(err, tt.err)
 			}}, "create proxy")
@@ -68,7 +68,7 @@ func TestRun(t *testing.T) {
 		})
 	}
 	t.Run("output is bounded", func(t *testing.T) {
-		s, _ := newServer(t, &containers{exec: func(_ context.Context, _ operations.Container, _ wire.Exec, s portlayer.Streams) (wire.Exit, error) {
+		s, _ := newServer(t, &containers{exec: func(_ context.Context, _ operations.Container, _ wire.Exec, s podvm.Stdio) (wire.Exit, error) {
 			for range 3 {
 				if _, err := s.Stderr.Write(bytes.Repeat([]byte("x"), 1<<20-1)); err != nil {
 					return wire.Exit{}, err

@@ -20,6 +20,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 const (
@@ -128,7 +129,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	output := &boundedBuffer{}
-	exit, err := s.cfg.Containers.Exec(r.Context(), containerOf(vars), wire.Exec{Args: cmd}, portlayer.Streams{Stdout: output, Stderr: output})
+	exit, err := s.cfg.Containers.Exec(r.Context(), containerOf(vars), wire.Exec{Args: cmd}, podvm.Stdio{Stdout: output, Stderr: output})
 	if err := exitError(exit, err); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -137,7 +138,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) {
 }
 
 // tellWhy writes why a command could not run where its own words would be: of an exit, kubectl shows the code only.
-func tellWhy(s portlayer.Streams, why string) {
+func tellWhy(s podvm.Stdio, why string) {
 	switch {
 	case s.Stderr != nil:
 		_, _ = io.WriteString(s.Stderr, why+"\n") // the client may be gone
@@ -175,9 +176,9 @@ func exitError(exit wire.Exit, err error) error {
 }
 
 // streamsOf connects Virtual Kubelet's streams; the resizing ends with ctx.
-func streamsOf(ctx context.Context, io api.AttachIO) portlayer.Streams {
+func streamsOf(ctx context.Context, io api.AttachIO) podvm.Stdio {
 	// A nil stream inside a non-nil interface would be taken for a stream.
-	streams := portlayer.Streams{Stdin: io.Stdin()}
+	streams := podvm.Stdio{Stdin: io.Stdin()}
 	if out := io.Stdout(); out != nil {
 		streams.Stdout = out
 	}

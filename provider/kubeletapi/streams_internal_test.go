@@ -21,6 +21,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 // attachIO is Virtual Kubelet's side of a stream.
@@ -40,15 +41,15 @@ func (a *attachIO) Resize() <-chan api.TermSize { return a.sizes }
 // one is a container that does what it is told.
 type one struct {
 	Containers
-	exec func(ctx context.Context, e wire.Exec, s portlayer.Streams) (wire.Exit, error)
+	exec func(ctx context.Context, e wire.Exec, s podvm.Stdio) (wire.Exit, error)
 	conn io.ReadWriteCloser
 }
 
-func (o one) Exec(ctx context.Context, _ operations.Container, e wire.Exec, s portlayer.Streams) (wire.Exit, error) {
+func (o one) Exec(ctx context.Context, _ operations.Container, e wire.Exec, s podvm.Stdio) (wire.Exit, error) {
 	return o.exec(ctx, e, s)
 }
 
-func (o one) Attach(ctx context.Context, _ operations.Container, a wire.Attach, s portlayer.Streams) (wire.Exit, error) {
+func (o one) Attach(ctx context.Context, _ operations.Container, a wire.Attach, s podvm.Stdio) (wire.Exit, error) {
 	return o.exec(ctx, wire.Exec{Stdin: a.Stdin}, s)
 }
 
@@ -86,7 +87,7 @@ func TestCommandThatCouldNotRunSaysWhy(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := &Server{cfg: Config{Containers: one{exec: func(context.Context, wire.Exec, portlayer.Streams) (wire.Exit, error) {
+			s := &Server{cfg: Config{Containers: one{exec: func(context.Context, wire.Exec, podvm.Stdio) (wire.Exit, error) {
 				return wire.Exit{Code: 127, Error: "no such command"}, nil
 			}}}}
 			out, errs := &client{}, &client{}
@@ -104,7 +105,7 @@ func TestCommandThatCouldNotRunSaysWhy(t *testing.T) {
 
 func TestClientThatLeavesIsNoFailure(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	s := &Server{cfg: Config{Containers: one{exec: func(ctx context.Context, _ wire.Exec, _ portlayer.Streams) (wire.Exit, error) {
+	s := &Server{cfg: Config{Containers: one{exec: func(ctx context.Context, _ wire.Exec, _ podvm.Stdio) (wire.Exit, error) {
 		cancel()
 		return wire.Exit{}, fmt.Errorf("attach: %w", ctx.Err())
 	}}}}
@@ -114,14 +115,14 @@ func TestClientThatLeavesIsNoFailure(t *testing.T) {
 }
 
 func TestAttachEndsWellWhateverTheExitCode(t *testing.T) {
-	s := &Server{cfg: Config{Containers: one{exec: func(context.Context, wire.Exec, portlayer.Streams) (wire.Exit, error) {
+	s := &Server{cfg: Config{Containers: one{exec: func(context.Context, wire.Exec, podvm.Stdio) (wire.Exit, error) {
 		return wire.Exit{Code: 3}, nil
 	}}}}
 	require.NoError(t, s.attach(t.Context(), "n", "p", "c", &attachIO{}))
 }
 
 func TestStreamsThatAreNotThereAreNil(t *testing.T) {
-	s := &Server{cfg: Config{Containers: one{exec: func(_ context.Context, e wire.Exec, s portlayer.Streams) (wire.Exit, error) {
+	s := &Server{cfg: Config{Containers: one{exec: func(_ context.Context, e wire.Exec, s podvm.Stdio) (wire.Exit, error) {
 		assert.False(t, e.Stdin)
 		assert.False(t, e.TTY)
 		assert.Nil(t, s.Stdin)
@@ -142,7 +143,7 @@ func TestResize(t *testing.T) {
 		sizes <- api.TermSize{} // Virtual Kubelet's word for the end
 	}()
 	var got []wire.TerminalSize
-	s := &Server{cfg: Config{Containers: one{exec: func(_ context.Context, e wire.Exec, s portlayer.Streams) (wire.Exit, error) {
+	s := &Server{cfg: Config{Containers: one{exec: func(_ context.Context, e wire.Exec, s podvm.Stdio) (wire.Exit, error) {
 		assert.True(t, e.TTY)
 		for size := range s.Resize {
 			got = append(got, size)
@@ -155,7 +156,7 @@ func TestResize(t *testing.T) {
 
 func TestResizeEndsWithTheCommand(t *testing.T) {
 	var resizes <-chan wire.TerminalSize
-	s := &Server{cfg: Config{Containers: one{exec: func(_ context.Context, _ wire.Exec, s portlayer.Streams) (wire.Exit, error) {
+	s := &Server{cfg: Config{Containers: one{exec: func(_ context.Context, _ wire.Exec, s podvm.Stdio) (wire.Exit, error) {
 		resizes = s.Resize
 		return wire.Exit{}, nil
 	}}}}

@@ -12,6 +12,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
 const (
@@ -23,10 +24,10 @@ const (
 	freshFor = 2 * time.Second
 )
 
-// Host tells what pods use. portlayer.PodHost is one.
+// Host tells what pods use. podvm.PodHost is one.
 type Host interface {
 	Capacity(ctx context.Context) (portlayer.Capacity, error)
-	Get(ctx context.Context, uid string) (portlayer.PodVM, error)
+	Get(ctx context.Context, uid string) (podvm.VM, error)
 	Stats(ctx context.Context, uid string) (wire.Stats, error)
 }
 

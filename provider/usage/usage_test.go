@@ -19,6 +19,7 @@ import (
 	"github.com/virtual-kubelet/vic/cache"
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/provider/usage"
 )
 
@@ -39,8 +40,8 @@ func (h *host) Capacity(context.Context) (portlayer.Capacity, error) {
 	}, h.away
 }
 
-func (h *host) Get(_ context.Context, uid string) (portlayer.PodVM, error) {
-	vm := portlayer.PodVM{VM: portlayer.VM{State: portlayer.StateRunning}}
+func (h *host) Get(_ context.Context, uid string) (podvm.VM, error) {
+	vm := podvm.VM{VM: portlayer.VM{State: portlayer.StateRunning}}
 	if uid == "silent" {
 		vm.SilentSince = h.begin
 	}

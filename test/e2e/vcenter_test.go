@@ -94,9 +94,9 @@ func (v *vcenter) podVMs(t *testing.T) []vm {
 	require.NoError(t, err)
 	vms := []vm{}
 	for uuid, f := range found {
-		id := f.Spec.Identity
+		id := f.Spec.Owner
 		vms = append(vms, vm{
-			Name: id.Name, Namespace: id.Namespace, UID: id.UID, State: string(f.State), IP: f.Spec.NICs[0].Address.Addr().String(),
+			Name: id.Name, Namespace: id.Namespace, UID: id.UID, State: string(f.State), IP: f.Spec.NICs[0].Addresses[0].Addr().String(),
 			PID: processes[uuid], MemoryBytes: f.Spec.Size.MemoryBytes, Created: f.CreatedAt,
 		})
 	}

@@ -194,7 +194,9 @@ func (g *Guest) snapshotLocked() wire.Snapshot {
 func addresses(pod wire.Pod) []netip.Addr {
 	var all []netip.Addr
 	for _, i := range pod.Interfaces {
-		all = append(all, i.Address.Addr())
+		for _, a := range i.Addresses {
+			all = append(all, a.Addr())
+		}
 	}
 	return all
 }

@@ -166,13 +166,13 @@ func (h *Hypervisor) HasDisk(ref portlayer.DiskRef) bool {
 }
 
 // Create makes a VM, powered off.
-func (h *Hypervisor) Create(_ context.Context, spec portlayer.VMSpec) (portlayer.VM, error) {
+func (h *Hypervisor) Create(_ context.Context, spec portlayer.Spec) (portlayer.VM, error) {
 	if err := h.enter("Create"); err != nil {
 		return portlayer.VM{}, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	uid := spec.Identity.UID
+	uid := spec.ID
 	if _, ok := h.vms[uid]; ok {
 		return portlayer.VM{}, fmt.Errorf("create VM %s: %w", uid, portlayer.ErrExists)
 	}
@@ -191,30 +191,30 @@ func (h *Hypervisor) Create(_ context.Context, spec portlayer.VMSpec) (portlayer
 	return v.show(), nil
 }
 
-func (h *Hypervisor) checkDisksLocked(spec portlayer.VMSpec) error {
+func (h *Hypervisor) checkDisksLocked(spec portlayer.Spec) error {
 	for _, d := range spec.Disks {
 		if _, ok := h.disks[d.Ref]; d.Kind == portlayer.DiskImage && !ok {
-			return fmt.Errorf("disk %s of VM %s: %w", d.Serial, spec.Identity.UID, portlayer.ErrNotFound)
+			return fmt.Errorf("disk %s of VM %s: %w", d.Serial, spec.ID, portlayer.ErrNotFound)
 		}
 	}
 	return h.checkVolumesLocked(spec)
 }
 
 // Update replaces a VM's spec.
-func (h *Hypervisor) Update(_ context.Context, spec portlayer.VMSpec, version uint64) (portlayer.VM, error) {
+func (h *Hypervisor) Update(_ context.Context, spec portlayer.Spec, version uint64) (portlayer.VM, error) {
 	if err := h.enter("Update"); err != nil {
 		return portlayer.VM{}, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	uid := spec.Identity.UID
+	uid := spec.ID
 	v, ok := h.vms[uid]
 	switch {
 	case !ok:
 		return portlayer.VM{}, fmt.Errorf("update VM %s: %w", uid, portlayer.ErrNotFound)
 	case v.Version != version && !h.config.Lax:
 		return portlayer.VM{}, fmt.Errorf("update VM %s: %w", uid, portlayer.ErrStaleHandle)
-	case v.State == portlayer.StateRunning && (spec.Size != v.Spec.Size || !slices.Equal(spec.NICs, v.Spec.NICs)):
+	case v.State == portlayer.StateRunning && (spec.Size != v.Spec.Size || !slices.EqualFunc(spec.NICs, v.Spec.NICs, portlayer.NIC.Equal)):
 		return portlayer.VM{}, fmt.Errorf("resize running VM %s: %w", uid, portlayer.ErrUnsupported)
 	}
 	if err := h.checkDisksLocked(spec); err != nil {

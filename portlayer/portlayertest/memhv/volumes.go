@@ -15,14 +15,14 @@ func (h *Hypervisor) AddVolume(volume string) {
 }
 
 // checkVolumesLocked refuses volumes that are not there, or that another VM has.
-func (h *Hypervisor) checkVolumesLocked(spec portlayer.VMSpec) error {
+func (h *Hypervisor) checkVolumesLocked(spec portlayer.Spec) error {
 	for _, d := range spec.Volumes() {
 		if !h.volumes[d.Volume] {
 			return fmt.Errorf("volume %s: %w", d.Volume, portlayer.ErrVolumeNotFound)
 		}
 		same := func(other portlayer.Disk) bool { return other.Volume == d.Volume }
 		for uid, other := range h.vms {
-			if uid != spec.Identity.UID && slices.ContainsFunc(other.Spec.Volumes(), same) {
+			if uid != spec.ID && slices.ContainsFunc(other.Spec.Volumes(), same) {
 				return fmt.Errorf("volume %s is attached to VM %s: %w", d.Volume, uid, portlayer.ErrVolumeInUse)
 			}
 		}

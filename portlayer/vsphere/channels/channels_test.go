@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -79,7 +80,7 @@ func (i *inventory) HasAddress(a netip.Addr) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, v := range i.vms {
-		if v.Address == a {
+		if slices.Contains(v.Addresses, a) {
 			return true
 		}
 	}
@@ -116,7 +117,7 @@ func start(t *testing.T) *host {
 	require.NoError(t, err)
 	h := &host{
 		Entrance: channels.New(authority).At([]string{on.Addr().String()}), address: on.Addr().String(),
-		vms: &inventory{vms: map[string]channels.VM{"vm": {Address: loopback, TokenHash: sha256.Sum256([]byte("token")), Boot: "one"}}},
+		vms: &inventory{vms: map[string]channels.VM{"vm": {Addresses: []netip.Addr{loopback}, TokenHash: sha256.Sum256([]byte("token")), Boot: "one"}}},
 	}
 	served := make(chan error, 1)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -194,7 +195,7 @@ func TestTheNextHostFindsGuests(t *testing.T) {
 	on, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := on.Addr().String()
-	vms := &inventory{vms: map[string]channels.VM{"vm": {Address: loopback, TokenHash: sha256.Sum256([]byte("token")), Boot: "one"}}}
+	vms := &inventory{vms: map[string]channels.VM{"vm": {Addresses: []netip.Addr{loopback}, TokenHash: sha256.Sum256([]byte("token")), Boot: "one"}}}
 	for i := range 2 {
 		authority, err := channels.LoadAuthority(filepath.Join(dir, "authority.pem"))
 		require.NoError(t, err)
@@ -310,9 +311,9 @@ func TestJoinsThatAreRefused(t *testing.T) {
 	status(http.StatusBadRequest, broken)
 	status(http.StatusBadRequest, wire.Join{VM: "vm", Token: strings.Repeat("x", 10<<10)})
 
-	h.vms.change("vm", func(v *channels.VM) { v.Address = netip.MustParseAddr("192.0.2.7") })
+	h.vms.change("vm", func(v *channels.VM) { v.Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.7")} })
 	status(http.StatusForbidden, request(t, mine, "token"))
-	h.vms.change("vm", func(v *channels.VM) { v.Address, v.Boot = loopback, "" })
+	h.vms.change("vm", func(v *channels.VM) { v.Addresses, v.Boot = []netip.Addr{loopback}, "" })
 	status(http.StatusConflict, request(t, mine, "token"))
 	h.vms.change("vm", func(v *channels.VM) { v.Boot = "one" })
 
@@ -376,12 +377,12 @@ func TestCertificatesThatAreRefused(t *testing.T) {
 	refused()
 	h.vms.change("vm", func(v *channels.VM) { v.Boot = "two" })
 	refused(own)
-	h.vms.change("vm", func(v *channels.VM) { v.Boot, v.Address = "one", netip.MustParseAddr("192.0.2.7") })
+	h.vms.change("vm", func(v *channels.VM) { v.Boot, v.Addresses = "one", []netip.Addr{netip.MustParseAddr("192.0.2.7")} })
 	refused(own)
 	strange := start(t)
 	_, cert = strange.post(t, request(t, key, "token"))
 	block, _ = pem.Decode(cert)
-	h.vms.change("vm", func(v *channels.VM) { v.Address = loopback })
+	h.vms.change("vm", func(v *channels.VM) { v.Addresses = []netip.Addr{loopback} })
 	refused(tls.Certificate{Certificate: [][]byte{block.Bytes}, PrivateKey: key})
 }
 
@@ -416,7 +417,7 @@ func TestAStrangerCostsLittle(t *testing.T) {
 
 func TestStrangersLeaveRoomForGuests(t *testing.T) {
 	h := start(t)
-	h.vms.change("vm", func(v *channels.VM) { v.Address = netip.MustParseAddr("127.0.0.2") })
+	h.vms.change("vm", func(v *channels.VM) { v.Addresses = []netip.Addr{netip.MustParseAddr("127.0.0.2")} })
 	from := func(address string) net.Conn {
 		t.Helper()
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
@@ -479,7 +480,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 
 func TestOneListenerTakesTheGuestsOfSeveralVCHs(t *testing.T) {
 	h := start(t)
-	other := &inventory{vms: map[string]channels.VM{"other": {Address: loopback, TokenHash: sha256.Sum256([]byte("another")), Boot: "one"}}}
+	other := &inventory{vms: map[string]channels.VM{"other": {Addresses: []netip.Addr{loopback}, TokenHash: sha256.Sum256([]byte("another")), Boot: "one"}}}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
@@ -57,8 +58,8 @@ func (l *Listener) joined(w http.ResponseWriter, r *http.Request) ([]byte, error
 	switch {
 	case subtle.ConstantTimeCompare(hash[:], vm.TokenHash[:]) != 1 || !known:
 		return nil, refuse(http.StatusForbidden, "VM %q has no such token", j.VM)
-	case vm.Address != source(r.RemoteAddr):
-		return nil, refuse(http.StatusForbidden, "VM %s has address %s", j.VM, vm.Address)
+	case !slices.Contains(vm.Addresses, source(r.RemoteAddr)):
+		return nil, refuse(http.StatusForbidden, "VM %s has addresses %v", j.VM, vm.Addresses)
 	}
 	public, key, err := publicKey(j.Request)
 	if err != nil {

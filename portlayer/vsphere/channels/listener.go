@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,8 +28,8 @@ const (
 
 // VM is what vCenter says of a VM.
 type VM struct {
-	// Address is that which the VM was given.
-	Address netip.Addr
+	// Addresses are those that the VM was given.
+	Addresses []netip.Addr
 	// TokenHash is the SHA-256 of the token that the VM was powered on with.
 	TokenHash [32]byte
 	// Boot names the latest power-on; it is empty while the VM is off.
@@ -250,8 +251,8 @@ func (l *Listener) holder(conn *tls.Conn) (string, error) {
 		return "", fmt.Errorf("VM %s is not known", name)
 	case vm.Boot == "" || vm.Boot != boot:
 		return "", fmt.Errorf("certificate is of boot %s of VM %s, which is at %q", boot, name, vm.Boot)
-	case vm.Address != source(conn.RemoteAddr().String()):
-		return "", fmt.Errorf("VM %s has address %s", name, vm.Address)
+	case !slices.Contains(vm.Addresses, source(conn.RemoteAddr().String())):
+		return "", fmt.Errorf("VM %s has addresses %v", name, vm.Addresses)
 	}
 	return name, nil
 }

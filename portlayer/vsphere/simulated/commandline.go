@@ -213,7 +213,7 @@ func (v *VCenter) addCard(ctx context.Context, c *commandLine, vm *simulator.Vir
 
 // findNIC is what the VM's record says of the interface with that MAC address; only the address where there is none.
 func findNIC(extra []types.BaseOptionValue, mac string) portlayer.NIC {
-	var spec portlayer.VMSpec
+	var spec portlayer.Spec
 	for _, o := range extra {
 		if text, ok := o.GetOptionValue().Value.(string); ok && o.GetOptionValue().Key == specKey {
 			_ = json.Unmarshal([]byte(text), &spec) // what is no spec says nothing of interfaces

@@ -33,8 +33,8 @@ type UserNetwork struct{}
 // Attach implements Network.
 func (UserNetwork) Attach(_ context.Context, _ string, nic portlayer.NIC) (Netdev, error) {
 	options := "user,ipv6=off"
-	if nic.Address.IsValid() && nic.Gateway.IsValid() {
-		options += fmt.Sprintf(",net=%s,host=%s", nic.Address.Masked(), nic.Gateway)
+	if address, gateway := nic.IPv4(); address.IsValid() && gateway.IsValid() {
+		options += fmt.Sprintf(",net=%s,host=%s", address.Masked(), gateway)
 	}
 	return Netdev{Options: options}, nil
 }
@@ -45,7 +45,8 @@ type Taps struct{ Network *network.Network }
 
 // Attach implements Network.
 func (t Taps) Attach(ctx context.Context, key string, nic portlayer.NIC) (Netdev, error) {
-	port := network.Port{Key: key, MAC: nic.MAC, Address: nic.Address.Addr()}
+	address, _ := nic.IPv4()
+	port := network.Port{Key: key, MAC: nic.MAC, Address: address.Addr()}
 	tap, err := t.Network.Attach(ctx, port)
 	if err != nil {
 		return Netdev{}, err

@@ -135,13 +135,13 @@ func userLab(t *testing.T) *lab {
 	return newLab(t, nil, netip.MustParseAddr("10.0.2.2"), netip.MustParsePrefix("10.0.2.15/24"))
 }
 
-func (l *lab) spec(disks ...portlayer.Disk) portlayer.VMSpec {
-	return portlayer.VMSpec{
-		Identity: portlayer.Identity{UID: l.uid, Namespace: "default", Name: "pod", NodeName: "node", Generation: 1},
-		Size:     portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 256 << 20},
-		Disks:    disks,
-		NICs:     []portlayer.NIC{{Scope: "bridge", MAC: l.mac, Address: l.address, Gateway: l.gateway}},
-		Tasks:    []string{"app"},
+func (l *lab) spec(disks ...portlayer.Disk) portlayer.Spec {
+	return portlayer.Spec{
+		ID: l.uid, Owner: portlayer.Owner{Kind: "Pod", UID: l.uid, Namespace: "default", Name: "pod", Node: "node", Generation: 1},
+		Size:        portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 256 << 20},
+		Disks:       disks,
+		NICs:        []portlayer.NIC{{Scope: "bridge", MAC: l.mac, Addresses: []netip.Prefix{l.address}, Gateways: []netip.Addr{l.gateway}}},
+		Annotations: map[string]string{"note": "app"},
 	}
 }
 
@@ -200,7 +200,7 @@ func (l *lab) state() portlayer.State {
 	vms, err := l.h.List(l.Context())
 	require.NoError(l, err)
 	for _, vm := range vms {
-		if vm.UID() == l.uid {
+		if vm.ID() == l.uid {
 			return vm.State
 		}
 	}

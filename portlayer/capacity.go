@@ -1,0 +1,29 @@
+package portlayer
+
+import "time"
+
+// Capacity is what a VCH offers to pods in all, overheads of VMs not subtracted.
+type Capacity struct {
+	CPUMilli     int64
+	MemoryBytes  int64
+	StorageBytes int64
+	Pods         int64
+	// FreeMemoryBytes and FreeStorageBytes are what is left now, pod VMs and everything else counted.
+	FreeMemoryBytes  int64
+	FreeStorageBytes int64
+	// UsedMemoryBytes is what pod VMs hold now, UsedCPU the processor time that they have used since some moment; it
+	// never goes back while the hypervisor is open.
+	UsedMemoryBytes int64
+	UsedCPU         time.Duration
+	Conditions      []Condition
+}
+
+// Condition is something that a VCH says about its health.
+type Condition struct {
+	// Type is Ready, MemoryPressure, DiskPressure, PIDPressure or NetworkUnavailable. Ready is False, with what is broken
+	// as its Message, while no pod VM can be made or started.
+	Type    string
+	True    bool
+	Reason  string
+	Message string
+}

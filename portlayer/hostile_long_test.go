@@ -1,8 +1,0 @@
-//go:build qemu && long
-
-package portlayer_test
-
-import "testing"
-
-// TestAHostileGuestForLonger gives each way to misbehave more time.
-func TestAHostileGuestForLonger(t *testing.T) { parade(t, 3) }
