@@ -99,7 +99,7 @@ func killAChild(t *testing.T, dir string) {
 }
 
 // requireNumbered checks that the log has each line once and in order.
-func requireNumbered(t *testing.T, e *host) {
+func requireNumbered(t *testing.T, e podvm.PodHost) {
 	t.Helper()
 	r, err := e.Logs(t.Context(), "uid-1", "app", podvm.LogOptions{})
 	require.NoError(t, err)
