@@ -21,7 +21,7 @@ func TestTheArchiveCanBeImported(t *testing.T) {
 	img, err := s.Import(t.Context(), path, "")
 	require.NoError(t, err)
 	require.Equal(t, []string{"hello:latest"}, img.Names)
-	require.Equal(t, []string{"/hello"}, img.Config.Entrypoint)
+	require.Equal(t, []string{"/bin/hello"}, img.Config.Entrypoint)
 	require.Equal(t, []string{"8080/tcp"}, img.Config.ExposedPorts)
 }
 

@@ -1,4 +1,5 @@
 // Command hello is the web server in the image hello:latest: it answers every request with the name of its pod.
+// Under the name fetch it is a client: it prints the page at a URL.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -18,20 +20,33 @@ const (
 	listenAddress   = ":8080"
 	headerTimeout   = 10 * time.Second
 	shutdownTimeout = 5 * time.Second
+	fetchTimeout    = 10 * time.Second
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	err := run(ctx, listenAddress, os.Stdout)
+	name := filepath.Base(os.Args[0])
+	err := call(ctx, name, os.Args[1:])
 	stop()
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "hello:", err) // there is nobody else to tell
+		_, _ = fmt.Fprintf(os.Stderr, "%s: %v\n", name, err) // there is nowhere else to report it
 		os.Exit(1)
 	}
 }
 
-// run serves until ctx ends, and then lets open requests finish.
-func run(ctx context.Context, address string, out io.Writer) error {
+// call runs the client or the server, as the program's name says.
+func call(ctx context.Context, name string, args []string) error {
+	if name != "fetch" {
+		return serve(ctx, listenAddress, os.Stdout)
+	}
+	if len(args) != 1 {
+		return errors.New("usage: fetch URL")
+	}
+	return fetch(ctx, args[0], os.Stdout)
+}
+
+// serve answers requests until ctx ends, and then lets open ones finish.
+func serve(ctx context.Context, address string, out io.Writer) error {
 	pod, err := os.Hostname()
 	if err != nil {
 		return err
@@ -72,4 +87,24 @@ func handler(pod string) http.Handler {
 		_, _ = fmt.Fprintln(w, "ok") // likewise
 	})
 	return mux
+}
+
+// fetch writes the page at url to out. Any answer but 200 is an error.
+func fetch(ctx context.Context, url string, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }() // the page has been read
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	_, err = io.Copy(out, resp.Body)
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -32,14 +33,19 @@ func Busybox(ctx context.Context, source string) ([]File, error) {
 	return files, nil
 }
 
-// Hello returns the image of the examples: server, which listens on port 8080, over busybox.
+// Hello returns the image of the examples: server, which listens on port 8080, over busybox. By the name fetch the server
+// is a client. It takes the place of busybox's wget, which can crash without the files of the C library's resolver.
 func Hello(ctx context.Context, server, busybox string) (Spec, error) {
 	files, err := Busybox(ctx, busybox)
 	if err != nil {
 		return Spec{}, err
 	}
-	spec := Spec{Layers: [][]File{files, {{Name: "/hello", Source: server, Mode: 0o755}}}}
-	spec.Config.Entrypoint = []string{"/hello"}
+	files = slices.DeleteFunc(files, func(f File) bool { return f.Name == "/bin/wget" })
+	spec := Spec{Layers: [][]File{files, {
+		{Name: "/bin/hello", Source: server, Mode: 0o755},
+		{Name: "/bin/fetch", Link: "hello"},
+	}}}
+	spec.Config.Entrypoint = []string{"/bin/hello"}
 	spec.Config.Env = []string{"PATH=" + Path}
 	spec.Config.ExposedPorts = map[string]struct{}{"8080/tcp": {}}
 	return spec, nil

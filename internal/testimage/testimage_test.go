@@ -34,6 +34,20 @@ func TestHelloIsTheSameEveryTime(t *testing.T) {
 	require.Equal(t, archives[0], archives[1])
 }
 
+func TestHelloHasAClientThatWorksWithoutTheCLibrary(t *testing.T) {
+	spec, err := testimage.Hello(t.Context(), os.Args[0], busybox)
+	require.NoError(t, err)
+	links := map[string]string{}
+	for _, layer := range spec.Layers {
+		for _, f := range layer {
+			links[f.Name] = f.Link
+		}
+	}
+	require.Equal(t, "hello", links["/bin/fetch"])
+	require.NotContains(t, links, "/bin/wget", "busybox's can crash")
+	require.Contains(t, links, "/bin/sh")
+}
+
 func TestAnImageHasItsLayersAndPlatform(t *testing.T) {
 	img, err := testimage.Build(testimage.Spec{
 		Layers: [][]testimage.File{
