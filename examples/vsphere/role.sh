@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Gives an account of vCenter the smallest rights with which vic node runs a VCH (docs/vsphere.md). Run it with govc as an
-# administrator, who is in GOVC_URL, GOVC_USERNAME and GOVC_PASSWORD. It may be run again: roles and permissions become what
+# Gives an account of vCenter the smallest rights with which vic node runs a VCH (docs/vsphere.md). It calls govc as the
+# administrator that GOVC_URL, GOVC_USERNAME and GOVC_PASSWORD name. It may be run again: roles and permissions become what
 # stands here.
 #
 #   PRINCIPAL=vic@vsphere.local DATACENTER=/DC0 CLUSTER=/DC0/host/C0 POOL=/DC0/host/C0/Resources/vic FOLDER=/DC0/vm/vic \
