@@ -21,6 +21,6 @@
 //
 // Its queues are given rate limiters that only slow down failures, and never give up.
 //
-// Rooms: kubeletapi is the HTTPS server, certs its certificate, objects the config maps, secrets and services that pods
-// of this node refer to.
+// Below it, kubeletapi is the HTTPS server, certs its certificate, usage what pods and the node use, and objects the config
+// maps, secrets, services and claims that pods of this node refer to.
 package provider

@@ -1,4 +1,4 @@
-// Package v1alpha1 has the Kubernetes objects that tell vic what to serve: today, VirtualContainerHost.
+// Package v1alpha1 has the Kubernetes objects that say what vic serves: VirtualContainerHost.
 //
 // +kubebuilder:object:generate=true
 // +groupName=vic.virtual-kubelet.io

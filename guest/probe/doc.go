@@ -1,6 +1,6 @@
 // Package probe asks a container once about its health: by a command in it, an HTTP request, a TCP connection, or the
-// health service of gRPC. What counts as healthy, and what a failure is told as, is the kubelet's. When to ask, and what
-// follows, is for package supervisor to say.
+// health service of gRPC. What counts as healthy, and the words of a failure, are the kubelet's. Package supervisor
+// decides when to ask, and what follows.
 //
 //	outcome := probe.Do(ctx, wire.Probe{Action: wire.Action{TCP: &wire.TCPAction{Port: 80}}, Timeout: time.Second}, target)
 //

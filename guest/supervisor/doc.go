@@ -6,5 +6,5 @@
 // init container has failed for good or no app container will run again: what runs then ends within the pod's grace
 // period, sidecars last and in reverse order.
 //
-// Each container that was told to run has one goroutine, which alone starts and stops it. A [Runtime] does the work.
+// Each container that was asked for has one goroutine, which alone starts and stops it. A [Runtime] does the work.
 package supervisor

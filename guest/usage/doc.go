@@ -1,4 +1,4 @@
-// Package usage reads what parts of a machine use: cgroups of version 2, network interfaces, file systems.
+// Package usage reads what parts of a system use: cgroups of version 2, network interfaces, file systems.
 //
 // Counters are the kernel's own; nothing is kept between two calls.
 //

@@ -1,5 +1,5 @@
-// Package plan turns a pod into what its VM and its guest are told: the VM's size, the shared part of the pod, each
-// container, and what a former boot of the VM leaves to the next.
+// Package plan turns a pod into what its VM and its guest need: the VM's size, the shared part of the pod, each container, and
+// what a former boot of the VM leaves to the next.
 //
 // Everything here is a pure function of its arguments; nothing waits and nothing is kept. The pod is one that package
 // fields has admitted.

@@ -1,4 +1,4 @@
-// Package qemu runs pod VMs as QEMU processes of this machine: a portlayer.Hypervisor over one directory, the virtual
+// Package qemu runs pod VMs as QEMU processes of this host: a portlayer.Hypervisor over one directory, the virtual
 // container host (VCH). Nothing else speaks QMP.
 //
 //	h, err := qemu.Open(ctx, qemu.Config{Dir: dir, GuestImage: image, Network: pods})
@@ -8,7 +8,7 @@
 //
 //	vms/<pod UID>/vm.json            identity, spec, version, and what is known of its power
 //	              lock               held by the process that has the VM
-//	              alive              held by its QEMU, which inherits it: who asks for it knows whether QEMU lives
+//	              alive              held by its QEMU, which inherits it: a lock that can't be had means that QEMU lives
 //	              qmp.sock           QEMU's control, one client at a time
 //	              guest.sock         the guest's port, one client at a time
 //	              scratch-<serial>.img
@@ -17,20 +17,20 @@
 //	boot/                            the guest image in use
 //	accel.json                       what the last probe of the accelerator found
 //
-// Whatever is made is made under another name and renamed when it is whole. Open deletes what a crash left of that.
+// A file is made under another name and renamed when it is whole. Open deletes what a crash left of such files.
 //
 // # Life
 //
 // A QEMU has a session of its own and outlives us. It is found again by its socket, whose listener is its process, and
 // must answer query-uuid with the UUID that the pod's UID gives; it is watched by pidfd. No process is ever signalled by
-// a number from a file. One that lives and does not answer is known by the alive file that it holds open: it can be ended,
-// and is the VM's again when it answers. Nobody waits for it but who wants to change that VM. A guest that powers off, resets or panics leaves QEMU paused (-no-reboot, -no-shutdown), with
-// its last words in a ring, until somebody has read them.
+// a number from a file. A QEMU that lives and does not answer is known by the alive file that it holds open: it can be ended,
+// and is the VM's again when it answers. Only callers that want to change that VM wait for it. A guest that powers off, resets
+// or panics leaves QEMU paused (-no-reboot, -no-shutdown), with its last words in a ring, until somebody has read them.
 //
 // # Confinement
 //
 // QEMU gets what it needs as open files: disks, taps, sockets, kernel. It knows no path of ours, may start nothing
-// (-sandbox), leaves no core file, and has control groups of its own where the machine lets us. When we are root it runs
+// (-sandbox), leaves no core file, and has control groups of its own where the host lets us. When we are root it runs
 // as a user and group of its own from 2,000,000,000 to 2,099,999,999, without privileges and supplementary groups, but
 // for the group of the KVM device where only that may open it. Its memory is bounded to the VM's and 128 MiB more, with
 // TCG 256 MiB.

@@ -3,5 +3,5 @@
 //
 //	kubectl get --raw /api/v1/nodes/vic-local/proxy/metrics | dashboard examples/grafana/vic.json
 //
-// It is a module of its own since the parser's would raise what the node is built from.
+// It is a module of its own, since the parser's module would raise versions that the node is built from.
 package main

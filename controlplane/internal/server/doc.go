@@ -16,8 +16,8 @@
 //
 // Authorization is RBAC alone. The node authorizer would only add to what the node may do, and the NodeRestriction
 // plug-in refuses labels that Virtual Kubelet gives its nodes (kubernetes.io/role). The node is bound to the role
-// [NodeRole] by its own name, and so its group, system:nodes, gives it nothing. Who shows no
-// credentials can ask for health and nothing else.
+// [NodeRole] by its own name, and so its group, system:nodes, gives it nothing. Without
+// credentials a client can ask for health and nothing else.
 //
 // # Order
 //

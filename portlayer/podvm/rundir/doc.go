@@ -3,6 +3,8 @@
 //
 //	<root>/<uid>/vm.json                               the VM as last seen, whatever the caller makes of it
 //	<root>/<uid>/snapshot.json                         the guest's latest snapshot
+//	<root>/<uid>/acked.json                            which of a boot's events were passed on, so that none is twice
+//	<root>/<uid>/note.json                             what the caller must not forget over a restart; JSON of its own
 //	<root>/<uid>/logs/<container>/<attempt>-<start>.log  a segment of an attempt's log, as the guest wrote it (CRI lines)
 //
 // A segment's name says at which offset of the guest's log it begins, so its length says how far the copy has come: no

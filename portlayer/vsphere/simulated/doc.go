@@ -16,13 +16,13 @@
 // uploaded (a stream-optimized VMDK) for an imported one, qcow2 over its parent's for a child, and qcow2 for all others. It
 // moves and goes with the descriptor.
 //
-// The inventory is one cluster of one host, which has this machine's processors and memory, and one datastore, which has the
+// The inventory is one cluster of one host, which has this host's processors and memory, and one datastore, which has the
 // space of Config.Dir.
 //
 // A VM whose QEMU ends, by the guest or by hand, is powered off. Its disks come and go while it runs; nothing else of its
 // hardware does. What a guest needs VMware Tools for (ShutdownGuest, its address) is refused or empty, and a VM can't be
 // suspended. Power is only that of PowerOnVM_Task, PowerOffVM_Task and ResetVM_Task: other calls that change it (vApps,
-// PowerOnMultiVM_Task) change what is told and start nothing. The inventory is lost with the process; QEMUs end with it.
+// PowerOnMultiVM_Task) change the reported state and start nothing. The inventory is lost with the process; QEMUs end with it.
 //
 // It serves on the loopback interface, with a certificate whose key everybody has: no secret is safe in it.
 package simulated

@@ -1,5 +1,5 @@
-// Command testguest is PID 1 of the VMs in this hypervisor's tests, in the place of the guest program: it does what a
-// line on its port tells it, which the guest program never would.
+// Command testguest is PID 1 of the VMs in this hypervisor's tests, in the place of the guest program. It does what a
+// line on its port says, which the guest program never would.
 //
 //	echo WORD         answers with it
 //	disks N           answers with the serial numbers of its disks, once it has N
