@@ -16,15 +16,15 @@ import (
 type Entry struct {
 	// Pod is the pod as it was last desired, with the status that was last observed here.
 	Pod *corev1.Pod
-	// Restored tells that only the pod's identity is known, from its VM; its spec is empty.
+	// Restored is true when only the pod's identity is known, from its VM; its spec is empty.
 	Restored bool
-	// Finished tells that the pod is being deleted and that no container of it runs or will run: its object may go.
+	// Finished is true when the pod is being deleted and that no container of it runs or will run: its object may go.
 	Finished bool
 }
 
 type entry struct {
 	Entry
-	// nameless tells that a newer pod has the name, or none; it never comes back to this one.
+	// nameless is true when a newer pod has the name, or none; it never comes back to this one.
 	nameless bool
 }
 
@@ -70,7 +70,7 @@ func (p *Pods) Restore(uid types.UID, name types.NamespacedName) {
 	p.putLocked(&entry{Entry: Entry{Pod: &corev1.Pod{ObjectMeta: meta}, Restored: true}})
 }
 
-// SetStatus stores the observed status of a pod and tells subscribers when it is another than before. It answers
+// SetStatus stores the observed status of a pod and notifies subscribers when it has changed. It answers
 // whether it was; an unknown pod has none.
 func (p *Pods) SetStatus(uid types.UID, status corev1.PodStatus) bool {
 	p.mu.Lock()
@@ -86,7 +86,7 @@ func (p *Pods) SetStatus(uid types.UID, status corev1.PodStatus) bool {
 	return true
 }
 
-// Finish marks a pod of which nothing runs or will run and tells subscribers, once; an unknown pod is no error.
+// Finish marks a pod of which nothing runs or will run and notifies subscribers, once; an unknown pod is no error.
 func (p *Pods) Finish(uid types.UID) {
 	p.mu.Lock()
 	e, ok := p.entries[uid]
@@ -190,7 +190,7 @@ func (p *Pods) putLocked(e *entry) {
 	}
 }
 
-// publisherLocked returns what tells the subscribers of e as it is now; it is called without the lock.
+// publisherLocked returns a function that hands e to the subscribers as it is now; it is called without the lock.
 func (p *Pods) publisherLocked(e *entry) func() {
 	subscribers := slices.Collect(maps.Values(p.subscribers))
 	changed := e.copy()
@@ -208,7 +208,7 @@ func (p *Pods) releaseNameLocked(e *entry) {
 	e.nameless = true
 }
 
-// newer tells whether a takes the name that b holds.
+// newer reports whether a takes the name that b holds.
 func newer(a, b *corev1.Pod) bool {
 	aEnds, bEnds := a.DeletionTimestamp != nil, b.DeletionTimestamp != nil
 	if aEnds != bEnds {

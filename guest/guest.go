@@ -38,7 +38,7 @@ func Run(ctx context.Context, version string) error {
 		return fmt.Errorf("boot: %w", err)
 	}
 	if boot.IsProbe() {
-		_, _ = os.Stderr.WriteString("vic-guest: probe ok\n") // nobody is left to tell of a failure
+		_, _ = os.Stderr.WriteString("vic-guest: probe ok\n") // a failure has nobody left to report it to
 		return boot.PowerOff()
 	}
 	if err := boot.LoadModules(); err != nil {

@@ -50,7 +50,7 @@ func (v *vm) output(name, script string) string {
 
 func TestExec(t *testing.T) {
 	v := idle(t, nil)
-	t.Run("keeps the streams apart and tells the exit code", func(t *testing.T) {
+	t.Run("keeps the streams apart and returns the exit code", func(t *testing.T) {
 		out, errOut, exit := v.exec("app", wire.Exec{Args: []string{"sh", "-c", "echo out; echo err >&2; echo $FROM; exit 42"}}).result()
 		assert.Equal(t, "out\ncontainer\n", out)
 		assert.Equal(t, "err\n", errOut)
@@ -277,7 +277,7 @@ func TestASnapshotIsAcknowledged(t *testing.T) {
 	require.NotEmpty(t, s.Events)
 	boot, last := s.BootID, s.Events[len(s.Events)-1].Seq
 	v.must("POST", wire.PathStop, wire.Stop{Grace: time.Second})
-	// What it tells of the end comes in several steps, and not each has an event.
+	// What it reports of the end comes in several steps, and not each has an event.
 	for s.Phase != wire.PhaseDone {
 		after := s.Generation
 		s = wire.Snapshot{}
@@ -286,5 +286,5 @@ func TestASnapshotIsAcknowledged(t *testing.T) {
 			require.Greater(t, e.Seq, last)
 		}
 	}
-	require.NotEmpty(t, s.Events, "the end was told")
+	require.NotEmpty(t, s.Events, "the end was reported")
 }

@@ -15,7 +15,7 @@ type Grant struct {
 	Holders []string `json:"holders,omitempty"`
 }
 
-// MayUse tells whether holders of credentials may have the image under that name without asking the registry: one of them
+// MayUse reports whether holders of credentials may have the image under that name without asking the registry: one of them
 // has brought it, or everyone may. An image of which nobody knows how it came is for everyone.
 func (i Image) MayUse(name string, holders []string) bool {
 	if len(i.Grants) == 0 {

@@ -25,11 +25,11 @@ type hostConfig struct {
 	clients       [][]string // files with certificate and key of ours
 	headers       http.Header
 	dialTimeout   time.Duration
-	// namespace is the registry that the host stands in for, which it is told; empty for the registry itself.
+	// namespace is the registry that the host stands in for, and part of each request; empty for the registry itself.
 	namespace string
 }
 
-// serves tells whether an image can come from the host.
+// serves reports whether an image can come from the host.
 func (c hostConfig) serves(byDigest bool) bool { return c.pull && (byDigest || c.resolve) }
 
 // configuredHosts is what the folder of a registry says.
@@ -169,7 +169,7 @@ func (r rewriter) RoundTrip(req *http.Request) (*http.Response, error) {
 	if rest, ok := strings.CutPrefix(req.URL.Path, apiPath+"/"); ok {
 		req.URL.Path, req.URL.RawPath = r.base+"/"+rest, ""
 		if r.namespace != "" {
-			// Caches of several registries tell them apart by it.
+			// Caches of several registries need it to know which is meant.
 			req.URL.RawQuery = url.Values{"ns": {r.namespace}}.Encode()
 		}
 	}

@@ -13,7 +13,7 @@ var (
 	bytesDesc  = prometheus.NewDesc("vic_image_cache_bytes", "Space that the disks of images take on this machine.", nil, nil)
 )
 
-// Collector returns a prometheus.Collector that tells what s keeps. It looks when it is asked.
+// Collector returns a prometheus.Collector of what s keeps. It looks when it is asked.
 func (s *Store) Collector() prometheus.Collector { return storeCollector{s} }
 
 type storeCollector struct{ store *Store }

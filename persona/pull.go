@@ -19,7 +19,7 @@ type Credentials struct {
 	Username, Password string
 	// IdentityToken gets an access token; RegistryToken is one.
 	IdentityToken, RegistryToken string
-	// Holder names who has the credentials, and is no secret: what they bring is for who holds them (Image.MayUse). Empty
+	// Holder names whose the credentials are, and is no secret: what they bring is for their holder (Image.MayUse). Empty
 	// means the whole machine.
 	Holder string
 }
@@ -82,7 +82,7 @@ func (s *Store) resolve(ctx context.Context, named reference.Named, auth []Crede
 	away := map[string]bool{}
 	for _, ep := range endpoints {
 		if away[ep.repo.RegistryStr()] {
-			continue // who does not answer is not asked again with other credentials
+			continue // a registry that does not answer is not asked again with other credentials
 		}
 		a, digest, err := s.resolveAt(ctx, named, ep)
 		if err == nil {
@@ -146,7 +146,7 @@ func kindOf(err error) error {
 	return err
 }
 
-// unreachable tells whether the network failed, and not what came over it.
+// unreachable reports whether the network failed, and not what came over it.
 func unreachable(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, errPlainHTTP) {
 		return false

@@ -113,7 +113,7 @@ func (r *resuming) mend(broken error) error {
 	return pause(r.ctx, breakFirst<<(r.breaks-1))
 }
 
-// final tells that the registry has refused, and would again.
+// final reports whether the registry has refused, and would again.
 func final(err error) bool {
 	refused, ok := errors.AsType[*transport.Error](err)
 	return ok && !busy(refused.StatusCode)

@@ -17,8 +17,8 @@ const (
 	retryTries = 5
 	// retryFirst is the wait before the second try where the registry names none; it doubles from try to try.
 	retryFirst = 500 * time.Millisecond
-	// retryLongest is the longest wait that a registry may ask for here. Who asks for more gets its pull back later, as the
-	// caller repeats it.
+	// retryLongest is the longest wait that a registry may ask for here. A pull that should wait for longer fails, and its
+	// caller repeats it later.
 	retryLongest = 30 * time.Second
 )
 
@@ -52,7 +52,7 @@ func (p patient) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// busy tells whether the same request may be answered later.
+// busy reports whether the same request may be answered later.
 func busy(status int) bool {
 	switch status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout,

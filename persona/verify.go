@@ -70,7 +70,7 @@ type checkedReader struct {
 	left int64
 	// err is why reading ended before the end.
 	err error
-	// progress is told how many bytes came.
+	// progress gets how many bytes came.
 	progress func(n int)
 }
 

@@ -10,7 +10,7 @@ var (
 	freeDesc    = prometheus.NewDesc("vic_node_free_bytes", "What is left of the machine's memory and storage, as far as the VCH may use it.", []string{"resource"}, nil)
 )
 
-// Collector returns a prometheus.Collector that tells of the node's queues and of what the VCH offered when it was asked
+// Collector returns a prometheus.Collector of the node's queues and of what the VCH offered when it was asked
 // last.
 func (n *Node) Collector() prometheus.Collector { return nodeCollector{n} }
 

@@ -51,7 +51,7 @@ type Config struct {
 	Metrics prometheus.Gatherer
 	// Images may be nil.
 	Images Images
-	// PressureTransition is for how long a pressure is told after it was seen last.
+	// PressureTransition is for how long a pressure is reported after it was last seen.
 	PressureTransition time.Duration
 	// Usage is what /metrics/resource and /stats/summary show.
 	Usage kubeletapi.Usage

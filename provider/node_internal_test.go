@@ -23,7 +23,7 @@ const (
 	poll    = 5 * time.Millisecond
 )
 
-// vch answers as it is told.
+// vch answers as a test sets it.
 type vch struct {
 	mu       sync.Mutex // guards all below
 	capacity portlayer.Capacity

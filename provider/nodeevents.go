@@ -22,39 +22,39 @@ type nodeEvents struct {
 	recorder record.EventRecorder // nil for none
 	node     string
 
-	told     map[corev1.NodeConditionType]corev1.ConditionStatus
-	rebooted string // boot that is to be told of
+	reported map[corev1.NodeConditionType]corev1.ConditionStatus
+	rebooted string // boot that is to be reported
 }
 
-// starting tells that this program has started.
+// starting says that this program has started.
 func (e *nodeEvents) starting() { e.event(corev1.EventTypeNormal, "Starting", "vic is starting.") }
 
-// adopt takes what a former run has told for told, and sees whether the machine was started anew meanwhile.
+// adopt counts what a former run has reported as reported, and sees whether the host was started anew meanwhile.
 func (e *nodeEvents) adopt(there *corev1.Node, bootID string) {
-	e.told = map[corev1.NodeConditionType]corev1.ConditionStatus{}
+	e.reported = map[corev1.NodeConditionType]corev1.ConditionStatus{}
 	for _, c := range there.Status.Conditions {
-		e.told[c.Type] = c.Status
+		e.reported[c.Type] = c.Status
 	}
 	if before := there.Status.NodeInfo.BootID; before != "" && bootID != "" && before != bootID {
 		e.rebooted = bootID
 	}
 }
 
-// tell makes an event of every condition that is not as it was told last.
-func (e *nodeEvents) tell(n *corev1.Node) {
+// report makes an event of every condition that is not as it was last reported.
+func (e *nodeEvents) report(n *corev1.Node) {
 	if e.rebooted != "" {
 		e.event(corev1.EventTypeWarning, "Rebooted", fmt.Sprintf("Node %s has been rebooted, boot id: %s", e.node, e.rebooted))
 		e.rebooted = ""
 	}
-	if e.told == nil {
-		e.told = map[corev1.NodeConditionType]corev1.ConditionStatus{}
+	if e.reported == nil {
+		e.reported = map[corev1.NodeConditionType]corev1.ConditionStatus{}
 	}
 	for _, c := range n.Status.Conditions {
 		reasons, ok := conditionReasons[c.Type]
-		if !ok || e.told[c.Type] == c.Status {
+		if !ok || e.reported[c.Type] == c.Status {
 			continue
 		}
-		e.told[c.Type] = c.Status
+		e.reported[c.Type] = c.Status
 		reason := reasons[1]
 		if c.Status == corev1.ConditionTrue {
 			reason = reasons[0]

@@ -43,7 +43,7 @@ type Description struct {
 	KernelVersion, OSImage string
 	// RuntimeVersion is vic://<version>.
 	RuntimeVersion string
-	// MachineID tells installations apart (machine-id(5)), SystemUUID machines (SMBIOS), BootID their boots. Where a
+	// MachineID identifies an installation (machine-id(5)), SystemUUID a host (SMBIOS), BootID its boot. Where a
 	// machine has none they are empty.
 	MachineID, SystemUUID, BootID string
 }

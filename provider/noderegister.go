@@ -43,12 +43,12 @@ func (r *nodeReporter) register(ctx context.Context) (*corev1.Node, error) {
 	return n, nil
 }
 
-// adopt remembers since when the conditions of a former run hold, and what was told of them.
+// adopt remembers since when the conditions of a former run hold, and what was reported of them.
 func (r *nodeReporter) adopt(there *corev1.Node) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last = there
-	r.told.adopt(there, r.desc.BootID)
+	r.events.adopt(there, r.desc.BootID)
 }
 
 func (r *nodeReporter) create(ctx context.Context, n *corev1.Node) error {

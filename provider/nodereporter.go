@@ -60,7 +60,7 @@ type nodeReporter struct {
 	capacity portlayer.Capacity
 	hold     pressureHold
 	last     *corev1.Node
-	told     nodeEvents
+	events   nodeEvents
 }
 
 func newNodeReporter(cfg reporterConfig) *nodeReporter {
@@ -71,7 +71,7 @@ func newNodeReporter(cfg reporterConfig) *nodeReporter {
 		registered:     make(chan struct{}),
 		health:         health{reason: "NodeStarting", message: "the node is starting"},
 		hold:           pressureHold{keep: cfg.transition},
-		told:           nodeEvents{recorder: cfg.recorder, node: cfg.name},
+		events:         nodeEvents{recorder: cfg.recorder, node: cfg.name},
 	}
 }
 
@@ -103,7 +103,7 @@ func (r *nodeReporter) latest() portlayer.Capacity {
 	return r.capacity
 }
 
-// pressures are those that the node tells of.
+// pressures are those that the node reports.
 func (r *nodeReporter) pressures() []corev1.NodeConditionType {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -140,7 +140,7 @@ func (r *nodeReporter) run(ctx context.Context) {
 	}
 	for {
 		if n, changed := r.observe(ctx); changed && ctx.Err() == nil {
-			r.tell(n)
+			r.makeEvents(n)
 			r.hand(ctx, n)
 		}
 		select {
@@ -168,11 +168,11 @@ func (r *nodeReporter) hand(ctx context.Context, n *corev1.Node) {
 	}
 }
 
-// tell makes events of what is news in n.
-func (r *nodeReporter) tell(n *corev1.Node) {
+// makeEvents makes events of what is news in n.
+func (r *nodeReporter) makeEvents(n *corev1.Node) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.told.tell(n)
+	r.events.report(n)
 }
 
 // observe asks the VCH and returns the node as it should be, and whether that is news.

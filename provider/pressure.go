@@ -9,7 +9,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// DefaultPressureTransition is for how long a pressure is told after it was seen last, as the kubelet has it
+// DefaultPressureTransition is for how long a pressure is reported after it was last seen, as the kubelet has it
 // (KubeletConfiguration, evictionPressureTransitionPeriod).
 const DefaultPressureTransition = 5 * time.Minute
 

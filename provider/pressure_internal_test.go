@@ -48,7 +48,7 @@ func TestPressuresKeepPodsAway(t *testing.T) {
 		assert.Equal(t, []corev1.NodeConditionType{corev1.NodeDiskPressure}, r.pressures())
 		host.set(diskPressure(false), nil)
 		r.observe(t.Context())
-		assert.Equal(t, []corev1.NodeConditionType{corev1.NodeDiskPressure}, r.pressures(), "as the node tells it")
+		assert.Equal(t, []corev1.NodeConditionType{corev1.NodeDiskPressure}, r.pressures(), "as the node reports it")
 		<-time.After(time.Minute)
 		n, _ := r.observe(t.Context())
 		assert.Empty(t, r.pressures())
@@ -110,17 +110,17 @@ func TestNodeEvents(t *testing.T) {
 		return n
 	}
 	e.starting()
-	e.tell(object(true, false, "b1"))
+	e.report(object(true, false, "b1"))
 	assert.Equal(t, []string{
 		"Normal Starting vic is starting.",
 		"Normal NodeHasSufficientMemory Node v status is now: NodeHasSufficientMemory",
 		"Normal NodeHasNoDiskPressure Node v status is now: NodeHasNoDiskPressure",
 		"Normal NodeHasSufficientPID Node v status is now: NodeHasSufficientPID",
 		"Normal NodeReady Node v status is now: NodeReady",
-	}, eventsOf(recorder), "a new node tells all")
-	e.tell(object(true, false, "b1"))
-	assert.Empty(t, eventsOf(recorder), "what was told is not told again")
-	e.tell(object(false, true, "b1"))
+	}, eventsOf(recorder), "a new node reports everything")
+	e.report(object(true, false, "b1"))
+	assert.Empty(t, eventsOf(recorder), "what was reported is not reported again")
+	e.report(object(false, true, "b1"))
 	assert.Equal(t, []string{
 		"Normal NodeHasDiskPressure Node v status is now: NodeHasDiskPressure",
 		"Normal NodeNotReady Node v status is now: NodeNotReady",
@@ -128,11 +128,11 @@ func TestNodeEvents(t *testing.T) {
 
 	again := nodeEvents{recorder: recorder, node: "v"}
 	again.adopt(object(false, true, "b1"), "b1")
-	again.tell(object(true, true, "b1"))
-	assert.Equal(t, []string{"Normal NodeReady Node v status is now: NodeReady"}, eventsOf(recorder), "a former run has told the rest")
+	again.report(object(true, true, "b1"))
+	assert.Equal(t, []string{"Normal NodeReady Node v status is now: NodeReady"}, eventsOf(recorder), "a former run has reported the rest")
 
 	again.adopt(object(true, true, "b1"), "b2")
-	again.tell(object(true, true, "b2"))
-	again.tell(object(true, true, "b2"))
+	again.report(object(true, true, "b2"))
+	again.report(object(true, true, "b2"))
 	assert.Equal(t, []string{"Warning Rebooted Node v has been rebooted, boot id: b2"}, eventsOf(recorder))
 }

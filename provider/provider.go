@@ -16,9 +16,9 @@ import (
 
 // Manager is the part of operations that a node drives. Every method returns at once.
 type Manager interface {
-	// Sync tells of a pod that should be as it is in the API server, or is being deleted there.
+	// Sync hands over a pod that should be as it is in the API server, or is being deleted there.
 	Sync(pod *corev1.Pod)
-	// Forget tells that the API object of that UID is gone.
+	// Forget says that the API object of that UID is gone.
 	Forget(uid types.UID)
 	// Resync gives the first complete list of the node's pods.
 	Resync(known []*corev1.Pod)
@@ -66,7 +66,7 @@ func (p *Provider) UpdatePod(_ context.Context, pod *corev1.Pod) error {
 }
 
 // DeletePod wakes operations for the pod, whose object says that it is being deleted. A pod that has no object left is
-// not touched: the watch tells of that, and a pod VM without one waits for the collector's grace time.
+// not touched: the watch sees that, and a pod VM without one waits for the collector's grace time.
 func (p *Provider) DeletePod(_ context.Context, pod *corev1.Pod) error {
 	p.wake(pod)
 	return nil
@@ -110,7 +110,7 @@ func (p *Provider) NotifyPods(_ context.Context, notify func(*corev1.Pod)) {
 	})
 }
 
-// finished tells that the object of a pod which is being deleted may go: nothing of it runs or will run. So it is with a
+// finished says that the object of a pod which is being deleted may go: nothing of it runs or will run. So it is with a
 // pod that nothing is known of.
 func (p *Provider) finished(uid types.UID) bool {
 	entry, ok := p.pods.Get(uid)

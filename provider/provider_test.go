@@ -18,7 +18,7 @@ import (
 	"github.com/virtual-kubelet/vic/provider"
 )
 
-// recordingManager remembers what it was told.
+// recordingManager remembers its calls.
 type recordingManager struct {
 	mu     sync.Mutex // guards all below
 	synced []*corev1.Pod

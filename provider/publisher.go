@@ -39,7 +39,7 @@ func newPublisher(p *Provider, client corev1client.PodsGetter) *publisher {
 // changed asks for the status of that pod to be written. It never blocks.
 func (p *publisher) changed(uid types.UID) { p.queue.Add(uid) }
 
-// flush asks for all that is known now; flushed tells when it has been handed over.
+// flush asks for all that is known now; flushed is called when it has been handed over.
 func (p *publisher) flush() {
 	for _, e := range p.provider.pods.List() {
 		p.mu.Lock()
@@ -55,7 +55,7 @@ func (p *publisher) flushed() bool {
 	return len(p.flushing) == 0
 }
 
-// begin tells whether what is published of that pod from now on counts for a flush: what has begun before may be older.
+// begin reports whether what is published of that pod from now on counts for a flush: what has begun before may be older.
 func (p *publisher) begin(uid types.UID) (counts bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,5 +148,5 @@ func (p *publisher) finish(ctx context.Context, pod *corev1.Pod) error {
 	return nil
 }
 
-// gone tells that there is no object of that name and UID.
+// gone says that there is no object of that name and UID.
 func gone(err error) bool { return apierrors.IsNotFound(err) || apierrors.IsConflict(err) }

@@ -43,7 +43,7 @@ func newPublished(t *testing.T, current ...*corev1.Pod) *published {
 		objects = append(objects, pod.DeepCopy())
 	}
 	p := &published{client: fake.NewClientset(objects...), cache: cache.New()}
-	provider := NewProvider(&told{}, p.cache, corev1listers.NewPodLister(indexer))
+	provider := NewProvider(&calls{}, p.cache, corev1listers.NewPodLister(indexer))
 	p.publisher = newPublisher(provider, p.client.CoreV1())
 	provider.NotifyPods(t.Context(), func(pod *corev1.Pod) {
 		p.mu.Lock()

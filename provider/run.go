@@ -103,7 +103,7 @@ func (n *Node) runNode(ctx context.Context) error {
 	}
 	n.self.Start(ctx.Done())
 	defer n.self.Shutdown()
-	n.reporter.told.starting()
+	n.reporter.events.starting()
 	n.reporter.set(health{ready: true, reason: "VCHReady", message: "the VCH runs pods"})
 	for {
 		err := n.keepRegistered(ctx)

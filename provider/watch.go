@@ -22,14 +22,14 @@ type podWatch struct {
 	changed    func(types.UID) // a pod's status may have to be written
 }
 
-// OnAdd tells of a new pod.
+// OnAdd hands on a new pod.
 func (w *podWatch) OnAdd(obj any, _ bool) {
 	if pod, ok := obj.(*corev1.Pod); ok {
 		w.sync(pod)
 	}
 }
 
-// OnUpdate tells of a changed pod. One that was deleted and came back while the watch was interrupted looks like a
+// OnUpdate hands on a changed pod. One that was deleted and came back while the watch was interrupted looks like a
 // change, and is another pod.
 func (w *podWatch) OnUpdate(before, after any) {
 	old, ok := before.(*corev1.Pod)
@@ -49,7 +49,7 @@ func (w *podWatch) OnUpdate(before, after any) {
 	w.sync(pod)
 }
 
-// OnDelete tells of a pod whose object is gone.
+// OnDelete hands on that a pod's object is gone.
 func (w *podWatch) OnDelete(obj any) {
 	if lost, ok := obj.(clientcache.DeletedFinalStateUnknown); ok {
 		obj = lost.Obj

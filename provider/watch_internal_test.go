@@ -10,16 +10,16 @@ import (
 	clientcache "k8s.io/client-go/tools/cache"
 )
 
-// told remembers every call in order.
-type told struct{ calls []string }
+// calls remembers every call in order.
+type calls struct{ made []string }
 
-func (r *told) Sync(p *corev1.Pod)       { r.calls = append(r.calls, "sync "+string(p.UID)) }
-func (r *told) Forget(uid types.UID)     { r.calls = append(r.calls, "forget "+string(uid)) }
-func (r *told) Register(p *corev1.Pod)   { r.calls = append(r.calls, "register "+string(p.UID)) }
-func (r *told) Unregister(uid types.UID) { r.calls = append(r.calls, "unregister "+string(uid)) }
-func (r *told) changed(uid types.UID)    { r.calls = append(r.calls, "changed "+string(uid)) }
-func (*told) Resync([]*corev1.Pod)       {}
-func (r *told) watch() clientcache.ResourceEventHandler {
+func (r *calls) Sync(p *corev1.Pod)       { r.made = append(r.made, "sync "+string(p.UID)) }
+func (r *calls) Forget(uid types.UID)     { r.made = append(r.made, "forget "+string(uid)) }
+func (r *calls) Register(p *corev1.Pod)   { r.made = append(r.made, "register "+string(p.UID)) }
+func (r *calls) Unregister(uid types.UID) { r.made = append(r.made, "unregister "+string(uid)) }
+func (r *calls) changed(uid types.UID)    { r.made = append(r.made, "changed "+string(uid)) }
+func (*calls) Resync([]*corev1.Pod)       {}
+func (r *calls) watch() clientcache.ResourceEventHandler {
 	return &podWatch{manager: r, references: r, changed: r.changed}
 }
 
@@ -45,23 +45,23 @@ func TestPodWatch(t *testing.T) {
 				h.OnUpdate(podOf("1"), podOf("1", func(p *corev1.Pod) { p.ResourceVersion, p.Status.PodIP = "2", "10.0.0.1" }))
 			}, []string{"changed 1"},
 		},
-		"a phase that someone set is told": {
+		"a phase that someone set is passed on": {
 			func(h clientcache.ResourceEventHandler) {
 				h.OnUpdate(podOf("1"), podOf("1", func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }))
 			}, seen,
 		},
-		"a label is told, as files may show it": {
+		"a label is passed on, as files may show it": {
 			func(h clientcache.ResourceEventHandler) {
 				h.OnUpdate(podOf("1"), podOf("1", func(p *corev1.Pod) { p.Labels = map[string]string{"a": "b"} }))
 			}, seen,
 		},
-		"a deletion is told": {
+		"a deletion is passed on": {
 			func(h clientcache.ResourceEventHandler) {
 				now := metav1.Now()
 				h.OnUpdate(podOf("1"), podOf("1", func(p *corev1.Pod) { p.DeletionTimestamp = &now }))
 			}, seen,
 		},
-		"a shorter grace period is told": {
+		"a shorter grace period is passed on": {
 			func(h clientcache.ResourceEventHandler) {
 				grace := int64(1)
 				h.OnUpdate(podOf("1"), podOf("1", func(p *corev1.Pod) { p.DeletionGracePeriodSeconds = &grace }))
@@ -82,9 +82,9 @@ func TestPodWatch(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := &told{}
+			r := &calls{}
 			tt.do(r.watch())
-			assert.Equal(t, tt.want, r.calls)
+			assert.Equal(t, tt.want, r.made)
 		})
 	}
 }

@@ -100,10 +100,10 @@ func loadModule(path string) error {
 	return nil
 }
 
-// IsProbe tells whether the kernel's command line asks only whether a machine boots at all.
+// IsProbe reports whether the kernel's command line only asks for proof that a VM boots at all.
 func IsProbe() bool { return hasWord(probeWord) }
 
-// Dials tells whether the hypervisor has no channel for the guest, which dials its host then.
+// Dials reports whether the hypervisor has no channel for the guest, which dials its host then.
 func Dials() bool { return hasWord(dialWord) }
 
 func hasWord(word string) bool {

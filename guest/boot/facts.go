@@ -84,5 +84,5 @@ func AvailableBytes() (int64, error) {
 			return kib << 10, nil
 		}
 	}
-	return 0, errors.New("read free memory: the kernel does not tell")
+	return 0, errors.New("read free memory: the kernel does not say")
 }

@@ -16,7 +16,7 @@ func System() Finder {
 	return Finder{Sys: "/sys", Dev: "/dev", GuestInfo: guestInfo, MountCD: mountCD, Temp: "/run"}
 }
 
-// isVMware tells whether the processor says so: elsewhere nobody may touch the backdoor's port.
+// isVMware reports whether the processor says so: elsewhere nobody may touch the backdoor's port.
 var isVMware = sync.OnceValue(vmcheck.IsVirtualCPU)
 
 // guestInfo reads a key by the backdoor; it is empty where there is no such key.

@@ -168,7 +168,7 @@ func (r *Runtime) binds(c wire.Container, b *bundle) ([]oci.Bind, error) {
 	return append(binds, oci.Bind{Source: b.message, Target: c.TerminationMessagePath}), nil
 }
 
-// below tells whether p is dir or in it.
+// below reports whether p is dir or in it.
 func below(p, dir string) bool {
 	rel, err := filepath.Rel(filepath.Clean(dir), filepath.Clean("/"+p))
 	return err == nil && filepath.IsLocal(rel)

@@ -222,7 +222,7 @@ func TestAProcessIsAdoptedOnceItsParentHasLeft(t *testing.T) {
 	dir := t.TempDir()
 	pidFile, leave, end := filepath.Join(dir, "pid"), filepath.Join(dir, "leave"), filepath.Join(dir, "end")
 	require.NoError(t, errors.Join(syscall.Mkfifo(leave, 0o600), syscall.Mkfifo(end, 0o600)))
-	// The process tells its pid while its parent is still there.
+	// The process writes its pid while its parent is still there.
 	script := `(read line < "$2"; exit 7) & echo $! > "$0.new"; mv "$0.new" "$0"; read line < "$1"`
 	parent, err := reaper.Start(process.Spec{Args: []string{"/bin/sh", "-c", script, pidFile, leave, end}, Env: os.Environ()})
 	require.NoError(t, err)

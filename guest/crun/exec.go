@@ -24,7 +24,7 @@ const (
 	codeNotFound      = 127
 )
 
-// Running tells whether Exec and Attach find the container's process, and that there is room for one more process.
+// Running reports whether Exec and Attach find the container's process, and that there is room for one more process.
 func (r *Runtime) Running(name string) error {
 	_, err := r.running(name)
 	return err
@@ -119,7 +119,7 @@ func (r *Runtime) startExec(ctx context.Context, t *task, e wire.Exec) (_ *strea
 	return st, dir, err
 }
 
-// FailedExit is what a host is told when Exec has failed with err.
+// FailedExit is what a host gets when Exec has failed with err.
 func FailedExit(err error) wire.Exit {
 	code := int32(codeNotExecutable)
 	var e *execError

@@ -212,7 +212,7 @@ func closeAll(files ...*os.File) {
 	}
 }
 
-// resize tells the terminal its size.
+// resize gives the terminal its size.
 func (s *streams) resize(size wire.TerminalSize) error {
 	if s.tty == nil || size.Columns == 0 || size.Rows == 0 {
 		return nil

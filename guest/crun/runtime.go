@@ -136,7 +136,7 @@ func (r *Runtime) start(ctx context.Context, a supervisor.Attempt, b *bundle) (*
 	}
 	t := r.newTask(context.WithoutCancel(ctx), a, b, log, s)
 	if err := r.letRun(ctx, b, a.ID); err != nil {
-		_ = r.crun(ctx, b.dir, "delete", "--force", a.ID) // start's error is the one that tells
+		_ = r.crun(ctx, b.dir, "delete", "--force", a.ID) // start's error is the one that matters
 		t.abandon()
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-// Usage tells what the containers that run use, in the order of their names. One that ends meanwhile is left out.
+// Usage returns what the running containers use, in the order of their names. One that ends meanwhile is left out.
 func (r *Runtime) Usage() []wire.ContainerStats {
 	var all []wire.ContainerStats
 	for _, name := range r.names() {

@@ -16,7 +16,7 @@ var ErrNotFound = errors.New("disk not found")
 
 const (
 	pollInterval = 3 * time.Millisecond
-	// rescanAfter is when the controllers are asked to look again: not every hypervisor tells of a disk added later.
+	// rescanAfter is when the controllers are asked to look again: not every hypervisor announces a disk that is added later.
 	rescanAfter   = 500 * time.Millisecond
 	findTimeout   = 60 * time.Second
 	vpdHeader     = 4 // bytes before the serial number in a SCSI vital product data page 80h
@@ -109,7 +109,7 @@ func (f Finder) lookAt(target string) (string, bool) {
 	return "", false
 }
 
-// opens tells whether device is ready: the kernel shows a new disk a moment before it can be opened (ENXIO).
+// opens reports whether device is ready: the kernel shows a new disk a moment before it can be opened (ENXIO).
 func opens(device string) bool {
 	f, err := os.Open(device)
 	if err != nil {

@@ -44,7 +44,7 @@ func TestNothingEndsItButKill(t *testing.T) {
 	require.EqualError(t, <-ended, "signal: killed")
 }
 
-// ignores tells whether the process ignores SIGTERM and SIGCHLD, which is so once it has begun.
+// ignores reports whether the process ignores SIGTERM and SIGCHLD, which is so once it has begun.
 func ignores(t *testing.T, pid int) bool {
 	t.Helper()
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")

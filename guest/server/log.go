@@ -9,7 +9,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-// log answers with a log from an offset on, until its attempt has ended. The header wire.HeaderLogOffset tells where the
+// log answers with a log from an offset on, until its attempt has ended. The header wire.HeaderLogOffset says where the
 // answer begins: behind the offset where that part was dropped. Where lines are dropped while they are sent, the
 // connection ends without the end of the answer, and the host asks again from where it is.
 func (s *server) log(w http.ResponseWriter, r *http.Request) error {

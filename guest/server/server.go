@@ -42,7 +42,7 @@ type Streams interface {
 	Log(container string, attempt int32) (*logfile.File, error)
 }
 
-// Usage tells what the pod uses.
+// Usage returns what the pod uses.
 type Usage interface {
 	Stats() (wire.Stats, error)
 }

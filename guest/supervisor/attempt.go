@@ -77,7 +77,7 @@ func (a *attempt) start(ctx context.Context) (err error) {
 	return err
 }
 
-// publish tells that the process runs. The container counts as running when its postStart hook has ended.
+// publish makes known that the process runs. The container counts as running when its postStart hook has ended.
 func (a *attempt) publish() {
 	a.c.update(func(*wire.ContainerStatus) { a.c.task = a.task },
 		wire.Event{Reason: eventCreated, Message: "Container created"},

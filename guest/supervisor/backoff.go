@@ -10,7 +10,7 @@ const (
 	resetAfter = 2 * maxBackoff
 )
 
-// backoff tells how long restarts wait.
+// backoff says how long restarts wait.
 type backoff struct {
 	delay   time.Duration // of the next restart
 	updated time.Time     // when delay was last set

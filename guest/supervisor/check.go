@@ -20,7 +20,7 @@ var (
 	roles           = []wire.Role{wire.RoleApp, wire.RoleInit, wire.RoleSidecar, wire.RoleEphemeral}
 )
 
-// Check tells whether pod can be configured.
+// Check reports whether pod can be configured.
 func Check(pod wire.Pod) error {
 	if len(pod.Containers) > wire.MaxContainers {
 		return fmt.Errorf("%d containers are %w", len(pod.Containers), ErrInvalid)

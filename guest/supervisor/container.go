@@ -59,10 +59,10 @@ func (c *container) update(change func(*wire.ContainerStatus), events ...wire.Ev
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	change(&c.status)
-	c.tellLocked(events...)
+	c.reportLocked(events...)
 }
 
-func (c *container) tellLocked(events ...wire.Event) {
+func (c *container) reportLocked(events ...wire.Event) {
 	for _, e := range events {
 		e.Container = c.status.Name
 		c.s.events.add(e, "")
@@ -70,7 +70,7 @@ func (c *container) tellLocked(events ...wire.Event) {
 	c.s.changedLocked()
 }
 
-// event tells a user what happens to the container.
+// event lets a user see what happens to the container.
 func (c *container) event(e wire.Event) { c.update(func(*wire.ContainerStatus) {}, e) }
 
 // replaceLocked gives the container another revision. What runs by the former one ends and is started anew, except for an
@@ -154,7 +154,7 @@ func (c *container) settle(a *attempt, t *wire.Terminated) bool {
 	return delay <= 0 || c.wait(delay, t.FinishedAt.Add(delay))
 }
 
-// record tells whether the container is started again, and lets the host know.
+// record keeps how an attempt ended, lets the host know, and reports whether the container is started again.
 func (c *container) record(a *attempt, t *wire.Terminated, events []wire.Event) (again bool) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
@@ -172,7 +172,7 @@ func (c *container) record(a *attempt, t *wire.Terminated, events []wire.Event) 
 		st.State, st.Reason, st.Message, st.Current, st.Final = wire.ContainerTerminated, "", "", t, true
 		c.initialized = c.initialized || c.role == wire.RoleInit && t.ExitCode == 0
 	}
-	c.tellLocked(events...)
+	c.reportLocked(events...)
 	return again
 }
 

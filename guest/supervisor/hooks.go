@@ -72,7 +72,7 @@ func (a *attempt) preStop(ctx context.Context, own time.Time) {
 	a.within(own, time.Time{}, over)
 }
 
-// hook runs a hook aside, and tells how it ended. The channel holds the answer that nobody waits for.
+// hook runs a hook aside and sends how it ended. The channel has room for an answer that nobody waits for.
 func (a *attempt) hook(ctx context.Context, action wire.Action) <-chan error {
 	done := make(chan error, 1)
 	// Ends with the hook, soon after ctx.

@@ -7,10 +7,10 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-// precedes tells whether others wait for a container of that role to be initialized.
+// precedes reports whether others wait for a container of that role to be initialized.
 func precedes(role wire.Role) bool { return role == wire.RoleInit || role == wire.RoleSidecar }
 
-// mayStartLocked tells whether c's turn to start has come: init containers and sidecars one after the other, then all the
+// mayStartLocked reports whether c's turn to start has come: init containers and sidecars one after the other, then all the
 // others. Of those, one waits for the postStart hook of each before it, if it is there, as it does with the kubelet.
 func (s *Supervisor) mayStartLocked(c *container) bool {
 	if c.role == wire.RoleEphemeral {
@@ -42,7 +42,7 @@ func (s *Supervisor) targetRunsLocked(target string) bool {
 	return slices.ContainsFunc(s.containers, func(o *container) bool { return o.status.Name == target && o.task != nil })
 }
 
-// mayEndLocked tells whether c's turn to end has come: sidecars go last and in reverse order.
+// mayEndLocked reports whether c's turn to end has come: sidecars go last and in reverse order.
 func (s *Supervisor) mayEndLocked(c *container) bool {
 	if c.role != wire.RoleSidecar {
 		return true

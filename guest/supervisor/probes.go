@@ -35,7 +35,7 @@ type monitor struct {
 // failing is what the kubelet says of a container whose probe failed.
 func (m *monitor) failing() string { return strings.ToLower(string(m.kind)) + " probe" }
 
-// probe begins to ask about the container's health, until ctx ends, and tells which probe it failed.
+// probe begins to ask about the container's health, until ctx ends, and says which probe it failed.
 func (a *attempt) probe(ctx context.Context) <-chan *monitor {
 	failed := make(chan *monitor, 1)
 	c := a.Container
@@ -98,11 +98,11 @@ func (a *attempt) current(change func(*wire.ContainerStatus)) {
 	former := a.c.status
 	change(&a.c.status)
 	if former != a.c.status {
-		a.c.tellLocked()
+		a.c.reportLocked()
 	}
 }
 
-// unwell tells what a probe found, while the attempt still runs. Of each kind the latest is kept.
+// unwell reports what a probe found, while the attempt still runs. Of each kind the latest is kept.
 func (a *attempt) unwell(e wire.Event, kind string) {
 	a.c.s.mu.Lock()
 	defer a.c.s.mu.Unlock()
@@ -147,7 +147,7 @@ func (m *monitor) ask(ctx context.Context) (healthy, sure bool) {
 	if ctx.Err() != nil {
 		return false, false
 	}
-	m.tell(outcome)
+	m.report(outcome)
 	if outcome.Err != nil {
 		return false, false
 	}
@@ -173,8 +173,8 @@ func (m *monitor) try(ctx context.Context) (outcome probe.Outcome) {
 	return outcome
 }
 
-// tell tells a user what is not well.
-func (m *monitor) tell(o probe.Outcome) {
+// report lets a user see what is not well.
+func (m *monitor) report(o probe.Outcome) {
 	e := wire.Event{Warning: true, Reason: eventUnhealthy}
 	switch {
 	case o.Err != nil:

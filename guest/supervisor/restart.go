@@ -16,7 +16,7 @@ const (
 	causeRevision              // another revision of the container takes its place
 )
 
-// restarts tells whether a container that ended with code is started again, as long as the pod goes on.
+// restarts reports whether a container that ended with code is started again, as long as the pod goes on.
 func restarts(pod wire.Pod, c wire.Container, role wire.Role, why cause, code int32) bool {
 	switch {
 	case role == wire.RoleEphemeral:

@@ -61,7 +61,7 @@ type Task interface {
 type Result struct {
 	ExitCode int32 // 128 and the signal's number for a process that a signal ended
 	Signal   syscall.Signal
-	// OOMKilled tells that the kernel ended a process of it for lack of memory, be it its first one or not.
+	// OOMKilled is true when the kernel ended a process of it for lack of memory, be it its first one or not.
 	OOMKilled  bool
 	Message    string
 	FinishedAt time.Time

@@ -20,7 +20,7 @@ const (
 	brokenPause = 5 * time.Second
 )
 
-// Config says what to tell.
+// Config says what to report.
 type Config struct {
 	// Interfaces are those of the machine, with their addresses.
 	Interfaces func() ([]Interface, error)
@@ -42,7 +42,7 @@ type channel interface {
 	receive() ([]byte, error)
 }
 
-// service answers what comes in, and tells things by out. One goroutine uses it.
+// service answers what comes in, and reports by out. One goroutine uses it.
 type service struct {
 	Config
 	in, out channel
@@ -56,7 +56,7 @@ func (s *service) run(ctx context.Context) {
 	for wait(ctx, pause) {
 		if !isOpen {
 			if err := s.open(); err != nil {
-				logging.From(ctx).DebugContext(ctx, "hypervisor not told", "err", err)
+				logging.From(ctx).DebugContext(ctx, "report to the hypervisor failed", "err", err)
 				pause = brokenPause
 				continue
 			}
@@ -120,15 +120,15 @@ func (s *service) answer(ctx context.Context, request []byte) []byte {
 // handlers are all that the hypervisor can ask for. Commands and files of guest operations are not among them.
 var handlers = map[string]func(s *service, args string) (string, error){
 	// The answer keeps the tools alive, whatever the hypervisor makes of the addresses.
-	"reset":                 func(s *service, _ string) (string, error) { _ = s.tellAddresses(); return "ATR toolbox", nil },
+	"reset":                 func(s *service, _ string) (string, error) { _ = s.reportAddresses(); return "ATR toolbox", nil },
 	"ping":                  func(*service, string) (string, error) { return "", nil },
-	"Capabilities_Register": func(s *service, _ string) (string, error) { return "", s.tellCapabilities() },
+	"Capabilities_Register": func(s *service, _ string) (string, error) { return "", s.reportCapabilities() },
 	"Set_Option":            (*service).setOption,
 	"OS_Halt":               func(s *service, _ string) (string, error) { return "", s.end(stateHalt) },
 	"OS_Reboot":             func(s *service, _ string) (string, error) { return "", s.end(stateReboot) },
-	"OS_PowerOn":            func(s *service, _ string) (string, error) { return "", s.tellState(statePowerOn) },
-	"OS_Resume":             func(s *service, _ string) (string, error) { return "", s.tellState(stateResume) },
-	"OS_Suspend":            func(s *service, _ string) (string, error) { return "", s.tellState(stateSuspend) },
+	"OS_PowerOn":            func(s *service, _ string) (string, error) { return "", s.reportState(statePowerOn) },
+	"OS_Resume":             func(s *service, _ string) (string, error) { return "", s.reportState(stateResume) },
+	"OS_Suspend":            func(s *service, _ string) (string, error) { return "", s.reportState(stateSuspend) },
 }
 
 // Changes of power as the hypervisor counts them (open-vm-tools: powerops.h, GuestOsState).
@@ -140,16 +140,16 @@ const (
 	stateSuspend
 )
 
-// tellCapabilities says that there are tools, which nobody but us updates, and that they can change the power.
-func (s *service) tellCapabilities() error {
+// reportCapabilities says that there are tools, which nobody but us updates, and that they can change the power.
+func (s *service) reportCapabilities() error {
 	const unmanaged = 0x7fffffff // open-vm-tools: vm_tools_version.h, TOOLS_VERSION_UNMANAGED
 	return errors.Join(
-		s.tell(fmt.Appendf(nil, "tools.set.version %d", unmanaged)),
-		s.tell([]byte("tools.capability.statechange")),
+		s.report(fmt.Appendf(nil, "tools.set.version %d", unmanaged)),
+		s.report([]byte("tools.capability.statechange")),
 	)
 }
 
-// setOption follows one option, that addresses be told.
+// setOption follows one option: that addresses are reported.
 func (s *service) setOption(args string) (string, error) {
 	if args != "broadcastIP 1" {
 		return "", nil
@@ -160,35 +160,35 @@ func (s *service) setOption(args string) (string, error) {
 	}
 	for _, i := range interfaces {
 		if n := slices.IndexFunc(i.Addresses, func(a netip.Prefix) bool { return a.Addr().Is4() }); n >= 0 {
-			err = s.tell(fmt.Appendf(nil, "info-set guestinfo.ip %s", i.Addresses[n].Addr()))
+			err = s.report(fmt.Appendf(nil, "info-set guestinfo.ip %s", i.Addresses[n].Addr()))
 			break
 		}
 	}
-	return "", errors.Join(err, s.tellAddresses())
+	return "", errors.Join(err, s.reportAddresses())
 }
 
-func (s *service) tellAddresses() error {
+func (s *service) reportAddresses() error {
 	interfaces, err := s.Interfaces()
 	if err != nil {
 		return err
 	}
-	return s.tell(append([]byte("SetGuestInfo  9 "), nicInfo(interfaces)...)) // INFO_IPADDRESS_V3 of open-vm-tools
+	return s.report(append([]byte("SetGuestInfo  9 "), nicInfo(interfaces)...)) // INFO_IPADDRESS_V3 of open-vm-tools
 }
 
-// end tells that the machine is about to end, and ends it. One that reboots ends as well: the host starts it again.
+// end reports that the VM is about to end, and ends it. A VM that reboots ends as well: the host starts it again.
 func (s *service) end(state int) error {
-	err := s.tellState(state)
+	err := s.reportState(state)
 	s.Stop()
 	return err
 }
 
-// tellState tells that a change of power is taken.
-func (s *service) tellState(state int) error {
-	return s.tell(fmt.Appendf(nil, "tools.os.statechange.status 1 %d\x00", state))
+// reportState says that a change of power is taken.
+func (s *service) reportState(state int) error {
+	return s.report(fmt.Appendf(nil, "tools.os.statechange.status 1 %d\x00", state))
 }
 
-// tell sends something, and takes what the hypervisor says to it: "1 " and more is yes.
-func (s *service) tell(message []byte) error {
+// report sends something, and takes the hypervisor's answer: "1 " and more is yes.
+func (s *service) report(message []byte) error {
 	if err := s.out.send(message); err != nil {
 		return err
 	}
@@ -198,12 +198,12 @@ func (s *service) tell(message []byte) error {
 	}
 	if err != nil {
 		name, _, _ := bytes.Cut(message, []byte(" "))
-		return fmt.Errorf("tell %s: %w", name, err)
+		return fmt.Errorf("report %s: %w", name, err)
 	}
 	return nil
 }
 
-// wait tells whether that much time has passed before ctx ended.
+// wait reports whether that much time has passed before ctx ended.
 func wait(ctx context.Context, pause time.Duration) bool {
 	select {
 	case <-time.After(pause):

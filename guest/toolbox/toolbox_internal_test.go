@@ -15,22 +15,22 @@ import (
 
 var errBroken = errors.New("broken")
 
-// hypervisor asks one thing after the other, and keeps what it is answered and told.
+// hypervisor asks one thing after the other, and keeps what it is answered and reported.
 type hypervisor struct {
 	asks     []string // "" is nothing
 	answers  []string
-	told     []string
-	says     string // to what it is told
+	reported []string
+	says     string // to what it is reported
 	opened   int
 	isOpen   bool
 	breaks   bool // the next time that it is asked
 	unopened bool // it can't be opened
 }
 
-// asking is the channel by which it asks, telling that by which it is told.
+// asking is the channel by which it asks, reporting that by which it is reported.
 type (
-	asking  struct{ *hypervisor }
-	telling struct{ *hypervisor }
+	asking    struct{ *hypervisor }
+	reporting struct{ *hypervisor }
 )
 
 func (h asking) open() error {
@@ -63,16 +63,16 @@ func (h asking) receive() ([]byte, error) {
 	return []byte(next), nil
 }
 
-func (h telling) open() error { return nil }
+func (h reporting) open() error { return nil }
 
-func (h telling) close() {}
+func (h reporting) close() {}
 
-func (h telling) send(m []byte) error {
-	h.told = append(h.told, string(m))
+func (h reporting) send(m []byte) error {
+	h.reported = append(h.reported, string(m))
 	return nil
 }
 
-func (h telling) receive() ([]byte, error) { return []byte(h.says), nil }
+func (h reporting) receive() ([]byte, error) { return []byte(h.says), nil }
 
 // served has a guest serve a hypervisor for a while; it returns how often the guest was to stop.
 func served(t *testing.T, h *hypervisor, d time.Duration) (stops int) {
@@ -87,7 +87,7 @@ func served(t *testing.T, h *hypervisor, d time.Duration) (stops int) {
 			}}}, nil
 		},
 		Stop: func() { stops++ },
-	}, in: asking{h}, out: telling{h}}
+	}, in: asking{h}, out: reporting{h}}
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		defer cancel()
@@ -102,7 +102,7 @@ const nics = "5365744775657374496e666f202039200000000300000001000000010000001130
 	"090002000000180000000000000001000000010000000200000010fd00000000000000000000000000000200000040000000000000000100000001000000000000" +
 	"000000000000000000000000000000000000000000000000000000000000"
 
-func told(t *testing.T) string {
+func addressesReported(t *testing.T) string {
 	t.Helper()
 	b, err := hex.DecodeString(nics)
 	require.NoError(t, err)
@@ -111,13 +111,13 @@ func told(t *testing.T) string {
 
 func TestTheHypervisorIsTold(t *testing.T) {
 	for request, tt := range map[string]struct {
-		answer string
-		told   []string
+		answer   string
+		reported []string
 	}{
-		"reset":                                 {"OK ATR toolbox", []string{told(t)}},
+		"reset":                                 {"OK ATR toolbox", []string{addressesReported(t)}},
 		"ping\x00":                              {"OK ", nil},
 		"Capabilities_Register":                 {"OK ", []string{"tools.set.version 2147483647", "tools.capability.statechange"}},
-		"Set_Option broadcastIP 1\x00":          {"OK ", []string{"info-set guestinfo.ip 10.9.0.2", told(t)}},
+		"Set_Option broadcastIP 1\x00":          {"OK ", []string{"info-set guestinfo.ip 10.9.0.2", addressesReported(t)}},
 		"Set_Option synctime 1":                 {"OK ", nil},
 		"Set_Option":                            {"OK ", nil},
 		"OS_PowerOn":                            {"OK ", []string{"tools.os.statechange.status 1 3\x00"}},
@@ -131,7 +131,7 @@ func TestTheHypervisorIsTold(t *testing.T) {
 			h := &hypervisor{asks: []string{request}}
 			assert.Zero(t, served(t, h, time.Second))
 			assert.Equal(t, []string{tt.answer}, h.answers)
-			assert.Equal(t, tt.told, h.told)
+			assert.Equal(t, tt.reported, h.reported)
 		})
 	}
 }
@@ -140,7 +140,7 @@ func TestTheMachineIsShutDown(t *testing.T) {
 	for request, status := range map[string]string{"OS_Halt": "1", "OS_Reboot": "2"} {
 		h := &hypervisor{asks: []string{"ping", "", request, "ping"}}
 		assert.Equal(t, 1, served(t, h, time.Second))
-		assert.Equal(t, []string{"tools.os.statechange.status 1 " + status + "\x00"}, h.told)
+		assert.Equal(t, []string{"tools.os.statechange.status 1 " + status + "\x00"}, h.reported)
 		assert.Equal(t, []string{"OK ", "OK ", "OK "}, h.answers, "it answers while it ends")
 	}
 }

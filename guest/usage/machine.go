@@ -10,7 +10,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-// maxInterfaces bounds the interfaces that are told; a pod VM has one or two, and its containers may make more.
+// maxInterfaces bounds the interfaces that are reported; a pod VM has one or two, and its containers may make more.
 const maxInterfaces = 16
 
 // OfInterfaces reads the counters of the machine's network interfaces, without loopback, from sysfs at sys.

@@ -63,7 +63,7 @@ func (s *Set) ownDisk(v wire.Volume, path string, group int) error {
 	return ownOne(path, group, writableBits)
 }
 
-// isOwned tells whether a directory is as ownOne leaves it.
+// isOwned reports whether a directory is as ownOne leaves it.
 func isOwned(path string, group int) (bool, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {

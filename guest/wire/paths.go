@@ -22,7 +22,7 @@ const (
 	PathDial      = "/v1/dial"                                 // POST ?port=N, upgrades to frames (stdin and stdout are the connection)
 )
 
-// HeaderLogOffset of an answer to GET PathLog tells the offset at which the answer begins. It is beyond the one asked for
+// HeaderLogOffset of an answer to GET PathLog is the offset at which the answer begins. It is beyond the one asked for
 // where that part of the log is no longer there. An answer that ends without its last chunk was overtaken by such a loss:
 // the host asks again from where it is. One that ends properly is complete.
 const HeaderLogOffset = "Vic-Log-Offset"

@@ -14,7 +14,7 @@ type Hello struct {
 	Version string `json:"version"`
 	// Kernel is the kernel's release, as uname -r prints it.
 	Kernel string `json:"kernel"`
-	// Configured tells whether a Pod was applied in this boot.
+	// Configured is true when a Pod was applied in this boot.
 	Configured bool `json:"configured"`
 	// MemoryBytes is what the kernel found.
 	MemoryBytes int64 `json:"memoryBytes"`

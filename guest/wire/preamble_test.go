@@ -85,7 +85,7 @@ func TestPayloadThatLooksLikeAPreambleStaysInItsSession(t *testing.T) {
 	}()
 	c, err := wire.Connect(host)
 	require.NoError(t, err)
-	// What comes back alone tells nothing: the echo of a preamble is the preamble.
+	// What comes back proves nothing by itself: the echo of a preamble is the preamble.
 	requireEcho(t, c, first.sent)
 	requireEcho(t, c, []byte("and on"))
 	require.EqualValues(t, 1, sessions.Load())

@@ -42,7 +42,7 @@ const (
 
 // Reasons of containers, as the kubelet has them.
 const (
-	ReasonContainerCreating = "ContainerCreating" // waiting: not yet told to run
+	ReasonContainerCreating = "ContainerCreating" // waiting: not yet asked to run
 	ReasonPodInitializing   = "PodInitializing"   // the same in a pod that has init containers
 	ReasonCrashLoopBackOff  = "CrashLoopBackOff"  // waiting for the next restart
 	ReasonRunContainerError = "RunContainerError" // waiting: the runtime could not start it (such as a command that does not exist)
@@ -56,11 +56,11 @@ const (
 type ContainerStatus struct {
 	Name  string         `json:"name"`
 	State ContainerState `json:"state"`
-	// Known tells that a Container of this name was received in this boot.
+	// Known is true when a Container of this name was received in this boot.
 	Known bool `json:"known"`
 	// Revision is that of the Container that was received last.
 	Revision string `json:"revision,omitempty"`
-	// Started tells that it runs and its startup probe, if there is one, has succeeded; Ready that its readiness probe
+	// Started is true when it runs and its startup probe, if there is one, has succeeded; Ready when its readiness probe
 	// has as well.
 	Started bool `json:"started,omitempty"`
 	Ready   bool `json:"ready,omitempty"`
@@ -76,7 +76,7 @@ type ContainerStatus struct {
 	Last *Terminated `json:"last,omitempty"`
 	// RestartCount is the number of the current attempt, and names its log.
 	RestartCount int32 `json:"restartCount"`
-	// Final tells that the container will not be started again in this boot.
+	// Final is true when the container will not be started again in this boot.
 	Final bool `json:"final,omitempty"`
 	// Backoff is the delay that the next restart waits (Seed.Backoff of another boot); NextStart is when it is due.
 	Backoff   time.Duration `json:"backoff,omitempty"`

@@ -44,7 +44,7 @@ type Config struct {
 	BootISO bool
 }
 
-// Manifest tells what an image was made of.
+// Manifest says what an image was made of.
 type Manifest struct {
 	Recipe int `json:"recipe"`
 	// Kernel is the package, and KernelRelease what uname -r prints.

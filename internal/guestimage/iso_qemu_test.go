@@ -28,7 +28,7 @@ const patience = 3 * time.Minute
 const efiFirmware = "/usr/share/ovmf/OVMF.fd"
 
 // TestTheISOBoots boots the ISO that "make guest-image" made, with the hardware that vSphere gives to a VM. Only the guest
-// program is another, which tells what it sees.
+// program is another, which reports what it sees.
 func TestTheISOBoots(t *testing.T) {
 	image := os.Getenv("VIC_GUEST_IMAGE")
 	if image == "" {
@@ -81,6 +81,6 @@ func boot(t *testing.T, iso string, firmware ...string) report.Report {
 		}
 	}
 	require.NoError(t, qemu.Wait(), "%s", said.String())
-	require.NotEmpty(t, r.BootID, "the guest told nothing: %s", said.String())
+	require.NotEmpty(t, r.BootID, "the guest reported nothing: %s", said.String())
 	return r
 }

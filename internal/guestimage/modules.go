@@ -22,7 +22,7 @@ var moduleNames = []string{
 }
 
 // isoModuleNames are what a guest loads that was booted from the ISO: on vSphere, or on a QEMU that looks like it. The
-// last five are for what a VM is told: by a CD, by QEMU, and by VMware's interface.
+// last five are for what a VM is given to read: by a CD, by QEMU, and by VMware's interface.
 var isoModuleNames = []string{
 	"vmw_pvscsi", "sd_mod", "vmxnet3", "overlay", "ext4", "crc32c_generic",
 	"ata_piix", "sr_mod", "isofs", "qemu_fw_cfg", "vmw_vmci",

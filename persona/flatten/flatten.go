@@ -9,7 +9,7 @@ import (
 	"io"
 )
 
-// FormatVersion changes whenever the same layers would give a different disk, so that a cache of disks can tell.
+// FormatVersion changes whenever the same layers would give a different disk, so that a cache of disks can see it.
 const FormatVersion = 2
 
 const (

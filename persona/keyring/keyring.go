@@ -64,7 +64,7 @@ func (k *Keyring) Lookup(image string) []persona.Credentials {
 	return nil
 }
 
-// Matches tells whether an image is one of a key's, by the same rules as Lookup.
+// Matches reports whether an image is one of a key's, by the same rules as Lookup.
 func Matches(key, image string) (bool, error) {
 	p, err := parsePattern(key)
 	if err != nil {

@@ -116,7 +116,7 @@ func (a *Approver) handle(ctx context.Context, csr *certificatesv1.CertificateSi
 	return nil
 }
 
-// check tells why csr is not what the node asks for; nil when it is exactly that.
+// check says why csr is not what the node asks for; nil when it is exactly that.
 func (a *Approver) check(csr *certificatesv1.CertificateSigningRequest) error {
 	switch {
 	case csr.Spec.SignerName != certificatesv1.KubeletServingSignerName:
@@ -169,7 +169,7 @@ func servingUsages(usages []certificatesv1.KeyUsage) bool {
 		})
 }
 
-// pending tells that nobody has decided.
+// pending reports whether nobody has decided.
 func pending(csr *certificatesv1.CertificateSigningRequest) bool {
 	return len(csr.Status.Certificate) == 0 &&
 		!slices.ContainsFunc(csr.Status.Conditions, func(c certificatesv1.CertificateSigningRequestCondition) bool {

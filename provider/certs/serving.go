@@ -124,7 +124,7 @@ func (s *Serving) Run(ctx context.Context) {
 	<-ctx.Done()
 }
 
-// fits tells that c is for all that the node is reached by: a kept one may be for a former address.
+// fits reports whether c is for all that the node is reached by: a kept one may be for a former address.
 func (s *Serving) fits(c *tls.Certificate) bool {
 	if c == nil || c.Leaf == nil {
 		return false

@@ -56,7 +56,7 @@ func (c *containers) DialPort(context.Context, string, string, uint16) (io.ReadW
 	return c.dial()
 }
 
-// used tells of one metric and a node.
+// used has one metric of a node.
 type used struct{}
 
 func (used) Resource(context.Context) ([]*dto.MetricFamily, error) {

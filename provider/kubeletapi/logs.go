@@ -23,7 +23,7 @@ import (
 // maxSeconds is as far back as a time.Duration goes, and further than any log.
 const maxSeconds = int64(math.MaxInt64 / time.Second)
 
-// logs streams a container's log. Virtual Kubelet's handler is not used: it can't tell tailLines=0 from none, and puts
+// logs streams a container's log. Virtual Kubelet's handler is not used: it takes tailLines=0 for none, and puts
 // words of its own before every message.
 func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	vars, ctx := mux.Vars(r), r.Context()
@@ -39,7 +39,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Closing is what ends a read that waits for the next line when the client has gone.
-	stop := context.AfterFunc(ctx, func() { _ = lines.Close() }) // the read tells what is wrong
+	stop := context.AfterFunc(ctx, func() { _ = lines.Close() }) // the read says what is wrong
 	defer func() {
 		stop()
 		_ = lines.Close() // nothing was written to it

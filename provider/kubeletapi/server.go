@@ -40,7 +40,7 @@ const (
 
 // Containers is the part of operations that serves streams. Errors are those of portlayer.
 type Containers interface {
-	// Running tells whether a container's process runs; with an empty Container, whether the pod's VM does.
+	// Running reports whether a container's process runs; with an empty Container, whether the pod's VM does.
 	Running(ctx context.Context, c operations.Container) error
 	Logs(ctx context.Context, c operations.Container, opts podvm.LogOptions) (io.ReadCloser, error)
 	Exec(ctx context.Context, c operations.Container, exec wire.Exec, s podvm.Stdio) (wire.Exit, error)
@@ -48,7 +48,7 @@ type Containers interface {
 	DialPort(ctx context.Context, namespace, name string, port uint16) (io.ReadWriteCloser, error)
 }
 
-// Usage tells what pods and the node use.
+// Usage measures what pods and the node use.
 type Usage interface {
 	Resource(ctx context.Context) ([]*dto.MetricFamily, error)
 	Summary(ctx context.Context) (*statsv1alpha1.Summary, error)
@@ -147,7 +147,7 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 			return
 		}
 	}
-	_, _ = io.WriteString(w, "ok") // the client is gone: nobody is left to tell
+	_, _ = io.WriteString(w, "ok") // the client is gone: nobody is left to answer
 }
 
 func (s *Server) configz(w http.ResponseWriter, _ *http.Request) {

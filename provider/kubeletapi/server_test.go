@@ -52,7 +52,7 @@ func TestRun(t *testing.T) {
 		body   string
 	}{
 		"output comes back":          {"cmd=echo+a", wire.Exit{}, nil, 200, "echo|a"},
-		"a failure is told":          {"cmd=x", wire.Exit{Code: 3}, nil, 500, "exit code 3\n"},
+		"a failure is shown":         {"cmd=x", wire.Exit{Code: 3}, nil, 500, "exit code 3\n"},
 		"a missing command is named": {"cmd=x", wire.Exit{Code: 127, Error: "no such file"}, nil, 500, "no such file\n"},
 		"no command is a mistake":    {"", wire.Exit{}, nil, 400, "cmd is empty\n"},
 	}

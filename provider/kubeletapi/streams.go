@@ -80,7 +80,7 @@ func join(client, pod io.ReadWriteCloser) error {
 	_, err := io.Copy(&notifier{Writer: client, written: said}, pod)
 	clientLeft := left.Load()
 	close(answered)
-	_ = client.Close() // nothing more is sent, and what was sent is told by err
+	_ = client.Close() // nothing more is sent, and err says what was
 	_ = pod.Close()    // as above
 	sending.Wait()
 	if err != nil && !clientLeft {
@@ -105,7 +105,7 @@ func linger(answered, said <-chan struct{}) {
 	}
 }
 
-// notifier tells, and never waits for anyone to hear it, that something was written.
+// notifier says that something was written, and never waits for a listener.
 type notifier struct {
 	io.Writer
 	written chan<- struct{}
@@ -134,7 +134,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	_, _ = w.Write(output.Bytes()) // the client is gone: nobody is left to tell
+	_, _ = w.Write(output.Bytes()) // the client is gone: nobody is left to answer
 }
 
 // tellWhy writes why a command could not run where its own words would be: of an exit, kubectl shows the code only.
@@ -147,7 +147,7 @@ func tellWhy(s podvm.Stdio, why string) {
 	}
 }
 
-// explainEnd puts into the kubelet's words why there is no exit. Where the client has left there is nobody to be told, and
+// explainEnd puts into the kubelet's words why there is no exit. Where the client has left there is nobody to answer, and
 // Virtual Kubelet logs what is no exit as an error.
 func explainEnd(ctx context.Context, container string, err error) error {
 	switch {

@@ -38,7 +38,7 @@ func (a *attachIO) Stderr() io.WriteCloser      { return a.err }
 func (a *attachIO) TTY() bool                   { return a.tty }
 func (a *attachIO) Resize() <-chan api.TermSize { return a.sizes }
 
-// one is a container that does what it is told.
+// one is a container that does what a test sets.
 type one struct {
 	Containers
 	exec func(ctx context.Context, e wire.Exec, s podvm.Stdio) (wire.Exit, error)
@@ -235,14 +235,14 @@ func TestPortForward(t *testing.T) {
 			assert.Equal(t, strings.Repeat(".", pieces), c.out.String())
 		})
 	})
-	t.Run("a pod that is silent towards who has left is left too", func(t *testing.T) {
+	t.Run("a pod that is silent towards a client that has left is left too", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			begin := time.Now()
 			require.NoError(t, join(&client{in: strings.NewReader("")}, &slowPod{pieces: 1, every: time.Hour, closed: make(chan struct{})}))
 			assert.Equal(t, forwardLinger, time.Since(begin))
 		})
 	})
-	t.Run("a port that nobody listens on is told", func(t *testing.T) {
+	t.Run("a port that nobody listens on is an error", func(t *testing.T) {
 		s := &Server{cfg: Config{Containers: one{}}}
 		require.ErrorIs(t, s.portForward(t.Context(), "n", "p", 80, nil), portlayer.ErrNotRunning)
 	})

@@ -20,7 +20,7 @@ import (
 )
 
 // syncTimeout bounds the wait for the first answer of a watch. After it the API server is asked directly, which also
-// tells what is wrong.
+// says what is wrong.
 const syncTimeout = 5 * time.Second
 
 // Objects reads what pods refer to.
@@ -90,7 +90,7 @@ func (o *Objects) releaseLocked(references []reference) {
 	}
 }
 
-// ConfigMap returns a config map; apierrors.IsNotFound tells that there is none.
+// ConfigMap returns a config map; apierrors.IsNotFound when there is none.
 func (o *Objects) ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error) {
 	obj, err := o.configMaps.get(ctx, types.NamespacedName{Namespace: namespace, Name: name})
 	if err != nil {
@@ -99,7 +99,7 @@ func (o *Objects) ConfigMap(ctx context.Context, namespace, name string) (*corev
 	return cast[*corev1.ConfigMap](obj)
 }
 
-// Secret returns a secret; apierrors.IsNotFound tells that there is none.
+// Secret returns a secret; apierrors.IsNotFound when there is none.
 func (o *Objects) Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
 	obj, err := o.secrets.get(ctx, types.NamespacedName{Namespace: namespace, Name: name})
 	if err != nil {
@@ -108,7 +108,7 @@ func (o *Objects) Secret(ctx context.Context, namespace, name string) (*corev1.S
 	return cast[*corev1.Secret](obj)
 }
 
-// PersistentVolumeClaim asks the API server for a claim; apierrors.IsNotFound tells that there is none.
+// PersistentVolumeClaim asks the API server for a claim; apierrors.IsNotFound when there is none.
 func (o *Objects) PersistentVolumeClaim(ctx context.Context, namespace, name string) (*corev1.PersistentVolumeClaim, error) {
 	claim, err := o.client.CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -117,7 +117,7 @@ func (o *Objects) PersistentVolumeClaim(ctx context.Context, namespace, name str
 	return claim, nil
 }
 
-// PersistentVolume asks the API server for a volume; apierrors.IsNotFound tells that there is none.
+// PersistentVolume asks the API server for a volume; apierrors.IsNotFound when there is none.
 func (o *Objects) PersistentVolume(ctx context.Context, name string) (*corev1.PersistentVolume, error) {
 	volume, err := o.client.CoreV1().PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {

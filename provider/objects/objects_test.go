@@ -52,7 +52,7 @@ func podWith(uid types.UID, configMaps ...string) *corev1.Pod {
 	return pod
 }
 
-// count tells how often something was done to config maps.
+// count says how often something was done to config maps.
 func count(client *fake.Clientset, verb, resource string) int {
 	n := 0
 	for _, a := range client.Actions() {

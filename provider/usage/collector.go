@@ -24,7 +24,7 @@ const (
 	freshFor = 2 * time.Second
 )
 
-// Host tells what pods use. podvm.PodHost is one.
+// Host measures what pods use. podvm.PodHost is one.
 type Host interface {
 	Capacity(ctx context.Context) (portlayer.Capacity, error)
 	Get(ctx context.Context, uid string) (podvm.VM, error)

@@ -136,13 +136,13 @@ func (c *runConfig) serve(ctx context.Context, cmd *cobra.Command, dir *statedir
 			return err
 		}
 		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "ready %s\n", record.Endpoint); err != nil {
-			klog.ErrorS(err, "Nobody was told that the control plane is ready")
+			klog.ErrorS(err, "Nobody was notified that the control plane is ready")
 		}
 		return nil
 	})
 }
 
-// fatal returns what ends the process from any goroutine, when a component can't go on. Only the first cause is told.
+// fatal returns what ends the process from any goroutine, when a component can't go on. Only the first cause is reported.
 // Once ctx has ended there is none: components that are stopped while they start have no other way out than this.
 func fatal(ctx context.Context, stderr io.Writer, logFile string) func(cause string) {
 	var once sync.Mutex

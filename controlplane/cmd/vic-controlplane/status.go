@@ -21,7 +21,7 @@ func newStatusCommand(dir *string) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "status --dir DIR",
-		Short: "Tell whether a control plane runs in the directory, and which",
+		Short: "Show whether a control plane runs in the directory, and which",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "text" && output != "json" {

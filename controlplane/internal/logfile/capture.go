@@ -17,7 +17,7 @@ func Capture(f *File, exit func(cause string)) {
 	_ = flags.Set("logtostderr", "true") // the name is klog's own and the value valid
 	logger := textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(f)))
 	klog.SetLoggerWithOptions(logger, klog.ContextualLogger(true), klog.WriteKlogBuffer(func(line []byte) {
-		_, _ = f.Write(line) // a log that cannot be written must not end what it tells about
+		_, _ = f.Write(line) // a log that can't be written must not end what it is about
 	}))
 	klog.OsExit = func(int) { exit(f.Fatal()) }
 	log.SetOutput(f)

@@ -34,7 +34,7 @@ func startAPIServer(ctx context.Context, cfg Config, etcd string) (*component, e
 	if err := atomicfile.Write(file, []byte(authentication), 0o600); err != nil {
 		return nil, err
 	}
-	// The components watch old API versions too, and would tell each other so in the log.
+	// The components watch old API versions too, and would warn each other of that in the log.
 	rest.SetDefaultWarningHandler(rest.NoWarnings{})
 	o := options.NewServerRunOptions()
 	flags := apiServerFlags(cfg, etcd)

@@ -146,7 +146,7 @@ func etcdLogger(cfg Config) *zap.Logger {
 	return zap.New(core, zap.WithFatalHook(hook), zap.WithPanicHook(hook)).Named("etcd")
 }
 
-// etcdFatal tells of the log entry that etcd wanted to be its last.
+// etcdFatal reports the log entry that etcd wanted to be its last.
 type etcdFatal struct {
 	dir   string
 	fatal func(cause string)

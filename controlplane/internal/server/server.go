@@ -160,7 +160,7 @@ func newClient(kubeconfig string) (kubernetes.Interface, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load admin kubeconfig: %w", err)
 	}
-	config.QPS = -1 // no limit: one who waits for the start asks often
+	config.QPS = -1 // no limit: a caller that waits for the start asks often
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make admin client: %w", err)

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// holdEnv makes the test binary hold the directory that it names until it is told to end.
+	// holdEnv makes the test binary hold the directory that it names until it is asked to end.
 	holdEnv = "STATEDIR_TEST_HOLD"
 	// lateEnv is how long it takes to say which process it is.
 	lateEnv = "STATEDIR_TEST_LATE"

@@ -44,7 +44,7 @@ func run() error {
 	}
 	b, err := os.ReadFile(blob)
 	if errors.Is(err, os.ErrNotExist) {
-		return tell(broken)
+		return printReport(broken)
 	}
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func run() error {
 
 func powerOff() {
 	unix.Sync()
-	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) // there is nobody to tell
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) // there is nobody to report an error to
 	select {}
 }
 
@@ -80,8 +80,8 @@ func loadModules() (broken []string, err error) {
 	return broken, nil
 }
 
-// tell writes a report to the console, once the first disk, interface and CD have come or settle is over.
-func tell(broken []string) error {
+// printReport writes a report to the console, once the first disk, interface and CD have come or settle is over.
+func printReport(broken []string) error {
 	r := look("", broken)
 	for began := time.Now(); len(r.Disks) == 0 || len(r.NICs) == 0 || len(r.CDs) == 0; r = look("", broken) {
 		if time.Since(began) > settle {

@@ -1,7 +1,7 @@
 // Package report is what command vsphereguest and the tests say to each other, in JSON.
 package report
 
-// Boot is what a test tells the guest by its blob.
+// Boot is what a test gives the guest in its blob.
 type Boot struct {
 	// Server is HOST:PORT to dial. Address is the first interface's, in CIDR form.
 	Server, Address, Gateway string
