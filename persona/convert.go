@@ -22,7 +22,7 @@ import (
 type Progress struct {
 	// Layer counts from 1 to Layers. Layers are read one after the other.
 	Layer, Layers int
-	// Bytes of TotalBytes have come. Of an image whose layers are here already, none need come.
+	// Bytes of TotalBytes have come; none where all layers are here already.
 	Bytes, TotalBytes int64
 }
 
@@ -160,7 +160,7 @@ func addLayer(ctx context.Context, f *flatten.Flattener, l layer, count func(n i
 	}
 	err = addUnpacked(ctx, f, l, packed)
 	if err == nil || errors.Is(err, ErrInvalidImage) {
-		// What looks damaged may not be what was promised, or not have come whole.
+		// It looks damaged: perhaps it is not what was promised, or has not come whole.
 		if bad := packed.finish(); bad != nil {
 			return fmt.Errorf("layer %s: %w", l.name(), bad)
 		}

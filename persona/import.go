@@ -14,8 +14,8 @@ import (
 )
 
 // Import takes in an image from path: an OCI layout, as a folder or a tar archive, or an archive of docker save; archives may
-// be compressed. It gets name or, where name is empty, the names in the archive. Of several images the one called name is
-// taken.
+// be compressed. It gets name or, where name is empty, the names in the archive. If it has several images, the one
+// called name is taken.
 //
 // It returns the same errors as Pull, and ErrInvalidName where neither name nor archive says what to call the image.
 func (s *Store) Import(ctx context.Context, path, name string) (Image, error) {

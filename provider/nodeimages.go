@@ -11,7 +11,7 @@ import (
 	"github.com/virtual-kubelet/vic/persona"
 )
 
-// What of images a Node object shows, as a kubelet's does (KubeletConfiguration, nodeStatusMaxImages; kubelet/nodestatus).
+// How much a Node object shows of images, as a kubelet's does (KubeletConfiguration, nodeStatusMaxImages; kubelet/nodestatus).
 const (
 	maxImages     = 50
 	maxImageNames = 5

@@ -43,8 +43,8 @@ type File struct {
 	tail    []byte        // the newest text, without the format's prefixes
 }
 
-// Open opens the log at path for more lines, and makes it where there is none. Of what is not acknowledged it keeps at
-// most limit bytes.
+// Open opens the log at path for more lines, and makes it where there is none. It keeps at most limit bytes that are
+// not acknowledged.
 func Open(path string, limit int64) (*File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -185,7 +185,7 @@ func (c *container) delay(a *attempt, t *wire.Terminated) time.Duration {
 	case a.why == causeProbe && a.former.IsZero():
 		return 0
 	case a.why == causeProbe && time.Since(a.former) >= c.backoff.due(a.former):
-		// What the kubelet kills it starts again in the same step, in which it sees only the end before this one.
+		// The kubelet starts what it kills in the same step, in which it sees only the end before this one.
 		c.backoff.restarted(time.Now())
 		return 0
 	}

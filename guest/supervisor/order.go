@@ -11,7 +11,7 @@ import (
 func precedes(role wire.Role) bool { return role == wire.RoleInit || role == wire.RoleSidecar }
 
 // mayStartLocked reports whether c's turn to start has come: init containers and sidecars one after the other, then all the
-// others. Of those, one waits for the postStart hook of each before it, if it is there, as it does with the kubelet.
+// others. Each of those waits for the postStart hooks of all that are there before it, as with the kubelet.
 func (s *Supervisor) mayStartLocked(c *container) bool {
 	if c.role == wire.RoleEphemeral {
 		return s.targetRunsLocked(c.spec.Target)

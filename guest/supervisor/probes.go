@@ -102,7 +102,7 @@ func (a *attempt) current(change func(*wire.ContainerStatus)) {
 	}
 }
 
-// unwell reports what a probe found, while the attempt still runs. Of each kind the latest is kept.
+// unwell reports what a probe found, while the attempt still runs. The latest of each kind is kept.
 func (a *attempt) unwell(e wire.Event, kind string) {
 	a.c.s.mu.Lock()
 	defer a.c.s.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 )
 
 // OfCgroup reads a cgroup of version 2 that has the controllers cpu, memory and pids (kernel documentation,
-// admin-guide/cgroup-v2.rst). What its file system answers for one that is gone is returned as it is.
+// admin-guide/cgroup-v2.rst). The file system's answer for one that is gone is returned as it is.
 func OfCgroup(dir string) (wire.Usage, error) {
 	cpu, err := table(filepath.Join(dir, "cpu.stat"))
 	if err != nil {

@@ -16,7 +16,7 @@ const (
 	PhaseDone       Phase = "done"       // every container is final: nothing will run again in this boot
 )
 
-// Snapshot is the whole state of a guest. Of two with one BootID the one with the higher Generation is newer.
+// Snapshot is the whole state of a guest. The newer one of two with the same BootID has the higher Generation.
 type Snapshot struct {
 	BootID     string            `json:"bootID"`
 	Generation uint64            `json:"generation"`

@@ -66,7 +66,7 @@ func NewServing(cfg Config) (*Serving, error) {
 	}
 	manager, err := newManager(cfg)
 	if err != nil {
-		// What is kept can't be read, and a new one costs a request: an interrupted write must not keep a node away.
+		// The kept one can't be read, and a new one costs a request: an interrupted write must not keep a node away.
 		if manager, err = anew(cfg); err != nil {
 			return nil, err
 		}
