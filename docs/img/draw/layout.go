@@ -8,7 +8,7 @@ const (
 	padding    = 12 // in a box, around what it holds
 	gap        = 14 // between boxes side by side
 	lineHeight = 18
-	charWidth  = 7.1 // on average, of the fonts and the size that style.css names
+	charWidth  = 7.6 // on average, of the bold fonts and the size that style.css names
 	arrowRoom  = 40  // between boxes one under another that an arrow joins
 )
 

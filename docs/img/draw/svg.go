@@ -37,11 +37,11 @@ func (b *box) draw(out *bytes.Buffer) {
 			if i > 0 || b.inner() {
 				class = "line"
 			}
-			x, top, anchor := b.x+b.w/2, b.y+(b.h-len(b.text)*lineHeight)/2, "middle"
-			if len(b.boxes) > 0 { // arrows pass in the middle
-				x, top, anchor = b.x+padding, b.y+b.inset(), "start"
+			x, top := b.x+padding, b.y+b.inset()
+			if len(b.boxes) == 0 { // elsewhere arrows pass in the middle
+				x, top, class = b.x+b.w/2, b.y+(b.h-len(b.text)*lineHeight)/2, class+" middle"
 			}
-			text(out, class, x, top+i*lineHeight+lineHeight*3/4, anchor, line)
+			text(out, class, x, top+i*lineHeight+lineHeight*3/4, line)
 		}
 	}
 	for _, c := range b.boxes {
@@ -55,11 +55,11 @@ func (a arrow) draw(out *bytes.Buffer, labelY int) {
 	x, top, end := (left+right)/2, a.from.bottom(), a.to.y
 	fmt.Fprintf(out, `<path d="M%d %dV%d"/>`+"\n", x, top, end-headSize)
 	fmt.Fprintf(out, `<path class="head" d="M%d %dl-%d -%dh%dz"/>`+"\n", x, end, headSize-2, headSize+2, 2*(headSize-2))
-	text(out, "label", x+headSize, labelY+lineHeight/4, "start", a.label)
+	text(out, "label", x+headSize, labelY+lineHeight/4, a.label)
 }
 
-func text(out *bytes.Buffer, class string, x, y int, anchor, line string) {
+func text(out *bytes.Buffer, class string, x, y int, line string) {
 	var escaped strings.Builder
 	_ = xml.EscapeText(&escaped, []byte(line)) // a strings.Builder takes everything
-	fmt.Fprintf(out, `<text class="%s" x="%d" y="%d" text-anchor="%s">%s</text>`+"\n", class, x, y, anchor, escaped.String())
+	fmt.Fprintf(out, `<text class="%s" x="%d" y="%d">%s</text>`+"\n", class, x, y, escaped.String())
 }
