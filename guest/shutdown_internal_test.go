@@ -3,6 +3,7 @@ package guest
 import (
 	"encoding/json"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -13,18 +14,20 @@ import (
 )
 
 func TestAMachineThatIsShutDownEndsItsPodAsItsNodeWould(t *testing.T) {
-	m := &machine{supervisor: supervisor.New(supervisor.Config{BootID: "boot"})}
-	p := pod()
-	p.Grace, p.Containers = time.Minute, []wire.Seed{{Name: "app", Role: wire.RoleApp}}
-	require.NoError(t, m.supervisor.Configure(p, nil))
-	m.pod = &p
-	began := time.Now()
-	m.drain(t.Context())
-	assert.Less(t, time.Since(began), p.Grace, "nothing runs that would need it")
-	b, err := m.supervisor.Snapshot(t.Context(), supervisor.Query{})
-	require.NoError(t, err)
-	var snapshot wire.Snapshot
-	require.NoError(t, json.Unmarshal(b, &snapshot))
-	assert.Equal(t, wire.PhaseDone, snapshot.Phase)
-	assert.Equal(t, "NodeShutdown", snapshot.StopReason, "its containers run again after the next boot")
+	synctest.Test(t, func(t *testing.T) {
+		m := &machine{supervisor: supervisor.New(supervisor.Config{BootID: "boot"})}
+		p := pod()
+		p.Grace, p.Containers = time.Minute, []wire.Seed{{Name: "app", Role: wire.RoleApp}}
+		require.NoError(t, m.supervisor.Configure(p, nil))
+		m.pod = &p
+		began := time.Now()
+		m.drain(t.Context())
+		assert.Zero(t, time.Since(began), "nothing runs that would need its grace period")
+		b, err := m.supervisor.Snapshot(t.Context(), supervisor.Query{})
+		require.NoError(t, err)
+		var snapshot wire.Snapshot
+		require.NoError(t, json.Unmarshal(b, &snapshot))
+		assert.Equal(t, wire.PhaseDone, snapshot.Phase)
+		assert.Equal(t, "NodeShutdown", snapshot.StopReason, "its containers run again after the next boot")
+	})
 }

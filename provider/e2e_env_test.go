@@ -40,7 +40,7 @@ import (
 const (
 	nodeName  = "vic-test"
 	nodeIP    = "127.0.0.1"
-	settle    = 30 * time.Second // for what takes a second or two on an idle machine
+	settle    = 2 * time.Minute // for what takes a second or two on an idle machine
 	lookAgain = 50 * time.Millisecond
 )
 

@@ -75,7 +75,7 @@ func TestDeletedNodeComesBack(t *testing.T) {
 	require.Eventually(t, func() bool {
 		after, err := nodes.Get(t.Context(), nodeName, metav1.GetOptions{})
 		return err == nil && after.UID != before.UID && isReady(after)
-	}, 10*time.Second, lookAgain)
+	}, settle, lookAgain)
 }
 
 func TestServingCertificateIsSigned(t *testing.T) {
@@ -216,7 +216,9 @@ func TestPodThatComesBackUnderItsName(t *testing.T) {
 	ns := newNamespace(t)
 	pods := env.client.CoreV1().Pods(ns)
 	for range 10 {
-		pod := createPod(t, podNamed(ns, "same"))
+		pod := podNamed(ns, "same")
+		pod.Spec.TerminationGracePeriodSeconds = new(int64(time.Hour / time.Second))
+		pod = createPod(t, pod)
 		require.Eventually(t, func() bool {
 			got, err := pods.Get(t.Context(), "same", metav1.GetOptions{})
 			return err == nil && got.UID == pod.UID && got.Status.Phase == corev1.PodRunning
@@ -225,7 +227,7 @@ func TestPodThatComesBackUnderItsName(t *testing.T) {
 		require.Eventually(t, func() bool {
 			_, err := pods.Get(t.Context(), "same", metav1.GetOptions{})
 			return apierrors.IsNotFound(err)
-		}, 10*time.Second, lookAgain, "well before its grace period of 30 seconds is over")
+		}, settle, lookAgain, "before its grace period is over")
 	}
 }
 
@@ -290,11 +292,10 @@ func TestAPIServerKnowsTheNode(t *testing.T) {
 	assert.Equal(t, "system:node:"+nodeName, username)
 }
 
+// BenchmarkPodsToRunning says how long that takes.
 func TestManyPodsAtOnce(t *testing.T) {
 	startNode(t)
-	took := createMany(t, newNamespace(t), 300)
-	t.Logf("300 pods took %s", took)
-	assert.Less(t, took, 15*time.Second, "Virtual Kubelet's own queues take 30")
+	createMany(t, newNamespace(t), 300)
 }
 
 func BenchmarkPodsToRunning(b *testing.B) {

@@ -19,9 +19,10 @@ const (
 	// binaryEnv names the program under test; where it is not set, one is built.
 	binaryEnv = "VIC_CONTROLPLANE_BINARY"
 
-	// readyLimit and stopLimit hold on a machine that is busy with other tests.
+	// readyLimit and stopLimit hold on a machine that is busy with other tests. An open watch that is waited for takes longer
+	// than stopLimit.
 	readyLimit = 2 * time.Minute
-	stopLimit  = 10 * time.Second
+	stopLimit  = 45 * time.Second
 )
 
 var binDir string

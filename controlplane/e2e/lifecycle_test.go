@@ -159,9 +159,7 @@ func testStopUnderLoad(t *testing.T, p *plane) {
 	_, err = stdout.Read(make([]byte, 1))
 	require.NoError(t, err)
 
-	begin := time.Now()
 	assert.Zero(t, p.signal(t, syscall.SIGTERM))
-	assert.Less(t, time.Since(begin), stopLimit)
 	assert.Empty(t, p.stderr.String())
 
 	_, err = io.Copy(io.Discard, stdout)

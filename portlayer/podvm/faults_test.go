@@ -263,6 +263,7 @@ func TestCallsGoOnAfterTheLinkBroke(t *testing.T) {
 func TestASilentGuestIsNoticedAndComesBack(t *testing.T) {
 	hv := memhv.New(memhv.Config{})
 	e := newImpatientHost(t, hv)
+	begin := time.Now()
 	runPod(t, e, "a", "Never", "sleep 600")
 	runPod(t, e, "b", "Never", "sleep 600")
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
@@ -272,11 +273,10 @@ func TestASilentGuestIsNoticedAndComesBack(t *testing.T) {
 	await(t, e, "a", answering)
 	require.Equal(t, 1, hv.Guest("a").Greetings(), "a guest with nothing to say is not silent")
 
-	begin := time.Now()
 	hv.Silence("a", true)
 	vm := await(t, e, "a", func(vm podvm.VM) bool { return !vm.SilentSince.IsZero() })
 	since := vm.SilentSince
-	assert.WithinDuration(t, begin, since, patience)
+	assert.WithinRange(t, since, begin, time.Now().Add(-patience), "when it was last heard")
 	assert.Equal(t, portlayer.StateRunning, vm.State)
 	ctx, cancel = context.WithTimeout(t.Context(), 4*patience) // in which the channel breaks
 	defer cancel()
@@ -394,13 +394,14 @@ func TestTheClockIsSetWhereItIsOff(t *testing.T) {
 	e := newHost(t, hv, t.TempDir())
 	runPod(t, e, "a", "Never", "sleep 60")
 	require.Zero(t, hv.Guest("a").Clock())
+	begin := time.Now()
 	hv.Guest("a").Skew(-time.Hour)
 	require.Eventually(t, func() bool {
 		// The answer that is under way may be dated already; the next one comes with the next event.
 		hv.Guest("a").Event("app", "Any", "wakes the snapshot")
 		return !hv.Guest("a").Clock().IsZero()
 	}, testTimeout, 10*time.Millisecond)
-	assert.WithinDuration(t, time.Now(), hv.Guest("a").Clock(), time.Minute)
+	assert.WithinRange(t, hv.Guest("a").Clock(), begin, time.Now())
 }
 
 func TestWatchNeverBlocksAndEnds(t *testing.T) {

@@ -55,8 +55,9 @@ func TestSinceSeconds(t *testing.T) {
 		return io.NopCloser(strings.NewReader("")), nil
 	}}, "get proxy")
 
+	before := time.Now()
 	ask(t, s, http.MethodGet, "/containerLogs/n/p/c?sinceSeconds=60")
-	assert.WithinDuration(t, time.Now().Add(-time.Minute), got.Since, 10*time.Second)
+	assert.WithinRange(t, got.Since.Add(time.Minute), before, time.Now())
 
 	ask(t, s, http.MethodGet, "/containerLogs/n/p/c?sinceSeconds=9223372036854775807")
 	assert.True(t, got.Since.Before(time.Unix(0, 0)), "further back than any log: %s", got.Since)
@@ -134,5 +135,5 @@ func TestFollowedLogEndsWithItsReader(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := io.WriteString(writer, "two\n")
 		return errors.Is(err, io.ErrClosedPipe)
-	}, 10*time.Second, time.Millisecond, "nobody reads on")
+	}, time.Minute, time.Millisecond, "nobody reads on")
 }

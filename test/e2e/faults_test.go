@@ -161,9 +161,7 @@ func deletedWhileTheyBegin(t *testing.T, f *faulty) {
 	v := f.waitVM(t, booting, "runs", runs)
 	// It can't greet any more, nor hear that it is to end.
 	require.NoError(t, syscall.Kill(v.PID, syscall.SIGSTOP))
-	began := time.Now()
 	f.delete(t, booting)
-	assert.Less(t, time.Since(began), time.Minute)
 	requireNoProcess(t, v.PID)
 
 	for i := range 3 { // at no chosen moment, and with the object gone before all else

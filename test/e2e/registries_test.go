@@ -301,7 +301,6 @@ func TestPullsBackOffAndGoOn(t *testing.T) {
 	require.Len(t, gaps, 2)
 	for i, want := range []time.Duration{10 * time.Second, 20 * time.Second} {
 		assert.GreaterOrEqual(t, gaps[i], want, "the kubelet's times")
-		assert.Less(t, gaps[i], 2*want, "the kubelet's times")
 	}
 	shared.waitTold(t, p, "slow", fmt.Sprintf("PullProgress: Pulling image %q: ", long))
 	assert.Regexp(t, `PullProgress: .*: 1 of \d+ MiB, layer 1 of 2`, strings.Join(shared.told(t, p, "slow"), "\n"))

@@ -22,8 +22,9 @@ func TestStatsOfAHostileGuestAreCutDown(t *testing.T) {
 	for range 100 {
 		s.Interfaces = append(s.Interfaces, wire.InterfaceStats{Name: "eth1"})
 	}
+	before := time.Now()
 	got := checkStats(s, Expect{Containers: []string{"app", "other"}})
-	assert.WithinDuration(t, time.Now(), got.Time, time.Minute)
+	assert.WithinRange(t, got.Time, before, time.Now())
 	tame := wire.Usage{MemoryBytes: maxCount, WorkingSetBytes: 5, Processes: maxCount}
 	assert.Equal(t, tame, got.Pod)
 	assert.Equal(t, []wire.ContainerStats{{Name: "app", Usage: tame}}, got.Containers)
