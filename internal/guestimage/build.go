@@ -76,7 +76,7 @@ func Build(ctx context.Context, c Config) (*Manifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the guest program: %w", err)
 	}
-	cache := debCache{c.Cache}
+	cache := debCache{c.Cache, aptFiles}
 	s, err := cache.selection(ctx, c.KernelPackage, c.BootISO)
 	if err != nil {
 		return nil, err

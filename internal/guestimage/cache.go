@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/virtual-kubelet/vic/internal/durable"
 	"github.com/virtual-kubelet/vic/internal/logging"
@@ -19,20 +20,32 @@ import (
 // ErrCorrupt says that a package in the cache differs from its digest and could not be downloaded again.
 var ErrCorrupt = errors.New("cached package is corrupt")
 
+// aptFiles are patterns of what apt's answers come from: its lists, which apt-get update replaces, and its settings.
+var aptFiles = []string{"/var/lib/apt/lists", "/etc/apt", "/etc/apt/*", "/etc/apt/*/*"}
+
 // debCache keeps .deb files by name, version and digest.
-type debCache struct{ dir string }
+type debCache struct {
+	dir string
+	// aptFiles are patterns of files; while none of them changes, apt is not asked again.
+	aptFiles []string
+}
 
 // selection resolves what is to be built. Where apt knows nothing, or can bring nothing, the packages of the build
-// before are taken.
+// before are taken. They are taken without asking apt, which takes seconds, where it can have no other answer.
 func (c debCache) selection(ctx context.Context, kernelPackage string, iso bool) (selection, error) {
+	changed := c.aptChanged()
+	former, ok := c.readIndex(indexName(kernelPackage, iso))
+	if ok && former.AptChanged.Equal(changed) && !changed.IsZero() && c.verifyAll(former) == nil {
+		return former, nil
+	}
 	s, err := resolve(ctx, kernelPackage, iso)
 	if err == nil {
 		err = c.fetch(ctx, s)
 	}
 	if err == nil {
+		s.AptChanged = changed
 		return s, c.writeIndex(indexName(kernelPackage, iso), s)
 	}
-	former, ok := c.readIndex(indexName(kernelPackage, iso))
 	if !ok {
 		return selection{}, err
 	}
@@ -41,6 +54,20 @@ func (c debCache) selection(ctx context.Context, kernelPackage string, iso bool)
 	}
 	logging.From(ctx).WarnContext(ctx, "packages of the former build were used", "err", err)
 	return former, nil
+}
+
+// aptChanged is when the last of c.aptFiles changed; zero where there is none.
+func (c debCache) aptChanged() time.Time {
+	var last time.Time
+	for _, pattern := range c.aptFiles {
+		files, _ := filepath.Glob(pattern) // the patterns are good ones
+		for _, file := range files {
+			if info, err := os.Stat(file); err == nil && info.ModTime().After(last) {
+				last = info.ModTime()
+			}
+		}
+	}
+	return last
 }
 
 // fetch brings every package of s into the cache.

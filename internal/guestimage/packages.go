@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Package is one Debian package of the image.
@@ -26,6 +27,9 @@ var bootPackages = []string{"isolinux", "syslinux-common", "grub-efi-amd64-bin"}
 
 // selection is what an image is made of.
 type selection struct {
+	// AptChanged is when what apt knows had changed last before it was asked.
+	AptChanged time.Time `json:"aptChanged,omitzero"`
+
 	Kernel  Package   `json:"kernel"`
 	Runtime []Package `json:"runtime"`
 	Boot    []Package `json:"boot,omitempty"` // only where there is to be an ISO

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -73,7 +74,7 @@ func TestAFilledCacheNeedsNoNetwork(t *testing.T) {
 	for name, breakMore := range tests {
 		t.Run(name, func(t *testing.T) {
 			bin := apt(t)
-			c := debCache{t.TempDir()}
+			c := debCache{dir: t.TempDir()}
 			_, err := c.selection(t.Context(), "linux-meta", false)
 			require.NoError(t, err)
 			script(t, bin, "offline", "")
@@ -85,9 +86,28 @@ func TestAFilledCacheNeedsNoNetwork(t *testing.T) {
 	}
 }
 
+func TestAptIsAskedAgainWhenItKnowsMore(t *testing.T) {
+	bin, lists := apt(t), filepath.Join(t.TempDir(), "lists")
+	require.NoError(t, os.Mkdir(lists, 0o755))
+	c := debCache{t.TempDir(), []string{lists}}
+	first, err := c.selection(t.Context(), "linux-meta", false)
+	require.NoError(t, err)
+	script(t, bin, "apt-cache", "touch "+bin+"/asked; exit 100")
+	again, err := c.selection(t.Context(), "linux-meta", false)
+	require.NoError(t, err)
+	require.Equal(t, names(first), names(again))
+	require.NoFileExists(t, filepath.Join(bin, "asked"))
+
+	later := time.Now().Add(time.Hour)
+	require.NoError(t, os.Chtimes(lists, later, later))
+	_, err = c.selection(t.Context(), "linux-meta", false)
+	require.NoError(t, err)
+	require.FileExists(t, filepath.Join(bin, "asked"))
+}
+
 func TestACorruptPackageIsFound(t *testing.T) {
 	bin := apt(t)
-	c := debCache{t.TempDir()}
+	c := debCache{dir: t.TempDir()}
 	s, err := c.selection(t.Context(), "linux-meta", false)
 	require.NoError(t, err)
 	crun := c.path(s.Runtime[0])
@@ -109,6 +129,6 @@ func TestACorruptPackageIsFound(t *testing.T) {
 func TestAMirrorThatSendsSomethingElseIsRefused(t *testing.T) {
 	bin := apt(t)
 	script(t, bin, "apt-get", `echo other > x.deb`)
-	_, err := debCache{t.TempDir()}.selection(t.Context(), "linux-meta", false)
+	_, err := debCache{dir: t.TempDir()}.selection(t.Context(), "linux-meta", false)
 	require.ErrorIs(t, err, ErrCorrupt)
 }
