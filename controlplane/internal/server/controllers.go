@@ -19,9 +19,6 @@ const (
 	clientBurst = "4000"
 )
 
-// cloudControllers belong to a cloud provider, of which there is none. Each would say so in the log and end.
-const cloudControllers = "*,-service-lb-controller,-node-route-controller,-cloud-node-lifecycle-controller"
-
 // startControllers returns the controller manager and a check that its controllers run.
 func startControllers(ctx context.Context, cfg Config) (*component, check, error) {
 	kubeconfig, err := componentKubeconfig(cfg, "controller-manager", cfg.Credentials.ControllerManager)
@@ -60,7 +57,6 @@ func controllersFlags(cfg Config, kubeconfig, plugins string) settings {
 		"kube-api-burst":                   clientBurst,
 		"leader-elect":                     "false",
 		"secure-port":                      "0",
-		"controllers":                      cloudControllers,
 		"use-service-account-credentials":  "true",
 		"root-ca-file":                     c.CA.CertFile,
 		"service-account-private-key-file": c.ServiceAccountKeys.PrivateFile,
