@@ -16,8 +16,6 @@ import (
 // ErrSecurity says that a container asks for what the kernel does not have.
 var ErrSecurity = errors.New("security settings are not valid")
 
-const allCapabilities = "ALL"
-
 // capabilities are the names that a process has: the default ones less those dropped, and those added. A privileged one
 // has all.
 func capabilities(s wire.Security) ([]string, error) {
@@ -40,8 +38,9 @@ func capabilities(s wire.Security) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	usual := wire.DefaultCapabilities()
 	return slices.DeleteFunc(all, func(c string) bool {
-		kept := slices.Contains(defaultCapabilities, c) && !slices.Contains(dropped, c)
+		kept := slices.Contains(usual, strings.TrimPrefix(c, "CAP_")) && !slices.Contains(dropped, c)
 		return !kept && !slices.Contains(added, c)
 	}), nil
 }
@@ -52,7 +51,7 @@ func named(names, all []string) ([]string, error) {
 	for _, n := range names {
 		n = strings.TrimPrefix(strings.ToUpper(n), "CAP_")
 		switch {
-		case n == allCapabilities:
+		case n == wire.AllCapabilities:
 			full = append(full, all...)
 		case slices.Contains(all, "CAP_"+n):
 			full = append(full, "CAP_"+n)

@@ -15,15 +15,6 @@ import (
 	"github.com/virtual-kubelet/vic/operations/environment"
 )
 
-// allCapabilities is the API's name for every capability that there is.
-const allCapabilities = "ALL"
-
-// defaultCapabilities are what Kubernetes' container runtimes give to a container, and so does the guest.
-var defaultCapabilities = []string{
-	"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETFCAP",
-	"SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
-}
-
 // security is what the security contexts of pod and container say beside users.
 func security(pod *corev1.Pod, c *corev1.Container) (wire.Security, error) {
 	var s wire.Security
@@ -33,7 +24,7 @@ func security(pod *corev1.Pod, c *corev1.Container) (wire.Security, error) {
 		s.OnlyGroups = p.SupplementalGroupsPolicy != nil && *p.SupplementalGroupsPolicy == corev1.SupplementalGroupsPolicyStrict
 		profile = p.SeccompProfile
 	}
-	granted := defaultCapabilities
+	granted := wire.DefaultCapabilities()
 	if own := c.SecurityContext; own != nil {
 		s.Privileged = isTrue(own.Privileged)
 		s.NoNewPrivileges = own.AllowPrivilegeEscalation != nil && !*own.AllowPrivilegeEscalation
@@ -46,7 +37,7 @@ func security(pod *corev1.Pod, c *corev1.Container) (wire.Security, error) {
 			if granted, err = capabilities(asked); err != nil {
 				return wire.Security{}, err
 			}
-			s.DropCapabilities, s.AddCapabilities = []string{allCapabilities}, granted
+			s.DropCapabilities, s.AddCapabilities = []string{wire.AllCapabilities}, granted
 		}
 	}
 	// Nothing confines a privileged container, as with other runtimes.
@@ -69,15 +60,15 @@ func capabilities(asked *corev1.Capabilities) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	granted := slices.Clone(defaultCapabilities)
-	if slices.Contains(add, allCapabilities) {
+	granted := wire.DefaultCapabilities()
+	if slices.Contains(add, wire.AllCapabilities) {
 		granted = knownCapabilities()
 	}
-	if slices.Contains(drop, allCapabilities) {
+	if slices.Contains(drop, wire.AllCapabilities) {
 		granted = nil
 	}
 	granted = slices.DeleteFunc(append(granted, add...), func(name string) bool {
-		return name == allCapabilities || slices.Contains(drop, name)
+		return name == wire.AllCapabilities || slices.Contains(drop, name)
 	})
 	slices.Sort(granted)
 	return slices.Compact(granted), nil
@@ -89,7 +80,7 @@ func capabilityNames(names []corev1.Capability) ([]string, error) {
 	all := make([]string, 0, len(names))
 	for _, c := range names {
 		name := strings.TrimPrefix(strings.ToUpper(string(c)), "CAP_")
-		if name != allCapabilities && !slices.Contains(known, name) {
+		if name != wire.AllCapabilities && !slices.Contains(known, name) {
 			return nil, &environment.ConfigError{
 				Reason: environment.ReasonCreateContainerError, Message: fmt.Sprintf("unknown capability %q", string(c)),
 			}
