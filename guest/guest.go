@@ -21,6 +21,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/supervisor"
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 )
 
 const (
@@ -72,10 +73,8 @@ func listen(ctx context.Context, handler http.Handler, ready func()) error {
 		// A port fails when its host leaves in the middle of a preamble's echo, and works again with the next host.
 		err := channel.Serve(ctx, port, handler)
 		logging.From(ctx).WarnContext(ctx, "port failed", "err", err)
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := wait.For(ctx, time.Second); err != nil {
+			return err
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/virtual-kubelet/vic/cache"
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/operations/plan"
@@ -197,21 +198,9 @@ func (m *Manager) restore(ctx context.Context) error {
 			return nil
 		}
 		logging.From(ctx).WarnContext(ctx, "pod VMs could not be listed", "err", err)
-		if !sleep(ctx, delays.Next()) {
+		if wait.For(ctx, delays.Next()) != nil {
 			return fmt.Errorf("list pod VMs: %w", errors.Join(err, ctx.Err()))
 		}
-	}
-}
-
-// sleep answers false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"github.com/distribution/reference"
+
+	"github.com/virtual-kubelet/vic/internal/ctxio"
 )
 
 // Import takes in an image from path: an OCI layout, as a folder or a tar archive, or an archive of docker save; archives may
@@ -95,7 +97,7 @@ func (s *Store) unpackArchive(ctx context.Context, archive *os.File, w *workDir)
 	}
 	limit := s.limits.Files.Bytes
 	sparse := &sparseFile{file: plain}
-	n, err := io.Copy(sparse, contextReader{ctx, io.LimitReader(r, limit+1)})
+	n, err := io.Copy(sparse, ctxio.NewReader(ctx, io.LimitReader(r, limit+1)))
 	if err == nil && n > limit {
 		err = fmt.Errorf("%w: archive of more than %d bytes", ErrTooLarge, limit)
 	}
@@ -106,19 +108,6 @@ func (s *Store) unpackArchive(ctx context.Context, archive *os.File, w *workDir)
 		return nil, errors.Join(err, plain.Close())
 	}
 	return plain, nil
-}
-
-// contextReader stops reading when its context ends.
-type contextReader struct {
-	ctx context.Context // an io.Reader has nowhere else to take it from; it lives for one call
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 func (s *Store) importFiles(ctx context.Context, from files, named reference.Named) (Image, error) {

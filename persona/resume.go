@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 )
 
 const (
@@ -110,7 +111,7 @@ func (r *resuming) mend(broken error) error {
 		return fmt.Errorf("broke off after %d of %d bytes: %w", r.offset, r.size, unexpected(broken))
 	}
 	logging.From(r.ctx).DebugContext(r.ctx, "blob broke off", "offset", r.offset, "size", r.size, "err", broken)
-	return pause(r.ctx, breakFirst<<(r.breaks-1))
+	return wait.For(r.ctx, breakFirst<<(r.breaks-1))
 }
 
 // final reports whether the registry has refused, and would again.

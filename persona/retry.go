@@ -1,7 +1,6 @@
 package persona
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/virtual-kubelet/vic/internal/wait"
 )
 
 const (
@@ -28,7 +29,7 @@ type patient struct{ next http.RoundTripper }
 
 // RoundTrip returns the answer, which may still be 429 or 503 after some tries.
 func (p patient) RoundTrip(req *http.Request) (*http.Response, error) {
-	wait := retryFirst
+	next := retryFirst
 	for try := 1; ; try++ {
 		resp, err := p.next.RoundTrip(req)
 		if err != nil || !busy(resp.StatusCode) || try == retryTries {
@@ -39,14 +40,14 @@ func (p patient) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, tooLate(resp, asked)
 		}
 		if !named {
-			asked, wait = wait, 2*wait
+			asked, next = next, 2*next
 		}
 		if req, err = again(req); err != nil {
 			return resp, nil //nolint:nilerr // it can't be sent twice, so this answer is the last
 		}
 		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, MostDocumentBytes)) // only so that the connection can be used again
 		_ = resp.Body.Close()                                                    // nothing in it is wanted
-		if err := pause(req.Context(), asked); err != nil {
+		if err := wait.For(req.Context(), asked); err != nil {
 			return nil, err
 		}
 	}
@@ -94,16 +95,4 @@ func again(req *http.Request) (*http.Request, error) {
 	req = req.Clone(req.Context())
 	req.Body = body
 	return req, nil
-}
-
-// pause waits for d, or until ctx ends, with its error.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
 }

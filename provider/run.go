@@ -15,6 +15,7 @@ import (
 	clientcache "k8s.io/client-go/tools/cache"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 )
 
 const (
@@ -111,10 +112,8 @@ func (n *Node) runNode(ctx context.Context) error {
 			return nil
 		}
 		logging.From(ctx).WarnContext(ctx, "node not registered", "err", err)
-		select {
-		case <-ctx.Done():
+		if wait.For(ctx, registerRetry) != nil {
 			return nil
-		case <-time.After(registerRetry):
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 )
 
 const (
@@ -70,10 +71,7 @@ func (d *Dialer) Run(ctx context.Context, serve func(net.Conn) error) error {
 			pause = firstPause
 		}
 		logging.From(ctx).WarnContext(ctx, "channel to the host ended", "err", err)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
+		_ = wait.For(ctx, pause) // the loop sees that ctx has ended
 		pause = min(2*pause, lastPause)
 	}
 	return ctx.Err()

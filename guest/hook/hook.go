@@ -7,10 +7,10 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/virtual-kubelet/vic/guest/probe"
 	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/wait"
 )
 
 // ErrPlain says that a hook was answered, but over HTTP where it asks for HTTPS. It is no failure.
@@ -31,7 +31,7 @@ func Run(ctx context.Context, a wire.Action, t probe.Target) error {
 	case a.TCP != nil || a.GRPC != nil:
 		return errNotHook
 	}
-	return pause(ctx, a.Sleep) // which may be none at all
+	return wait.For(ctx, a.Sleep) // which may be none at all
 }
 
 func run(ctx context.Context, args []string, t probe.Target) error {
@@ -71,15 +71,4 @@ func do(r *http.Request) error {
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxBody)) // the answer is of no interest
 	return resp.Body.Close()
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 )
 
 const (
@@ -53,7 +54,7 @@ func (s *service) run(ctx context.Context) {
 	var answer []byte
 	isOpen := false
 	pause := firstPause
-	for wait(ctx, pause) {
+	for wait.For(ctx, pause) == nil {
 		if !isOpen {
 			if err := s.open(); err != nil {
 				logging.From(ctx).DebugContext(ctx, "report to the hypervisor failed", "err", err)
@@ -201,14 +202,4 @@ func (s *service) report(message []byte) error {
 		return fmt.Errorf("report %s: %w", name, err)
 	}
 	return nil
-}
-
-// wait reports whether that much time has passed before ctx ended.
-func wait(ctx context.Context, pause time.Duration) bool {
-	select {
-	case <-time.After(pause):
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

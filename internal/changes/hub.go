@@ -11,14 +11,14 @@ type Hub struct {
 	readers map[*reader]struct{}
 }
 
-// reader is one that watches all names, or follows one.
+// reader is one that watches all names, or follows one or all.
 type reader struct {
 	all  bool
 	name string        // the one that it follows
 	wake chan struct{} // holds one signal once something has changed
 
 	mu      sync.Mutex // guards what follows
-	pending []string   // changed names, the oldest first; of a reader of all
+	pending []string   // changed names, the oldest first; not of one that follows
 	has     map[string]bool
 }
 
@@ -48,8 +48,14 @@ func (h *Hub) Watch(ctx context.Context) <-chan string {
 // Follow watches one name. The channel holds one signal when the name has changed since the last was taken; it is never
 // closed. The caller calls stop at the end.
 func (h *Hub) Follow(name string) (changed <-chan struct{}, stop func()) {
-	r := &reader{name: name}
-	stop = h.subscribe(r)
+	return h.follow(&reader{name: name})
+}
+
+// FollowAll is Follow for whoever looks at everything, whatever has changed.
+func (h *Hub) FollowAll() (changed <-chan struct{}, stop func()) { return h.follow(&reader{all: true}) }
+
+func (h *Hub) follow(r *reader) (<-chan struct{}, func()) {
+	stop := h.subscribe(r)
 	return r.wake, stop
 }
 
@@ -92,7 +98,7 @@ func (r *reader) add(name string) {
 		return
 	}
 	r.mu.Lock()
-	if r.all && !r.has[name] {
+	if r.has != nil && !r.has[name] {
 		r.has[name] = true
 		r.pending = append(r.pending, name)
 	}

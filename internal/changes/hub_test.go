@@ -65,3 +65,13 @@ func TestAFollowerWakesForItsNameAlone(t *testing.T) {
 	hub.Notify("a")
 	assert.Empty(t, changed)
 }
+
+func TestAFollowerOfAllWakesOnceForManyNames(t *testing.T) {
+	var hub changes.Hub
+	changed, stop := hub.FollowAll()
+	defer stop()
+	hub.Notify("a")
+	hub.Notify("b")
+	<-changed
+	assert.Empty(t, changed)
+}

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/virtual-kubelet/vic/internal/wait"
 	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/operations/status"
 	"github.com/virtual-kubelet/vic/persona"
@@ -74,9 +75,9 @@ type pauseAfter struct {
 // pause waits until the next try, and shows after a moment that it does. It answers false when ctx ended first.
 func (w *Waiter) pause(ctx context.Context, pod *corev1.Pod, c *corev1.Container, after pauseAfter) bool {
 	if after.reason != reasonErrImagePull {
-		return sleep(ctx, after.delay)
+		return wait.For(ctx, after.delay) == nil
 	}
-	if !sleep(ctx, pullErrorShown) {
+	if wait.For(ctx, pullErrorShown) != nil {
 		return false
 	}
 	backOff := fmt.Sprintf("Back-off pulling image %q", c.Image)
@@ -86,17 +87,5 @@ func (w *Waiter) pause(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 		Reason:  reasonImagePullBackOff,
 		Message: fmt.Sprintf("%s: %s: %v", backOff, reasonErrImagePull, after.err),
 	})
-	return sleep(ctx, after.delay-pullErrorShown)
-}
-
-// sleep answers false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
+	return wait.For(ctx, after.delay-pullErrorShown) == nil
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/virtual-kubelet/vic/internal/ctxio"
 )
 
 // FormatVersion changes whenever the same layers would give a different disk, so that a cache of disks can see it.
@@ -66,7 +68,7 @@ func New(spool Spool, limits Limits) *Flattener {
 // It returns an error that wraps ErrMalformed or ErrTooLarge where the layer is to blame.
 func (f *Flattener) AddLayer(ctx context.Context, name string, r io.Reader) error {
 	f.layers = append(f.layers, name)
-	if err := f.addLayer(ctx, &layerReader{ctx: ctx, r: r, left: &f.unread, limit: f.tree.limits.Bytes}); err != nil {
+	if err := f.addLayer(ctx, &layerReader{r: ctxio.NewReader(ctx, r), left: &f.unread, limit: f.tree.limits.Bytes}); err != nil {
 		return fmt.Errorf("layer %s: %w", name, err)
 	}
 	return nil
@@ -187,9 +189,8 @@ func (f *Flattener) copy(to io.Writer, from io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, f.buffer)
 }
 
-// layerReader bounds what is read of all layers together, and stops when its context ends.
+// layerReader bounds what is read of all layers together.
 type layerReader struct {
-	ctx   context.Context // an io.Reader has nowhere else to take it from; it lives for one call
 	r     io.Reader
 	left  *int64
 	limit int64
@@ -198,10 +199,6 @@ type layerReader struct {
 }
 
 func (l *layerReader) Read(p []byte) (n int, err error) {
-	if err := l.ctx.Err(); err != nil {
-		l.err = err
-		return 0, err
-	}
 	n, err = l.r.Read(p)
 	if *l.left -= int64(n); *l.left < 0 {
 		n, err = 0, fmt.Errorf("%w: its layers hold more than %d bytes", ErrTooLarge, l.limit)

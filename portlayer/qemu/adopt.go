@@ -15,6 +15,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
 )
@@ -175,10 +176,8 @@ func (h *Hypervisor) converse(ctx context.Context, v *podVM, p *process, conn *n
 	r, _ := v.current()
 	err := p.handshake(ctx, func() (*qmp.Client, error) {
 		for conn == nil {
-			select {
-			case <-time.After(redialStep):
-			case <-ctx.Done():
-				return nil, context.Cause(ctx)
+			if err := wait.For(ctx, redialStep); err != nil {
+				return nil, err
 			}
 			conn, _ = dialSocket(ctx, v.dir, qmpSocket) // until its queue has room
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/virtual-kubelet/vic/internal/ctxio"
 	"github.com/virtual-kubelet/vic/internal/durable"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
@@ -49,7 +49,7 @@ func (h *Hypervisor) makeDisk(ctx context.Context, src portlayer.DiskSource, pat
 		}
 	}
 	return durable.Replace(path, 0o600, func(f *os.File) error {
-		size, err := copySparse(f, cancelReader{ctx, content})
+		size, err := copySparse(f, ctxio.NewReader(ctx, content))
 		if err == nil && src.SizeBytes > 0 && size != src.SizeBytes {
 			err = fmt.Errorf("it has %d bytes, not %d", size, src.SizeBytes)
 		}
@@ -79,19 +79,6 @@ func linkDisk(f *os.File, size int64, path string) (bool, error) {
 		return false, nil // another file system, a deleted file, too many links, no right to link: a copy will do
 	}
 	return true, durable.SyncDir(filepath.Dir(path))
-}
-
-// cancelReader ends a copy with its context.
-type cancelReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c cancelReader) Read(p []byte) (int, error) {
-	if err := context.Cause(c.ctx); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 // CollectDisks deletes image disks that no VM has and keep does not want. It holds off new VMs meanwhile.

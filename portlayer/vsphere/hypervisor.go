@@ -152,7 +152,8 @@ func (h *Hypervisor) Watch(ctx context.Context) <-chan string { return h.changed
 func (h *Hypervisor) Dial(ctx context.Context, uid string) (io.ReadWriteCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	changes := h.Watch(ctx)
+	changed, stop := h.changed.Follow(uid)
+	defer stop()
 	if err := h.dialable(uid); err != nil {
 		return nil, err
 	}
@@ -173,7 +174,7 @@ func (h *Hypervisor) Dial(ctx context.Context, uid string) (io.ReadWriteCloser, 
 				return nil, fmt.Errorf("dial pod VM %s: %w", uid, a.err)
 			}
 			return a.conn, nil
-		case <-changes: // closed when ctx ends, as Guests.Dial does
+		case <-changed:
 			if err := h.dialable(uid); err != nil {
 				cancel()
 				if a := <-answered; a.conn != nil {

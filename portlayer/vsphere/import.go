@@ -19,7 +19,9 @@ import (
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/virtual-kubelet/vic/internal/ctxio"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/vmdk"
 )
@@ -37,7 +39,7 @@ func (d *imageDisks) make(ctx context.Context, src portlayer.DiskSource, ref por
 	defer content.Close()
 	// The size has to be known before the first byte is sent.
 	packed := &counter{}
-	if err := vmdk.Write(packed, cancelReader{ctx, content}, src.SizeBytes); err != nil {
+	if err := vmdk.Write(packed, ctxio.NewReader(ctx, content), src.SizeBytes); err != nil {
 		return err
 	}
 	if _, err := content.Seek(0, io.SeekStart); err != nil {
@@ -53,7 +55,7 @@ func (d *imageDisks) make(ctx context.Context, src portlayer.DiskSource, ref por
 	}
 	vm := object.NewVirtualMachine(d.h.client, info.Entity)
 	if err := d.upload(ctx, lease, info, packed.n, func(w io.Writer) error {
-		return vmdk.Write(w, cancelReader{ctx, content}, src.SizeBytes)
+		return vmdk.Write(w, ctxio.NewReader(ctx, content), src.SizeBytes)
 	}); err != nil {
 		gone := context.WithoutCancel(ctx)
 		return errors.Join(err, lease.Abort(gone, nil), d.discard(gone, vm))
@@ -144,7 +146,7 @@ func leaseError(ctx context.Context, lease *nfc.Lease) error {
 
 // beat keeps a lease.
 func beat(ctx context.Context, lease *nfc.Lease) {
-	for wait(ctx, leaseBeat) {
+	for wait.For(ctx, leaseBeat) == nil {
 		_ = lease.Progress(ctx, 50) // a lease that is lost shows in the upload
 	}
 }
@@ -229,17 +231,4 @@ type counter struct{ n int64 }
 func (c *counter) Write(b []byte) (int, error) {
 	c.n += int64(len(b))
 	return len(b), nil
-}
-
-// cancelReader ends a copy with its context.
-type cancelReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c cancelReader) Read(p []byte) (int, error) {
-	if err := context.Cause(c.ctx); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

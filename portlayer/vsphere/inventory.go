@@ -17,6 +17,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -185,7 +186,7 @@ func (i *inventory) run(ctx context.Context) {
 			return
 		}
 		logging.From(ctx).WarnContext(ctx, "pod VMs are watched anew", "err", err)
-		wait(ctx, lastPause)
+		_ = wait.For(ctx, lastPause) // the loop sees that ctx has ended
 	}
 }
 

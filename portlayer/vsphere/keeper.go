@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 )
 
 // keeper keeps something beside pods in line with them: at the beginning, and after each change. What it fails at holds up no
@@ -20,7 +21,8 @@ type keeper struct {
 
 // keep runs a keeper until ctx ends.
 func (h *Hypervisor) keep(ctx context.Context, k keeper) {
-	changes := h.Watch(ctx)
+	changed, stop := h.changed.FollowAll()
+	defer stop()
 	failed := false
 	for ctx.Err() == nil {
 		err := k.apply(ctx)
@@ -29,10 +31,24 @@ func (h *Hypervisor) keep(ctx context.Context, k keeper) {
 		}
 		k.tell(ctx, err, failed)
 		if failed = err != nil; failed {
-			wait(ctx, k.retry)
+			_ = wait.For(ctx, k.retry) // the loop sees that ctx has ended
 			continue
 		}
-		gather(ctx, changes, k.pause)
+		gather(ctx, changed, k.pause)
+	}
+}
+
+// gather waits for a change, and for a while for others.
+func gather(ctx context.Context, changed <-chan struct{}, pause time.Duration) {
+	select {
+	case <-changed:
+	case <-ctx.Done():
+		return
+	}
+	_ = wait.For(ctx, pause) // the caller sees that ctx has ended
+	select {
+	case <-changed:
+	default:
 	}
 }
 
@@ -42,18 +58,5 @@ func (k keeper) tell(ctx context.Context, err error, failed bool) {
 		logging.From(ctx).WarnContext(ctx, "pods run without "+k.what, "err", translate(err)) //nolint:sloglint // one message each
 	case err == nil && failed:
 		logging.From(ctx).InfoContext(ctx, "pods have "+k.what+" again") //nolint:sloglint // one message each
-	}
-}
-
-// gather waits for a change, and for a while for others.
-func gather(ctx context.Context, changes <-chan string, pause time.Duration) {
-	select {
-	case <-changes:
-	case <-ctx.Done():
-		return
-	}
-	wait(ctx, pause)
-	for range len(changes) {
-		<-changes
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 )
 
 // loginTimeout is how long a login may take, for which others may wait.
@@ -219,7 +220,7 @@ func (r *recovering) RoundTrip(ctx context.Context, req, res soap.HasFault) erro
 	err := r.next.RoundTrip(ctx, req, res)
 	if reads(req) {
 		for pause := range retryPauses {
-			if !lost(err) || !wait(ctx, pause) {
+			if !lost(err) || wait.For(ctx, pause) != nil {
 				break
 			}
 			err = r.next.RoundTrip(ctx, req, res)

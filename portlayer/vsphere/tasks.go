@@ -15,6 +15,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 )
 
 const (
@@ -164,7 +165,7 @@ func (t *tasks) run(ctx context.Context) {
 		if time.Since(began) > maxWaitSeconds*time.Second {
 			pause = firstPause
 		}
-		wait(ctx, pause)
+		_ = wait.For(ctx, pause) // the loop sees that ctx has ended
 		pause = min(2*pause, lastPause)
 	}
 }

@@ -24,16 +24,6 @@ func retryPauses(yield func(time.Duration) bool) {
 
 var _ iter.Seq[time.Duration] = retryPauses
 
-// wait tells whether that much time has passed before ctx ended.
-func wait(ctx context.Context, pause time.Duration) bool {
-	select {
-	case <-time.After(pause):
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // destroyer is a view or a collector.
 type destroyer interface {
 	Destroy(ctx context.Context) error

@@ -10,6 +10,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 )
 
 // Config sets a Link up.
@@ -146,11 +147,8 @@ func (l *Link) run(ctx context.Context) {
 			return
 		}
 		logging.From(ctx).DebugContext(ctx, "guest link broke", "err", err)
-		select {
-		case <-time.After(pause):
-			pause = min(2*pause, maxDialPause)
-		case <-ctx.Done():
-		}
+		_ = wait.For(ctx, pause) // the loop sees that ctx has ended
+		pause = min(2*pause, maxDialPause)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 )
 
 const (
@@ -124,9 +125,7 @@ func (c *copiers) copyAll(ctx context.Context, key logKey) {
 			return
 		}
 		logging.From(ctx).WarnContext(ctx, "log copy paused", "container", key.container, "err", err)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if wait.For(ctx, pause) != nil {
 			return
 		}
 	}
