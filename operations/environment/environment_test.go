@@ -97,11 +97,11 @@ func resolve(t *testing.T, c *cluster, pod *corev1.Pod) ([]string, []string, err
 	r := environment.New(environment.Config{Objects: c, Services: c, Events: events})
 	env, err := r.Env(t.Context(), pod, &pod.Spec.Containers[0], inputs)
 	close(events.Events)
-	var told []string
+	var reported []string
 	for e := range events.Events {
-		told = append(told, e)
+		reported = append(reported, e)
 	}
-	return env, told, err
+	return env, reported, err
 }
 
 // master is what the API server's service always adds.
@@ -240,11 +240,11 @@ func TestEnv(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pod := newPod(tt.container)
 			pod.Annotations = map[string]string{"note": "$(B)"}
-			env, told, err := resolve(t, newCluster(), pod)
+			env, reported, err := resolve(t, newCluster(), pod)
 			require.NoError(t, err)
 			assert.ElementsMatch(t, hide(master, tt.want), env[:len(env)-len(tt.want)])
 			assert.Equal(t, tt.want, append([]string(nil), env[len(env)-len(tt.want):]...), "in order")
-			assert.Equal(t, tt.events, told)
+			assert.Equal(t, tt.events, reported)
 		})
 	}
 }
@@ -322,13 +322,13 @@ func TestEnvTellsWhatIsMissing(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, told, err := resolve(t, newCluster(), newPod(tt.container))
+			_, reported, err := resolve(t, newCluster(), newPod(tt.container))
 			var config *environment.ConfigError
 			require.ErrorAs(t, err, &config)
 			assert.Equal(t, environment.ReasonCreateContainerConfigError, config.Reason)
 			assert.Equal(t, tt.message, config.Message)
 			if tt.event != "" {
-				assert.Equal(t, []string{tt.event}, told)
+				assert.Equal(t, []string{tt.event}, reported)
 			}
 		})
 	}
@@ -337,9 +337,9 @@ func TestEnvTellsWhatIsMissing(t *testing.T) {
 func TestAnObjectThatCannotBeReadIsNoAbsence(t *testing.T) {
 	c := newCluster()
 	c.err = errors.New("server is down")
-	_, told, err := resolve(t, c, newPod(corev1.Container{EnvFrom: []corev1.EnvFromSource{fromConfigMap("", "settings", true)}}))
+	_, reported, err := resolve(t, c, newPod(corev1.Container{EnvFrom: []corev1.EnvFromSource{fromConfigMap("", "settings", true)}}))
 	require.EqualError(t, err, "server is down")
-	require.Equal(t, []string{`Warning FailedToReadOptionalConfigMap failed to read configmap "settings"`}, told)
+	require.Equal(t, []string{`Warning FailedToReadOptionalConfigMap failed to read configmap "settings"`}, reported)
 }
 
 func TestANulByteIsRefused(t *testing.T) {

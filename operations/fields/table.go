@@ -15,8 +15,8 @@ type verdict int
 
 const (
 	honoured verdict = iota
-	differs          // honoured with a difference, which the note tells
-	refused          // the note tells why
+	differs          // honoured with a difference, which the note names
+	refused          // the note says why
 	parts            // its own fields decide
 )
 
@@ -36,7 +36,7 @@ type row struct {
 	fine []string
 	// otherwise is why an honoured field's other values are refused.
 	otherwise string
-	// needs tells whether a host can honour it; unless is the reason why one that can't refuses it.
+	// needs reports whether a host can honour it; unless is the reason why one that can't refuses it.
 	needs  func(podvm.Capabilities) bool
 	unless string
 }

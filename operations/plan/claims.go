@@ -13,9 +13,9 @@ import (
 type Disk struct {
 	// Serial is its serial number.
 	Serial string
-	// ReadOnly tells that nothing may be written to it.
+	// ReadOnly is true when nothing may be written to it.
 	ReadOnly bool
-	// Block tells that containers have it as a device, and not a file system on it.
+	// Block is true when containers have it as a device, and not a file system on it.
 	Block bool
 }
 
@@ -46,7 +46,7 @@ func devices(c *corev1.Container) []wire.Device {
 	return all
 }
 
-// claimReadOnly tells whether the pod itself wants nothing to be written to a volume.
+// claimReadOnly reports whether the pod itself wants nothing to be written to a volume.
 func claimReadOnly(pod *corev1.Pod, volume string) bool {
 	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
 		return v.Name == volume && v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ReadOnly

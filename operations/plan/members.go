@@ -9,7 +9,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-// revisionBytes are plenty to tell the images of one container apart.
+// revisionBytes are plenty to distinguish the images of one container.
 const revisionBytes = 8
 
 // Member is one container of a pod with what it is to the pod.
@@ -51,7 +51,7 @@ func (m Member) Revision() string {
 	return hex.EncodeToString(sum[:revisionBytes])
 }
 
-// Taken tells whether a guest that reports c needs not be told of m any more: it has it as it is now, or will never run it.
+// Taken reports whether a guest that reports c needs m no more: it has m as it is now, or will never run it.
 // The image of an init container that runs changes with its next start, as with a kubelet.
 func (m Member) Taken(c wire.ContainerStatus) bool {
 	switch {

@@ -9,7 +9,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-// Restarts tells whether pod starts m again after it ended with code: rules come first, then the container's own policy,
+// Restarts reports whether pod starts m again after it ended with code: rules come first, then the container's own policy,
 // then the pod's. An init container that ended well has done its work, and an ephemeral one is never started again.
 func Restarts(pod *corev1.Pod, m Member, code int32) bool {
 	switch {
@@ -57,7 +57,7 @@ func restartRules(c *corev1.Container) []wire.RestartRule {
 	return rules
 }
 
-// RunsAgain tells whether the next boot starts m, which ended like end in or before the boot of former. What the guest
+// RunsAgain reports whether the next boot starts m, which ended like end in or before the boot of former. What the guest
 // had already decided to start again stays decided, and what the shutdown of the node has cut short runs again, also
 // where it answered the signal with exit code 0.
 func RunsAgain(pod *corev1.Pod, m Member, former *wire.Snapshot, end *wire.Terminated) bool {

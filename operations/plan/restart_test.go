@@ -69,7 +69,7 @@ func TestTaken(t *testing.T) {
 		c    wire.ContainerStatus
 		want bool
 	}{
-		"one that the guest was not told of":          {c: wire.ContainerStatus{}},
+		"one that the guest does not know":            {c: wire.ContainerStatus{}},
 		"one that it has":                             {c: wire.ContainerStatus{Known: true, Revision: now}, want: true},
 		"one that it has with another image":          {c: wire.ContainerStatus{Known: true, Revision: "before"}},
 		"one that will never run":                     {c: wire.ContainerStatus{Final: true}, want: true},

@@ -83,7 +83,7 @@ func TestACapabilityThatDoesNotExist(t *testing.T) {
 }
 
 func TestSeccompFollowsTheCapabilities(t *testing.T) {
-	// allowed tells whether the profile lets a system call pass whatever its arguments are.
+	// allowed reports whether the profile lets a system call pass whatever its arguments are.
 	allowed := func(s wire.Security, call string) bool {
 		var profile specs.LinuxSeccomp
 		require.NoError(t, json.Unmarshal(s.Seccomp, &profile))

@@ -23,7 +23,7 @@ const exitCodeKilled = 128 + 9
 
 // Seeds says what each container of pod carries into the next boot of its VM. former is the last snapshot of the boot
 // before, nil where there is none; status is the pod's last known status, from which the end of a vanished container is
-// taken, so that both tell the same.
+// taken, so that both say the same.
 //
 // A container that ran when its VM vanished has ended with exit code 137. One that will not run again is Final. Unless
 // the pod may start nothing again, its init containers run anew in each boot, as they do in each sandbox of a kubelet.
@@ -167,7 +167,7 @@ func terminated(t *corev1.ContainerStateTerminated, attempt int32) *wire.Termina
 	}
 }
 
-// Finished tells that all that a guest ran ended by itself, and not because the node did.
+// Finished reports whether all that a guest ran ended by itself, and not because the node did.
 func Finished(last *wire.Snapshot) bool {
 	return last != nil && last.Phase == wire.PhaseDone && last.StopReason != StopReasonNodeShutdown
 }

@@ -99,7 +99,7 @@ func TestSeedsFollowTheLastSnapshot(t *testing.T) {
 
 func shownEnd() *corev1.ContainerStateTerminated {
 	return &corev1.ContainerStateTerminated{
-		ContainerID: "vic://id", ExitCode: 137, Reason: "ContainerStatusUnknown", Message: "told before",
+		ContainerID: "vic://id", ExitCode: 137, Reason: "ContainerStatusUnknown", Message: "reported before",
 		StartedAt: metav1.NewTime(at(1)), FinishedAt: metav1.NewTime(at(25)),
 	}
 }
@@ -111,16 +111,16 @@ func TestSeedsTellTheEndThatTheStatusTold(t *testing.T) {
 	got := seeds(always, former, corev1.ContainerStatus{
 		RestartCount: 2, State: corev1.ContainerState{Terminated: shownEnd()},
 	})
-	require.Equal(t, []wire.Seed{{Name: "c", RestartCount: 3, Last: gone("told before", at(25))}}, got)
+	require.Equal(t, []wire.Seed{{Name: "c", RestartCount: 3, Last: gone("reported before", at(25))}}, got)
 	got = seeds(always, former, corev1.ContainerStatus{
 		RestartCount: 2, LastTerminationState: corev1.ContainerState{Terminated: shownEnd()},
 	})
-	require.Equal(t, []wire.Seed{{Name: "c", RestartCount: 3, Last: gone("told before", at(25))}}, got)
+	require.Equal(t, []wire.Seed{{Name: "c", RestartCount: 3, Last: gone("reported before", at(25))}}, got)
 }
 
 func TestSeedsWithoutASnapshotFollowTheStatus(t *testing.T) {
 	last := &wire.Terminated{
-		ID: "id", ExitCode: 137, Reason: "ContainerStatusUnknown", Message: "told before", StartedAt: at(1), FinishedAt: at(25), Attempt: 2,
+		ID: "id", ExitCode: 137, Reason: "ContainerStatusUnknown", Message: "reported before", StartedAt: at(1), FinishedAt: at(25), Attempt: 2,
 	}
 	tests := map[string]struct {
 		policy corev1.RestartPolicy
@@ -147,7 +147,7 @@ func TestSeedsWithoutASnapshotFollowTheStatus(t *testing.T) {
 			tt.want.Name = "c"
 			require.Equal(t, []wire.Seed{tt.want}, seeds(tt.policy, nil, tt.shown))
 			empty := &wire.Snapshot{Phase: wire.PhaseWaiting}
-			require.Equal(t, []wire.Seed{tt.want}, seeds(tt.policy, empty, tt.shown), "of a boot that was told nothing")
+			require.Equal(t, []wire.Seed{tt.want}, seeds(tt.policy, empty, tt.shown), "of a boot that was given nothing")
 		})
 	}
 }
@@ -234,7 +234,7 @@ func TestSeedsOfSeveralContainers(t *testing.T) {
 			assert.Equal(t, wire.RoleSidecar, got["sidecar"].Role)
 			assert.Equal(t, wire.RoleApp, got["a"].Role)
 			_, seeded := got["debug"]
-			assert.Equal(t, slices.Contains(tt.final, "debug"), seeded, "one that never ran is told when it is to run")
+			assert.Equal(t, slices.Contains(tt.final, "debug"), seeded, "one that never ran is given when it is to run")
 		})
 	}
 }

@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// spreadBytes is how much of a hash tells groups apart.
+// spreadBytes is how much of a hash distinguishes groups.
 const spreadBytes = 8
 
 // SpreadGroup names the pods that a pod wants to be spread with over machines: those of its controller, or with none those

@@ -182,7 +182,7 @@ func (b *builder) fromFormer(m plan.Member, c wire.ContainerStatus, before corev
 	return s
 }
 
-// startsAnew tells that the next boot is on the way.
+// startsAnew reports whether the next boot is on the way.
 func (b *builder) startsAnew(name string) bool {
 	if b.Terminating {
 		return false
@@ -191,7 +191,7 @@ func (b *builder) startsAnew(name string) bool {
 	return explained || b.powered() || (b.VM != nil && b.VM.State == portlayer.StateCreated)
 }
 
-// vanished is the end of c together with its VM. It is told once: what was reported of it stays.
+// vanished is the end of c together with its VM. It is reported once: what was reported of it stays.
 func (b *builder) vanished(c wire.ContainerStatus, before corev1.ContainerStatus) *wire.Terminated {
 	end := plan.Vanished(c, b.Now, b.whyGone())
 	for _, t := range []*corev1.ContainerStateTerminated{before.State.Terminated, before.LastTerminationState.Terminated} {
@@ -211,7 +211,7 @@ func (b *builder) whyGone() string {
 }
 
 // fromStatus is for a container that no guest knows: what was reported of it stands, less that it runs where there is no
-// VM, or one whose guest was told of no container yet.
+// VM, or one whose guest knows of no container yet.
 func (b *builder) fromStatus(m plan.Member, before corev1.ContainerStatus) seen {
 	s := seen{
 		state:    before.State,

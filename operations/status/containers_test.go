@@ -139,7 +139,7 @@ func TestWaitingInAPodWithInitContainers(t *testing.T) {
 	got := buildOf(status.Inputs{Pod: initPod(always), Waiting: map[string]status.Waiting{"c": {Reason: "ErrImagePull", Message: "why"}}})
 	assert.Equal(t, waiting("PodInitializing", ""), got.InitContainerStatuses[0].State)
 	assert.Equal(t, waiting("PodInitializing", ""), got.InitContainerStatuses[1].State)
-	assert.Equal(t, waiting("ErrImagePull", "why"), got.ContainerStatuses[0].State, "what is known is told")
+	assert.Equal(t, waiting("ErrImagePull", "why"), got.ContainerStatuses[0].State, "what is known is shown")
 }
 
 func TestADeletedPodThatWasNotInitialized(t *testing.T) {

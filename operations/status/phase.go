@@ -26,7 +26,7 @@ func (b *builder) phase(s *corev1.PodStatus) (phase corev1.PodPhase, reason, mes
 	return b.count(s).phase(b.over()), "", ""
 }
 
-// failedByDeadline tells that the pod's time was over before it was. It fails when its containers have ended.
+// failedByDeadline reports whether the pod's time was over before it was. It fails when its containers have ended.
 func (b *builder) failedByDeadline() bool {
 	if !b.ended() {
 		return false
@@ -38,7 +38,7 @@ func (b *builder) failedByDeadline() bool {
 	return !deadline.IsZero() && !b.Now.Before(deadline) && !plan.Finished(b.guest)
 }
 
-// failedByShutdown tells that the node's shutdown ended a pod that may not start again.
+// failedByShutdown reports whether the node's shutdown ended a pod that may not start again.
 func (b *builder) failedByShutdown(s *corev1.PodStatus) bool {
 	return b.guest != nil && b.guest.StopReason == plan.StopReasonNodeShutdown && b.ended() &&
 		b.Pod.Spec.RestartPolicy == corev1.RestartPolicyNever && everRan(s)
@@ -112,7 +112,7 @@ func (t *tally) addSidecar(c *corev1.ContainerStatus, podStarted bool) {
 	}
 }
 
-// phase is what the numbers make; over tells that nothing is started again.
+// phase is what the numbers make; over says that nothing is started again.
 func (t tally) phase(over bool) corev1.PodPhase {
 	switch {
 	case t.initFailed > 0 && t.running == 0:
@@ -131,7 +131,7 @@ func (t tally) phase(over bool) corev1.PodPhase {
 	return corev1.PodFailed
 }
 
-// anyStarted tells that one of the containers that the pod is made for runs or ended: it is initialized then, whatever
+// anyStarted reports whether one of the containers that the pod is made for runs or ended: it is initialized then, whatever
 // its sidecars do.
 func anyStarted(s *corev1.PodStatus) bool {
 	for i := range s.ContainerStatuses {
@@ -142,7 +142,7 @@ func anyStarted(s *corev1.PodStatus) bool {
 	return false
 }
 
-// ran tells that the container was started at some time.
+// ran reports whether the container was started at some time.
 func ran(c *corev1.ContainerStatus) bool {
 	return c.State.Waiting == nil || c.LastTerminationState.Terminated != nil
 }
@@ -185,7 +185,7 @@ func (b *builder) bury(s *corev1.PodStatus) {
 	}
 }
 
-// wasInitialized tells that the turn of the containers came that the pod is made for.
+// wasInitialized reports whether the turn came of the containers that the pod is made for.
 func (b *builder) wasInitialized(s *corev1.PodStatus) bool {
 	for i := range s.ContainerStatuses {
 		if ran(&s.ContainerStatuses[i]) {

@@ -88,7 +88,7 @@ func Build(in Inputs) corev1.PodStatus {
 	return *s
 }
 
-// isLive tells that vm's snapshot is of the boot that runs now. A VM that was adopted and whose guest has not answered
+// isLive reports whether vm's snapshot is of the boot that runs now. A VM that was adopted and whose guest has not answered
 // yet is not current, but a snapshot from after its power-on is its own.
 func isLive(vm *podvm.VM) bool {
 	if vm.State != portlayer.StateRunning || vm.Guest == nil {
@@ -102,22 +102,22 @@ type builder struct {
 	Inputs
 	old   corev1.PodStatus
 	guest *wire.Snapshot
-	// live tells that guest is of a VM that runs now.
+	// live is true when guest is of a VM that runs now.
 	live  bool
 	roles map[string]wire.Role
 	// again holds the containers whose latest end is not their last.
 	again map[string]bool
 }
 
-// rejected tells that the pod never was a pod here. It has no containers.
+// rejected reports whether the pod never was a pod here. It has no containers.
 func (b *builder) rejected() bool {
 	return b.PodReason != "" || isTerminal(b.old.Phase) && len(b.old.ContainerStatuses) == 0
 }
 
-// over tells that the pod was deleted and has ended: nothing of it will be started again.
+// over reports whether the pod was deleted and has ended: nothing of it will be started again.
 func (b *builder) over() bool { return b.Terminating && b.ended() }
 
-// ended tells that nothing in the pod runs and nothing will in this boot.
+// ended reports whether nothing in the pod runs, and nothing will in this boot.
 func (b *builder) ended() bool {
 	return !b.powered() || (b.live && b.guest.Phase == wire.PhaseDone)
 }

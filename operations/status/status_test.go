@@ -210,27 +210,27 @@ func TestContainer(t *testing.T) {
 			policy: never, vm: killed, state: corev1.ContainerState{Terminated: lost(lostMessage, metaAt(50))}, last: shown("id1", 3),
 			id: "vic://id2", restarts: 2, phase: corev1.PodFailed,
 		},
-		"a VM that was killed is told once": {
-			vm: killed, previous: corev1.ContainerStatus{State: corev1.ContainerState{Terminated: lost("told", metaAt(30))}, RestartCount: 2},
-			state: corev1.ContainerState{Terminated: lost("told", metaAt(30))}, last: shown("id1", 3), id: "vic://id2", restarts: 2,
+		"a VM that was killed is reported once": {
+			vm: killed, previous: corev1.ContainerStatus{State: corev1.ContainerState{Terminated: lost("reported", metaAt(30))}, RestartCount: 2},
+			state: corev1.ContainerState{Terminated: lost("reported", metaAt(30))}, last: shown("id1", 3), id: "vic://id2", restarts: 2,
 			phase: corev1.PodRunning,
 		},
 		"a VM that boots again": {
-			vm: rebooting, previous: corev1.ContainerStatus{State: corev1.ContainerState{Terminated: lost("told", metaAt(30))}},
-			state: waiting("ContainerCreating", ""), last: lost("told", metaAt(30)), id: "vic://id2", restarts: 2, phase: corev1.PodRunning,
+			vm: rebooting, previous: corev1.ContainerStatus{State: corev1.ContainerState{Terminated: lost("reported", metaAt(30))}},
+			state: waiting("ContainerCreating", ""), last: lost("reported", metaAt(30)), id: "vic://id2", restarts: 2, phase: corev1.PodRunning,
 		},
 		"a VM that waits before it boots again": {
 			vm: killed, waiting: status.Waiting{Reason: "CrashLoopBackOff", Message: "back-off 10s restarting pod VM"},
 			state: waiting("CrashLoopBackOff", "back-off 10s restarting pod VM"), last: lost(lostMessage, metaAt(50)), id: "vic://id2",
 			restarts: 2, phase: corev1.PodRunning,
 		},
-		"a restarted VM whose guest was told nothing yet": {
+		"a restarted VM whose guest was given nothing yet": {
 			vm: vm(portlayer.StateRunning, wire.PhaseWaiting),
 			previous: corev1.ContainerStatus{
-				State: waiting("ContainerCreating", ""), LastTerminationState: corev1.ContainerState{Terminated: lost("told", metaAt(30))},
+				State: waiting("ContainerCreating", ""), LastTerminationState: corev1.ContainerState{Terminated: lost("reported", metaAt(30))},
 				ContainerID: "vic://id2", RestartCount: 2,
 			},
-			state: waiting("ContainerCreating", ""), last: lost("told", metaAt(30)), id: "vic://id2", restarts: 2, phase: corev1.PodRunning,
+			state: waiting("ContainerCreating", ""), last: lost("reported", metaAt(30)), id: "vic://id2", restarts: 2, phase: corev1.PodRunning,
 		},
 		"a VM that was removed with a container in it": {
 			previous: corev1.ContainerStatus{
@@ -242,9 +242,9 @@ func TestContainer(t *testing.T) {
 		"a removed VM that comes back": {
 			vm: &podvm.VM{VM: portlayer.VM{State: portlayer.StateCreated}},
 			previous: corev1.ContainerStatus{
-				State: corev1.ContainerState{Terminated: lost("told", metaAt(30))}, ContainerID: "vic://id2", RestartCount: 2,
+				State: corev1.ContainerState{Terminated: lost("reported", metaAt(30))}, ContainerID: "vic://id2", RestartCount: 2,
 			},
-			state: waiting("ContainerCreating", ""), last: lost("told", metaAt(30)), id: "vic://id2", restarts: 2, phase: corev1.PodRunning,
+			state: waiting("ContainerCreating", ""), last: lost("reported", metaAt(30)), id: "vic://id2", restarts: 2, phase: corev1.PodRunning,
 		},
 		"a VM whose guest has not answered since it was found": {
 			vm: &podvm.VM{VM: portlayer.VM{State: portlayer.StateRunning}},
@@ -419,7 +419,7 @@ func TestATerminatingPod(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := buildOf(status.Inputs{Pod: newPod(always), VM: tt.vm, Terminating: true})
 			if tt.phase == corev1.PodFailed && len(got.ContainerStatuses) == 0 {
-				t.Fatal("the containers of a pod that is deleted are told")
+				t.Fatal("the containers of a pod that is deleted are shown")
 			}
 			assert.Equal(t, tt.state, got.ContainerStatuses[0].State)
 			assert.Equal(t, tt.phase, got.Phase)

@@ -17,11 +17,11 @@ import (
 type Disk struct {
 	// Volume is the CSI driver's name for it, and PersistentVolume the cluster's.
 	Volume, PersistentVolume string
-	// ReadOnly tells that the pod, or the volume, wants nothing to be written to it.
+	// ReadOnly is true when the pod, or the volume, wants nothing to be written to it.
 	ReadOnly bool
-	// Block tells that it is a device, and no file system.
+	// Block is true when it is a device, and no file system.
 	Block bool
-	// Leaving tells that the claim is being deleted: no pod begins with it.
+	// Leaving is true when the claim is being deleted: no pod begins with it.
 	Leaving bool
 }
 

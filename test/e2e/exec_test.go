@@ -141,7 +141,7 @@ func TestExecTellsHowItEnded(t *testing.T) {
 	assert.Equal(t, p.UID, shared.waitReady(t, p).UID)
 }
 
-// execMany runs count short commands and requires that each tells its own exit code.
+// execMany runs count short commands and requires that each returns its own exit code.
 func execMany(t *testing.T, ns string, count int) {
 	t.Helper()
 	const parallel = 8

@@ -253,11 +253,11 @@ func apiAway(t *testing.T, f *faulty, away time.Duration) {
 	again := f.create(t, f.pod(f.ns, "comes", sleepForever, patient))
 	f.waitVM(t, ends, "has ended", func(v vm) bool { return v.State == "stopped" })
 	f.atLeast(t, away-time.Since(shut))
-	kept := f.waitVM(t, goes, "is still there, as nobody has told its end", runs)
+	kept := f.waitVM(t, goes, "is still there, as nobody has reported its end", runs)
 	require.NoError(t, syscall.Kill(kept.PID, 0))
 	seen, err := f.client.CoreV1().Pods(f.ns).Get(t.Context(), "ends", metav1.GetOptions{})
 	require.NoError(t, err)
-	require.Equal(t, corev1.PodRunning, seen.Status.Phase, "the API server was told")
+	require.Equal(t, corev1.PodRunning, seen.Status.Phase, "the API server was informed")
 	opened := time.Now()
 	f.api.set(false)
 

@@ -107,7 +107,7 @@ func TestAFullDiskIsOutlived(t *testing.T) {
 	fill(t, filler, 1)
 	close(held.free)
 	full.Store(true)
-	m.waitPod(t, pulled, "is told that its image finds no room", func(p *corev1.Pod) bool {
+	m.waitPod(t, pulled, "says that its image finds no room", func(p *corev1.Pod) bool {
 		w := waiting(p)
 		return w != nil && strings.Contains(w.Message, "no space left on device")
 	})
@@ -132,7 +132,7 @@ func TestAFullDiskIsOutlived(t *testing.T) {
 }
 
 // awaitOn is the beginning of a script that waits until the flag is set, and what its pod needs for that. It asks a server of
-// the test's: a VM whose disk is full can't be told by an exec.
+// the test's: an exec can't reach a VM whose disk is full.
 func awaitOn(t *testing.T, flag *atomic.Bool) (script string, change func(*corev1.Pod)) {
 	t.Helper()
 	l, err := net.Listen("tcp4", ":0")

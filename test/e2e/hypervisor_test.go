@@ -18,7 +18,7 @@ var onVSphere = flag.Bool("vsphere", false, "have the pods of vic up run on a si
 var ofQEMU = map[string]string{
 	"TestAPodVMIsLookedInto":             "vic podvm inspect, console and rm are for what QEMU keeps in the state directory",
 	"TestAFullDiskIsOutlived":            "that a VM pauses when its disk is full is QEMU's doing",
-	"TestFaults/a_guest's_kernel_panics": "QEMU tells of a panic; vSphere sees a guest that reboots, as in TestPodsOnVSphere",
+	"TestFaults/a_guest's_kernel_panics": "QEMU reports a panic; vSphere sees a guest that reboots, as in TestPodsOnVSphere",
 	"TestNodeJoinsACluster":              "it is docs/node.md by hand, with QEMU; TestPodsOnVSphere is the same on vSphere",
 	"TestNodeRefusesAContainer":          "VMs on vSphere don't end with the node's container",
 	"TestNodeTellsOfItsHealth":           "it takes QEMU and the disk of its VMs from the node",

@@ -198,7 +198,7 @@ func TestAFullDiskLosesNeitherThePodNorItsLog(t *testing.T) {
 	const count = 20_000
 	p := c.create(t, pod("default", "flood", "/testpod count "+strconv.Itoa(count)+" 100000; "+sleepForever))
 	c.waitReady(t, p)
-	c.eventually(t, "the full disk is told", func(context.Context) (bool, string) {
+	c.eventually(t, "the full disk is reported", func(context.Context) (bool, string) {
 		return strings.Contains(c.out.String(), "no space left on device"), c.out.String()
 	})
 	assert.Equal(t, "alive\n", c.kubectl(t, "exec", "flood", "--", "echo", "alive"))

@@ -90,7 +90,7 @@ func TestKillOfVICWhileAPodStarts(t *testing.T) {
 	}
 }
 
-// atLeast lets time pass: the moment of a kill is what the test varies, no condition tells it.
+// atLeast lets time pass: the moment of a kill is what the test varies, no condition shows it.
 func (c *cluster) atLeast(t *testing.T, d time.Duration) {
 	t.Helper()
 	select {

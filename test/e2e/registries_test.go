@@ -121,8 +121,8 @@ func imagePod(namespace, name string, containers ...corev1.Container) *corev1.Po
 	return pod(namespace, name, "", restart(corev1.RestartPolicyNever), func(p *corev1.Pod) { p.Spec.Containers = containers })
 }
 
-// told are the events of a container, as reason: message, in the order in which they came first.
-func (c *cluster) told(t *testing.T, p *corev1.Pod, container string) []string {
+// eventsOf are the events of a container, as reason: message, in the order in which they came first.
+func (c *cluster) eventsOf(t *testing.T, p *corev1.Pod, container string) []string {
 	t.Helper()
 	list, err := c.client.CoreV1().Events(p.Namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.uid=" + string(p.UID)})
 	require.NoError(t, err)
@@ -140,7 +140,7 @@ func (c *cluster) waitTold(t *testing.T, p *corev1.Pod, container string, want .
 	t.Helper()
 	for _, prefix := range want {
 		c.eventually(t, prefix, func(context.Context) (bool, string) {
-			all := c.told(t, p, container)
+			all := c.eventsOf(t, p, container)
 			for _, event := range all {
 				if strings.HasPrefix(event, prefix) {
 					return true, ""
@@ -256,7 +256,7 @@ func TestImagesOfPrivateRegistries(t *testing.T) {
 	})
 	t.Run("a hostile image", func(t *testing.T) {
 		shared.waitTold(t, refused, "hostile", fmt.Sprintf("Failed: Failed to pull image %q: pull image %q: ", hostileImage, hostileImage))
-		for _, event := range shared.told(t, refused, "hostile") {
+		for _, event := range shared.eventsOf(t, refused, "hostile") {
 			if strings.HasPrefix(event, "Failed: Failed to pull") {
 				assert.Regexp(t, `layer sha256:\w{64}.*"\.\./`, event, "the layer and the entry are named")
 				assert.Less(t, len(event), 500)
@@ -267,7 +267,7 @@ func TestImagesOfPrivateRegistries(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			shared.waitPhase(t, p, corev1.PodSucceeded)
 			for _, c := range p.Spec.Containers {
-				all := strings.Join(shared.told(t, p, c.Name), "\n")
+				all := strings.Join(shared.eventsOf(t, p, c.Name), "\n")
 				assert.Contains(t, all, fmt.Sprintf("Pulling: Pulling image %q", c.Image))
 				assert.Regexp(t, fmt.Sprintf(`Pulled: Successfully pulled image %q in \S+s \(\S+s including waiting\). Image size: \d{6,} bytes.`, c.Image), all)
 			}
@@ -303,7 +303,7 @@ func TestPullsBackOffAndGoOn(t *testing.T) {
 		assert.GreaterOrEqual(t, gaps[i], want, "the kubelet's times")
 	}
 	shared.waitTold(t, p, "slow", fmt.Sprintf("PullProgress: Pulling image %q: ", long))
-	assert.Regexp(t, `PullProgress: .*: 1 of \d+ MiB, layer 1 of 2`, strings.Join(shared.told(t, p, "slow"), "\n"))
+	assert.Regexp(t, `PullProgress: .*: 1 of \d+ MiB, layer 1 of 2`, strings.Join(shared.eventsOf(t, p, "slow"), "\n"))
 	close(release)
 	shared.waitPhase(t, p, corev1.PodSucceeded)
 }

@@ -58,7 +58,7 @@ func TestSeveralNodesOfOneFile(t *testing.T) {
 	a, b = c.waitReady(t, a), c.waitReady(t, b)
 
 	write("- {nodeName: one, shoeSize: 9}\n")
-	c.eventually(t, "a wrong file is told of", func(context.Context) (bool, string) {
+	c.eventually(t, "a wrong file is reported", func(context.Context) (bool, string) {
 		return strings.Contains(c.out.String(), "shoeSize"), c.out.String()
 	})
 	write(node("one", ", labels: {rack: r1}"))

@@ -141,7 +141,7 @@ func (c *controller) wait(t *testing.T, name, what string, is func(*v1alpha1.Vir
 	})
 }
 
-// says tells whether a VCH has a condition with that status and with those words in its message.
+// says reports whether a VCH has a condition with that status and with those words in its message.
 func says(kind string, status metav1.ConditionStatus, words string) func(*v1alpha1.VirtualContainerHost) bool {
 	return func(vch *v1alpha1.VirtualContainerHost) bool {
 		if vch == nil {

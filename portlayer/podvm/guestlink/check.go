@@ -118,7 +118,7 @@ func checkEvents(events []wire.Event, expect Expect) []wire.Event {
 	return kept
 }
 
-// newer tells whether s says more than known: it is of another boot, or of a later generation.
+// newer reports whether s says more than known: it is of another boot, or of a later generation.
 func newer(s, known *wire.Snapshot) bool {
 	return known == nil || s.BootID != known.BootID || s.Generation > known.Generation
 }

@@ -60,14 +60,14 @@ func (c *clock) look(ctx context.Context) {
 	}
 }
 
-// off tells that at, by the guest's clock, can't have been between two times of ours. A guest that does not tell its time
+// off reports whether at, by the guest's clock, can't have been between two times of ours. A guest that does not say its time
 // is left alone.
 func off(at, asked, answered time.Time) bool {
 	// Round takes away the clock that nobody sets: times of day are compared.
 	return !at.IsZero() && (at.Before(asked.Round(0).Add(-maxDrift)) || at.After(answered.Round(0).Add(maxDrift)))
 }
 
-// stepped tells that our own time of day changed otherwise than time went by: this machine was suspended, or its clock set.
+// stepped reports whether our own time of day changed otherwise than time went by: this machine was suspended, or its clock set.
 func stepped(before, now time.Time) bool {
 	return (now.Round(0).Sub(before.Round(0)) - now.Sub(before)).Abs() > maxDrift
 }

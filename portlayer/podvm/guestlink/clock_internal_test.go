@@ -21,7 +21,7 @@ func TestAClockIsOffWhereNoDelayExplainsIt(t *testing.T) {
 		"a moment after the answer":       {answered.Add(maxDrift / 2), false},
 		"after the answer":                {answered.Add(maxDrift + time.Millisecond), true},
 		"an hour behind, after a suspend": {asked.Add(-time.Hour), true},
-		"not told":                        {time.Time{}, false},
+		"not said":                        {time.Time{}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -48,7 +48,7 @@ func (f *foe) dial(context.Context) (io.ReadWriteCloser, error) {
 	return host, nil
 }
 
-// end stops what the guest does on all its pipes, and tells whether it did anything.
+// end stops what the guest does on all its pipes, and reports whether it did anything.
 func (f *foe) end() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

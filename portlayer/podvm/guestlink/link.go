@@ -204,7 +204,7 @@ func (l *Link) tellLocked() {
 	l.changed = make(chan struct{})
 }
 
-// watchLiveness asks a quiet guest for a sign of life, tells when it has become silent, and breaks the session when no
+// watchLiveness asks a quiet guest for a sign of life, says when it has become silent, and breaks the session when no
 // sign comes. It looks at the guest's clock when this machine was suspended or the guest paused.
 func (l *Link) watchLiveness(ctx context.Context, s *session, c *clock) {
 	tick := time.NewTicker(l.config.Patience / 4)

@@ -37,21 +37,21 @@ type logKey struct {
 type copiers struct {
 	session *session
 	sink    LogSink
-	told    func()
+	copied  func()
 	running sync.WaitGroup
 
 	mu     sync.Mutex // guards active
 	active map[logKey]bool
 }
 
-func newCopiers(s *session, sink LogSink, told func()) *copiers {
-	return &copiers{session: s, sink: sink, told: told, active: map[logKey]bool{}}
+func newCopiers(s *session, sink LogSink, copied func()) *copiers {
+	return &copiers{session: s, sink: sink, copied: copied, active: map[logKey]bool{}}
 }
 
 // wait returns when every copier has ended.
 func (c *copiers) wait() { c.running.Wait() }
 
-// want copies the log of every attempt that s tells of and that is not whole yet. ctx is the session's.
+// want copies the log of every attempt that s has and that is not whole yet. ctx is the session's.
 func (c *copiers) want(ctx context.Context, s *wire.Snapshot) {
 	for _, status := range s.Containers {
 		if status.State == wire.ContainerRunning {
@@ -65,7 +65,7 @@ func (c *copiers) want(ctx context.Context, s *wire.Snapshot) {
 	}
 }
 
-// whole tells whether the log of an attempt that ended has been copied, as far as its length is known.
+// whole reports whether the log of an attempt that ended has been copied, as far as its length is known.
 func (c *copiers) whole(container string, t *wire.Terminated) bool {
 	if c.sink.LogFinished(container, t.Attempt) {
 		return true
@@ -78,7 +78,7 @@ func (c *copiers) whole(container string, t *wire.Terminated) bool {
 	c.mu.Unlock()
 	if !active {
 		c.sink.FinishLog(container, t.Attempt)
-		c.told()
+		c.copied()
 	}
 	return true
 }
@@ -118,7 +118,7 @@ func (c *copiers) copyAll(ctx context.Context, key logKey) {
 		err := c.copy(ctx, key)
 		if err == nil {
 			c.sink.FinishLog(key.container, key.attempt)
-			c.told()
+			c.copied()
 			return
 		}
 		if ctx.Err() != nil || c.session.mux.IsClosed() {

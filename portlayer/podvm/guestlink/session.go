@@ -110,7 +110,7 @@ func (s *session) open() (net.Conn, error) {
 	return &stream{Conn: conn, done: sync.OnceFunc(func() { s.inUse.Add(-1) })}, nil
 }
 
-// stream tells when it is closed.
+// stream calls back when it is closed.
 type stream struct {
 	net.Conn
 	done func()

@@ -33,7 +33,7 @@ type poller struct {
 	clock   *clock
 }
 
-// greet asks who is there and takes the first snapshot, so that who is told of the greeting finds it.
+// greet asks who is there and takes the first snapshot, so that it is there when the greeting is announced.
 func (p *poller) greet(ctx context.Context) error {
 	var hello wire.Hello
 	timed, cancel := context.WithTimeout(ctx, greetTimeout)
@@ -97,7 +97,7 @@ func (p *poller) query(after *wire.Snapshot) url.Values {
 	return q
 }
 
-// take hands a snapshot on when it is newer than what is known, and copies the logs it tells of. It returns the guest's
+// take hands a snapshot on when it is newer than what is known, and copies the logs that it has. It returns the guest's
 // time.
 func (p *poller) take(ctx context.Context, resp *http.Response) (time.Time, error) {
 	var raw wire.Snapshot

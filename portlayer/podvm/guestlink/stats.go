@@ -12,7 +12,7 @@ import (
 const (
 	// maxCount bounds every number: those who read them count in signed and in floating-point numbers.
 	maxCount = math.MaxInt64 >> 1
-	// maxInterfaces is how many network interfaces of a guest are told.
+	// maxInterfaces is how many network interfaces of a guest are reported.
 	maxInterfaces = 16
 	// maxStatsAge is how far a guest's clock may be away before ours is taken.
 	maxStatsAge = time.Minute

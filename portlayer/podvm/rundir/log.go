@@ -24,7 +24,7 @@ type logKey struct {
 }
 
 // AppendLog adds b, which stands at offset of the attempt's log in the guest. What is there already is skipped; an
-// offset behind the end leaves a gap that readers are told of. It returns when write(2) has taken everything.
+// offset behind the end leaves a gap that readers see marked. It returns when write(2) has taken everything.
 func (d *Dir) AppendLog(container string, attempt int32, offset int64, b []byte) error {
 	l, err := d.log(container, attempt)
 	if err != nil {
@@ -52,7 +52,7 @@ func (d *Dir) FinishLog(container string, attempt int32) {
 	}
 }
 
-// LogFinished tells whether FinishLog was called since the directory was opened.
+// LogFinished reports whether FinishLog was called since the directory was opened.
 func (d *Dir) LogFinished(container string, attempt int32) bool {
 	l, err := d.log(container, attempt)
 	return err == nil && l.view().finished

@@ -32,7 +32,7 @@ const (
 )
 
 // ReadLog returns the text of an attempt's log. A reader that follows waits for more until the attempt has ended and
-// everything was delivered, ctx ends or it is closed; one that is a whole segment behind the writer is told what it
+// everything was delivered, ctx ends or it is closed; one that is a whole segment behind the writer sees a mark of what it
 // missed.
 func (d *Dir) ReadLog(ctx context.Context, container string, attempt int32, opts ReadOptions) (io.ReadCloser, error) {
 	l, err := d.log(container, attempt)
@@ -234,7 +234,7 @@ func (r *reader) flush() {
 	r.raw = nil
 }
 
-// mark tells of bytes that are in no segment.
+// mark stands for bytes that are in no segment.
 func (r *reader) mark(lost int64) {
 	var b []byte
 	if r.opts.Timestamps && len(r.stamp) > 0 {

@@ -121,7 +121,7 @@ func (t *tail) begins(at int64) bool {
 	return false
 }
 
-// endsLine tells whether the raw line between two offsets is whole or the last part of one.
+// endsLine reports whether the raw line between two offsets is whole or the last part of one.
 func endsLine(f io.ReaderAt, from, to int64) bool {
 	b := make([]byte, min(to-from, headBytes))
 	n, err := f.ReadAt(b, from)

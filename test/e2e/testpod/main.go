@@ -2,7 +2,7 @@
 //
 //	testpod api HOST PATH   GET PATH from the API server by the name HOST and by its address in the environment, with the
 //	                        pod's service account, and print the answers
-//	testpod serve ADDR      serve HTTP on ADDR: /env prints the environment, /exists/PATH tells by its status whether that
+//	testpod serve ADDR      serve HTTP on ADDR: /env prints the environment, /exists/PATH says by its status whether that
 //	                        file is there
 //	testpod bytes N         print N bytes of every kind, the same ones each time
 //	testpod count N RATE    print N numbered lines of 100 bytes, RATE a second
