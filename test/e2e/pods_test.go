@@ -28,7 +28,7 @@ const sleepForever = `trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done`
 func TestHelloBehavesAsOnAnyNode(t *testing.T) {
 	t.Parallel()
 	ns := shared.namespace(t)
-	shared.kubectl(t, "-n", ns, "apply", "-f", "../../examples/hello.yaml")
+	shared.startQuickly(t, ns) // which applies examples/hello.yaml
 	hello := shared.waitReady(t, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "hello"}})
 
 	t.Run("its status is true", func(t *testing.T) {
