@@ -21,7 +21,7 @@ help: ## Print this list
 
 .PHONY: setup
 setup: ## Check the machine; as root install what is missing with apt
-	@hack/setup.sh
+	@build/setup.sh
 
 .PHONY: build
 build: setup bin/vic bin/vic-controlplane bin/kubectl guest-image bin/hello.tar ## Build everything into bin/
@@ -39,13 +39,13 @@ bin/vic-guest:
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/vic-guest
 
 bin/guest-image:
-	$(GO) build -o $@ ./cmd/guest-image
+	$(GO) build -o $@ ./build/cmd/guest-image
 
 bin/hello:
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $@ ./examples/hello
 
 bin/hello-image:
-	$(GO) build -o $@ ./cmd/hello-image
+	$(GO) build -o $@ ./build/cmd/hello-image
 
 bin/hello.tar: bin/hello bin/hello-image
 	bin/hello-image --server bin/hello --busybox "$$(command -v busybox)" -o $@
@@ -65,13 +65,13 @@ guest-image: bin/vic-guest bin/guest-image ## Build the kernel, the initrd and t
 .PHONY: image
 image: ## Build bin/vic-image.tar, the image that the Helm chart runs
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o bin/vic-static ./cmd/vic
-	$(GO) run ./cmd/vic-image -vic bin/vic-static -name vic:$(VERSION) -o bin/vic-image.tar
+	$(GO) run ./build/cmd/vic-image -vic bin/vic-static -name vic:$(VERSION) -o bin/vic-image.tar
 
 ##@ Test
 
 .PHONY: test
 test: build ## Run every test: unit, real QEMU, and end to end; prints the time of each suite
-	@hack/test.sh
+	@build/test.sh
 
 .PHONY: test-unit
 test-unit: setup ## Unit tests with the race detector
@@ -85,7 +85,7 @@ test-controlplane: build ## The control plane's own tests
 
 .PHONY: test-qemu
 test-qemu: build ## Contract suites and the guest on real QEMU
-	$(GO) test -tags qemu -timeout 30m -count=1 ./internal/guestimage ./guest/... ./portlayer/...
+	$(GO) test -tags qemu -timeout 30m -count=1 ./build/guestimage ./guest/... ./portlayer/...
 
 # What make test runs with pods on a simulated vCenter, beside the tests that are about vSphere: two minutes of it.
 E2E_ON_VSPHERE := TestHelloBehavesAsOnAnyNode|TestAJobWithInitContainersAndASidecarCompletes|TestEnvironment|TestKillOfVICLosesNothing
@@ -121,11 +121,11 @@ FUZZ_TARGETS := \
 
 .PHONY: test-fuzz
 test-fuzz: setup ## Fuzz every parser of what others wrote, FUZZTIME (30s) each, two at once
-	@hack/fuzz.sh $(FUZZTIME) $(FUZZ_TARGETS)
+	@build/fuzz.sh $(FUZZTIME) $(FUZZ_TARGETS)
 
 .PHONY: test-long
 test-long: build ## Tests that take long (chaos, large files, long waits); PACKAGES chooses some
-	@hack/test-long.sh $(PACKAGES)
+	@build/test-long.sh $(PACKAGES)
 	$(if $(PACKAGES),,$(MAKE) --no-print-directory test-e2e-vsphere)
 
 .PHONY: bench

@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
 	"github.com/virtual-kubelet/vic/persona"
 )
 
@@ -44,8 +44,8 @@ func pullAlone(dir, ref string) int {
 }
 
 func TestAKilledProcessLeavesNothingThatIsUsed(t *testing.T) {
-	built := build(t, "x", func(s *testimage.Spec) {
-		s.Layers = append(s.Layers, []testimage.File{{Name: "/second", Content: []byte("second layer")}})
+	built := build(t, "x", func(s *ociimage.Spec) {
+		s.Layers = append(s.Layers, []ociimage.File{{Name: "/second", Content: []byte("second layer")}})
 	})
 	layers, err := built.Layers()
 	require.NoError(t, err)
@@ -92,11 +92,11 @@ func TestAKilledProcessLeavesNothingThatIsUsed(t *testing.T) {
 }
 
 func BenchmarkImport(b *testing.B) {
-	spec := testimage.Spec{Layers: [][]testimage.File{{{Name: "/big", Content: make([]byte, 32<<20)}}}}
-	img, err := testimage.Build(spec)
+	spec := ociimage.Spec{Layers: [][]ociimage.File{{{Name: "/big", Content: make([]byte, 32<<20)}}}}
+	img, err := ociimage.Build(spec)
 	require.NoError(b, err)
 	path := filepath.Join(b.TempDir(), "image.tar")
-	require.NoError(b, testimage.WriteDockerSave(img, "big", path))
+	require.NoError(b, ociimage.WriteDockerSave(img, "big", path))
 	b.SetBytes(32 << 20)
 	for b.Loop() {
 		s, err := persona.Open(persona.Config{Dir: b.TempDir(), Platform: "linux/amd64"})

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
 	"github.com/virtual-kubelet/vic/persona/flatten"
 )
 
@@ -97,10 +97,10 @@ func FuzzConfig(f *testing.F) {
 
 // FuzzArchive reads anything as an archive to import, up to the bytes of its layers.
 func FuzzArchive(f *testing.F) {
-	img, err := testimage.Build(testimage.Spec{Layers: [][]testimage.File{{{Name: "a", Content: []byte("1")}}}})
+	img, err := ociimage.Build(ociimage.Spec{Layers: [][]ociimage.File{{{Name: "a", Content: []byte("1")}}}})
 	require.NoError(f, err)
 	path := filepath.Join(f.TempDir(), "image.tar")
-	require.NoError(f, testimage.WriteDockerSave(img, "hello:latest", path))
+	require.NoError(f, ociimage.WriteDockerSave(img, "hello:latest", path))
 	saved, err := os.ReadFile(path)
 	require.NoError(f, err)
 	f.Add(saved)

@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
+	"github.com/virtual-kubelet/vic/internal/testregistry"
 	"github.com/virtual-kubelet/vic/persona"
 )
 
@@ -32,10 +33,10 @@ func open(t *testing.T, cfg persona.Config) *persona.Store {
 }
 
 // build returns an image whose only file says what.
-func build(t *testing.T, what string, edit ...func(*testimage.Spec)) v1.Image {
+func build(t *testing.T, what string, edit ...func(*ociimage.Spec)) v1.Image {
 	t.Helper()
-	spec := testimage.Spec{
-		Layers: [][]testimage.File{{{Name: "/etc/what", Content: []byte(what)}}},
+	spec := ociimage.Spec{
+		Layers: [][]ociimage.File{{{Name: "/etc/what", Content: []byte(what)}}},
 		Config: v1.Config{
 			Entrypoint: []string{"/bin/sh"}, Cmd: []string{"-c", what}, Env: []string{"A=b"}, User: "1000:1000", WorkingDir: "/etc",
 			StopSignal: "SIGINT", ExposedPorts: map[string]struct{}{"80/tcp": {}, "443/tcp": {}}, Volumes: map[string]struct{}{"/data": {}},
@@ -44,7 +45,7 @@ func build(t *testing.T, what string, edit ...func(*testimage.Spec)) v1.Image {
 	for _, e := range edit {
 		e(&spec)
 	}
-	img, err := testimage.Build(spec)
+	img, err := ociimage.Build(spec)
 	require.NoError(t, err)
 	return img
 }
@@ -53,19 +54,19 @@ func build(t *testing.T, what string, edit ...func(*testimage.Spec)) v1.Image {
 func dockerSave(t *testing.T, img v1.Image, name string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "image.tar")
-	require.NoError(t, testimage.WriteDockerSave(img, name, path))
+	require.NoError(t, ociimage.WriteDockerSave(img, name, path))
 	return path
 }
 
-func startRegistry(t *testing.T, wrap func(http.Handler) http.Handler) *testimage.Registry {
+func startRegistry(t *testing.T, wrap func(http.Handler) http.Handler) *testregistry.Registry {
 	t.Helper()
-	r, err := testimage.StartRegistry(t.Context(), wrap)
+	r, err := testregistry.Start(t.Context(), wrap)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
 	return r
 }
 
-func push(t *testing.T, r *testimage.Registry, repo string, img v1.Image) string {
+func push(t *testing.T, r *testregistry.Registry, repo string, img v1.Image) string {
 	t.Helper()
 	ref, err := r.Push(t.Context(), repo, img)
 	require.NoError(t, err)

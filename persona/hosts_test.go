@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/testregistry"
 	"github.com/virtual-kubelet/vic/persona"
 )
 
@@ -28,17 +28,17 @@ func hostsDir(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-func startTLSRegistry(t *testing.T, config *tls.Config, wrap func(http.Handler) http.Handler) *testimage.Registry {
+func startTLSRegistry(t *testing.T, config *tls.Config, wrap func(http.Handler) http.Handler) *testregistry.Registry {
 	t.Helper()
-	r, err := testimage.StartTLSRegistry(t.Context(), config, wrap)
+	r, err := testregistry.StartTLS(t.Context(), config, wrap)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
 	return r
 }
 
-func authority(t *testing.T) (*testimage.Authority, *tls.Config) {
+func authority(t *testing.T) (*testregistry.Authority, *tls.Config) {
 	t.Helper()
-	a, err := testimage.NewAuthority()
+	a, err := testregistry.NewAuthority()
 	require.NoError(t, err)
 	config, err := a.ServerTLS()
 	require.NoError(t, err)

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/match"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/persona/flatten"
 )
@@ -166,7 +166,7 @@ func TestImportRefusesBadInput(t *testing.T) {
 func TestImportRefusesAnotherPlatform(t *testing.T) {
 	for _, p := range []v1.Platform{{OS: "linux", Architecture: "arm64"}, {OS: "windows", Architecture: "amd64"}} {
 		dir := t.TempDir()
-		img := build(t, "x", func(s *testimage.Spec) { s.Platform = &p })
+		img := build(t, "x", func(s *ociimage.Spec) { s.Platform = &p })
 		_, err := open(t, persona.Config{Dir: dir}).Import(t.Context(), dockerSave(t, img, "hello"), "")
 		require.ErrorIs(t, err, persona.ErrPlatform)
 		require.ErrorContains(t, err, "want linux/amd64, found "+p.OS+"/"+p.Architecture)
@@ -175,7 +175,7 @@ func TestImportRefusesAnotherPlatform(t *testing.T) {
 }
 
 func TestImportKeepsWithinItsLimits(t *testing.T) {
-	big := dockerSave(t, build(t, "x", func(s *testimage.Spec) { s.Layers[0][0].Content = make([]byte, 1<<20) }), "hello")
+	big := dockerSave(t, build(t, "x", func(s *ociimage.Spec) { s.Layers[0][0].Content = make([]byte, 1<<20) }), "hello")
 	tests := map[string]persona.Config{
 		"bytes":   {Limits: persona.Limits{Files: flatten.Limits{Bytes: 1 << 19}}},
 		"entries": {Limits: persona.Limits{Files: flatten.Limits{Entries: 1}}},
@@ -195,7 +195,7 @@ func TestImportKeepsWithinItsLimits(t *testing.T) {
 func ociLayout(t *testing.T, img v1.Image, name string) string {
 	t.Helper()
 	dir := t.TempDir()
-	require.NoError(t, testimage.WriteLayout(img, name, dir))
+	require.NoError(t, ociimage.WriteLayout(img, name, dir))
 	if name == "" {
 		l, err := layout.FromPath(dir)
 		require.NoError(t, err)

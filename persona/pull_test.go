@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
 	"github.com/virtual-kubelet/vic/persona"
 )
 
@@ -29,7 +29,7 @@ func TestPullTakesEveryCompression(t *testing.T) {
 		t.Run(string(c), func(t *testing.T) {
 			dir := t.TempDir()
 			s := open(t, persona.Config{Dir: dir})
-			built := build(t, "hello there", func(s *testimage.Spec) { s.Compression = c })
+			built := build(t, "hello there", func(s *ociimage.Spec) { s.Compression = c })
 			img, err := s.Pull(t.Context(), push(t, r, "hello:"+string(c), built), persona.PullOptions{})
 			require.NoError(t, err)
 			require.Equal(t, digestOf(t, built), img.Digest)
@@ -68,7 +68,7 @@ func TestPullOfAnIndexTakesThePlatform(t *testing.T) {
 func forPlatform(t *testing.T, arch string) mutate.IndexAddendum {
 	t.Helper()
 	p := &v1.Platform{OS: "linux", Architecture: arch}
-	img := build(t, "for "+arch, func(s *testimage.Spec) { s.Platform = p })
+	img := build(t, "for "+arch, func(s *ociimage.Spec) { s.Platform = p })
 	return mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: p}}
 }
 
@@ -119,8 +119,8 @@ func TestSecondPullFetchesNoLayer(t *testing.T) {
 func TestConcurrentPullsConvertOnce(t *testing.T) {
 	var count blobCounter
 	r := startRegistry(t, count.wrap)
-	ref := push(t, r, "hello", build(t, "x", func(s *testimage.Spec) {
-		s.Layers = append(s.Layers, []testimage.File{{Name: "/big", Content: bytes.Repeat([]byte("x"), 4<<20)}})
+	ref := push(t, r, "hello", build(t, "x", func(s *ociimage.Spec) {
+		s.Layers = append(s.Layers, []ociimage.File{{Name: "/big", Content: bytes.Repeat([]byte("x"), 4<<20)}})
 	}))
 	dir := t.TempDir()
 	// Two stores on one directory stand for two processes: their locks are as separate.
@@ -142,8 +142,8 @@ func TestConcurrentPullsConvertOnce(t *testing.T) {
 }
 
 func TestPullFromALyingRegistryLeavesNothing(t *testing.T) {
-	built := build(t, "hello there", func(s *testimage.Spec) { s.Compression = compression.GZip })
-	other := build(t, "hello world", func(s *testimage.Spec) { s.Compression = compression.GZip })
+	built := build(t, "hello there", func(s *ociimage.Spec) { s.Compression = compression.GZip })
+	other := build(t, "hello world", func(s *ociimage.Spec) { s.Compression = compression.GZip })
 	var lie func(w http.ResponseWriter, r *http.Request, next http.Handler)
 	r := startRegistry(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { lie(w, r, next) })
@@ -219,7 +219,7 @@ func TestPullRefusesWhatIsNoContainerImage(t *testing.T) {
 func TestPullTellsWhyItFailed(t *testing.T) {
 	r := startRegistry(t, nil)
 	s := open(t, persona.Config{})
-	push(t, r, "arm", build(t, "x", func(s *testimage.Spec) { s.Platform = &v1.Platform{OS: "linux", Architecture: "arm64"} }))
+	push(t, r, "arm", build(t, "x", func(s *ociimage.Spec) { s.Platform = &v1.Platform{OS: "linux", Architecture: "arm64"} }))
 	tests := map[string]struct {
 		ref  string
 		want error
@@ -340,8 +340,8 @@ func TestPullEndsWithItsContext(t *testing.T) {
 
 func TestPullShowsProgress(t *testing.T) {
 	r := startRegistry(t, nil)
-	ref := push(t, r, "hello", build(t, "x", func(s *testimage.Spec) {
-		s.Layers = append(s.Layers, []testimage.File{{Name: "/more", Content: []byte("more")}})
+	ref := push(t, r, "hello", build(t, "x", func(s *ociimage.Spec) {
+		s.Layers = append(s.Layers, []ociimage.File{{Name: "/more", Content: []byte("more")}})
 	}))
 	var last persona.Progress
 	_, err := open(t, persona.Config{}).Pull(t.Context(), ref, persona.PullOptions{Progress: func(p persona.Progress) {

@@ -19,7 +19,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
+	"github.com/virtual-kubelet/vic/internal/testregistry"
 	"github.com/virtual-kubelet/vic/persona"
 )
 
@@ -30,7 +31,7 @@ func secretOf(holder, password string) persona.Credentials {
 
 func TestPullSignsInAsTheRegistryAsks(t *testing.T) {
 	for name, wrap := range map[string]func(http.Handler) http.Handler{
-		"basic": testimage.BasicAuth("me", "right"), "token": testimage.TokenAuth("me", "right"),
+		"basic": testregistry.BasicAuth("me", "right"), "token": testregistry.TokenAuth("me", "right"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := startRegistry(t, wrap)
@@ -51,7 +52,7 @@ func TestPullSignsInAsTheRegistryAsks(t *testing.T) {
 }
 
 func TestImageIsForThoseWhoCouldPullIt(t *testing.T) {
-	guarded := startRegistry(t, testimage.BasicAuth("me", "right"))
+	guarded := startRegistry(t, testregistry.BasicAuth("me", "right"))
 	public := startRegistry(t, nil)
 	built := build(t, "secret")
 	private := push(t, guarded, "private/hello:1", built)
@@ -110,9 +111,9 @@ func (c *counted) add(r *http.Request) int {
 // bigLayer is an image with a layer of more than 3 MiB that does not compress.
 func bigLayer(t *testing.T) v1.Image {
 	t.Helper()
-	return build(t, "x", func(s *testimage.Spec) {
+	return build(t, "x", func(s *ociimage.Spec) {
 		s.Compression = compression.None
-		s.Layers[0] = append(s.Layers[0], testimage.File{Name: "/big", Content: []byte(strings.Repeat("0123456789abcdef", 200_000))})
+		s.Layers[0] = append(s.Layers[0], ociimage.File{Name: "/big", Content: []byte(strings.Repeat("0123456789abcdef", 200_000))})
 	})
 }
 
@@ -249,7 +250,7 @@ func TestRegistryThatIsNotThereIsUnavailable(t *testing.T) {
 
 func TestRedirectTakesNoCredentialsAlong(t *testing.T) {
 	for name, wrap := range map[string]func(http.Handler) http.Handler{
-		"basic": testimage.BasicAuth("me", "right"), "token": testimage.TokenAuth("me", "right"),
+		"basic": testregistry.BasicAuth("me", "right"), "token": testregistry.TokenAuth("me", "right"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var leaked atomic.Int64

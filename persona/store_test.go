@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/virtual-kubelet/vic/internal/filelock"
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
 	"github.com/virtual-kubelet/vic/persona"
 )
 
@@ -88,7 +88,7 @@ func TestImagesWithTheSameLayersShareADisk(t *testing.T) {
 	s := open(t, persona.Config{Dir: dir})
 	one, err := s.Import(t.Context(), dockerSave(t, build(t, "x"), "one"), "")
 	require.NoError(t, err)
-	two, err := s.Import(t.Context(), dockerSave(t, build(t, "x", func(s *testimage.Spec) { s.Config.User = "7" }), "two"), "")
+	two, err := s.Import(t.Context(), dockerSave(t, build(t, "x", func(s *ociimage.Spec) { s.Config.User = "7" }), "two"), "")
 	require.NoError(t, err)
 	require.NotEqual(t, one.ID, two.ID)
 	require.Equal(t, one.DiskDigest, two.DiskDigest)
@@ -236,7 +236,7 @@ func TestAnImageWhoseDiskIsGoneIsPulledAgain(t *testing.T) {
 
 func TestAFullDiskLeavesNothing(t *testing.T) {
 	require.Zero(t, os.Geteuid(), "mounting a small file system needs root")
-	big := build(t, "x", func(s *testimage.Spec) { s.Layers[0][0].Content = bytes.Repeat([]byte("x"), 3<<20) })
+	big := build(t, "x", func(s *ociimage.Spec) { s.Layers[0][0].Content = bytes.Repeat([]byte("x"), 3<<20) })
 	path := dockerSave(t, big, "hello")
 	tests := map[string]struct{ size, path string }{
 		"while the layers are read":        {"2m", path},

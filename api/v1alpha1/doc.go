@@ -4,4 +4,4 @@
 // +groupName=vic.virtual-kubelet.io
 package v1alpha1
 
-//go:generate ../../hack/controller-gen.sh
+//go:generate ../../build/controller-gen.sh

@@ -13,7 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
+	"github.com/virtual-kubelet/vic/internal/testregistry"
 	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm/rundir"
@@ -21,17 +22,17 @@ import (
 
 // privateRegistry is a registry with TLS of an authority of its own that wants a password.
 type privateRegistry struct {
-	*testimage.Registry
+	*testregistry.Registry
 	hostsDir, authFile string
 }
 
 func startPrivateRegistry(t *testing.T) privateRegistry {
 	t.Helper()
-	ca, err := testimage.NewAuthority()
+	ca, err := testregistry.NewAuthority()
 	require.NoError(t, err)
 	config, err := ca.ServerTLS()
 	require.NoError(t, err)
-	r, err := testimage.StartTLSRegistry(t.Context(), config, testimage.TokenAuth("me", "secret"))
+	r, err := testregistry.StartTLS(t.Context(), config, testregistry.TokenAuth("me", "secret"))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
 	p := privateRegistry{r, t.TempDir(), filepath.Join(t.TempDir(), "config.json")}
@@ -50,8 +51,8 @@ func (p privateRegistry) writeAuth(t *testing.T, password string) {
 // push pushes an image that holds content, and returns its name.
 func (p privateRegistry) push(t *testing.T, repo, content string) string {
 	t.Helper()
-	img, err := testimage.Build(testimage.Spec{
-		Layers: [][]testimage.File{{{Name: "/f", Content: []byte(content)}}}, Compression: compression.GZip,
+	img, err := ociimage.Build(ociimage.Spec{
+		Layers: [][]ociimage.File{{{Name: "/f", Content: []byte(content)}}}, Compression: compression.GZip,
 		Config: v1.Config{Cmd: []string{"/f"}},
 	})
 	require.NoError(t, err)

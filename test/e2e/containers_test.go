@@ -17,7 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/testregistry"
 )
 
 // container is one that runs a shell script in the test image.
@@ -151,7 +151,7 @@ func TestAnInitContainerThatFails(t *testing.T) {
 func heldBack(t *testing.T) (image string, release func()) {
 	t.Helper()
 	gate := make(chan struct{})
-	registry, err := testimage.StartRegistry(t.Context(), func(next http.Handler) http.Handler {
+	registry, err := testregistry.Start(t.Context(), func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			select {
 			case <-gate:

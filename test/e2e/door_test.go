@@ -16,7 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
+	"github.com/virtual-kubelet/vic/internal/testregistry"
 )
 
 // door is a way to the API server that can be shut, which is what a node sees of an API server that is away. Others have
@@ -107,7 +108,7 @@ func (d *door) set(shut bool) {
 
 // slowRegistry is a registry that can keep an image's blobs from whoever pulls it.
 type slowRegistry struct {
-	*testimage.Registry
+	*testregistry.Registry
 
 	mu   sync.Mutex // guards held
 	held map[string]*hold
@@ -123,7 +124,7 @@ func startSlowRegistry(t *testing.T) *slowRegistry {
 	t.Helper()
 	s := &slowRegistry{held: map[string]*hold{}}
 	var err error
-	s.Registry, err = testimage.StartRegistry(t.Context(), func(next http.Handler) http.Handler {
+	s.Registry, err = testregistry.Start(t.Context(), func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s.wait(r)
 			next.ServeHTTP(w, r)
@@ -165,7 +166,7 @@ func (s *slowRegistry) image(t *testing.T, repo string, layer []byte) (ref strin
 // withLayer is the test image with one more file, which makes it another image.
 func withLayer(t *testing.T, content []byte) v1.Image {
 	t.Helper()
-	other, err := testimage.Build(testimage.Spec{Layers: [][]testimage.File{{{Name: "/more", Content: content}}}})
+	other, err := ociimage.Build(ociimage.Spec{Layers: [][]ociimage.File{{{Name: "/more", Content: content}}}})
 	require.NoError(t, err)
 	layers, err := other.Layers()
 	require.NoError(t, err)

@@ -23,7 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/testregistry"
 )
 
 // item is an entry of a layer, and what the pod shall see of it.
@@ -219,7 +219,7 @@ func TestAnImageArrivesExactly(t *testing.T) {
 		img, err = mutate.AppendLayers(img, static.NewLayer(b.Bytes(), types.OCIUncompressedLayer))
 		require.NoError(t, err)
 	}
-	registry, err := testimage.StartRegistry(context.Background(), nil)
+	registry, err := testregistry.Start(context.Background(), nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
 

@@ -10,7 +10,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
+	"github.com/virtual-kubelet/vic/internal/testregistry"
 )
 
 // testImage is the name under which clusters import the image: busybox and testpod.
@@ -34,28 +35,28 @@ func buildImage(dir, archive string) error {
 	if err != nil {
 		return err
 	}
-	files, err := testimage.Busybox(ctx, busybox)
+	files, err := ociimage.Busybox(ctx, busybox)
 	if err != nil {
 		return err
 	}
-	builtImage, err = testimage.Build(testimage.Spec{
-		Layers: [][]testimage.File{append(files,
-			testimage.File{Name: "/testpod", Source: testpod, Mode: 0o755},
-			testimage.File{Name: "/tmp/", Mode: 0o1777},
-			testimage.File{Name: "/etc/passwd", Content: []byte("root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")},
-			testimage.File{Name: "/etc/group", Content: []byte("root:x:0:\nnogroup:x:65534:\n")},
+	builtImage, err = ociimage.Build(ociimage.Spec{
+		Layers: [][]ociimage.File{append(files,
+			ociimage.File{Name: "/testpod", Source: testpod, Mode: 0o755},
+			ociimage.File{Name: "/tmp/", Mode: 0o1777},
+			ociimage.File{Name: "/etc/passwd", Content: []byte("root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")},
+			ociimage.File{Name: "/etc/group", Content: []byte("root:x:0:\nnogroup:x:65534:\n")},
 		)},
 		Config: v1.Config{Cmd: []string{"/bin/sh"}, Env: []string{"PATH=/bin:/usr/bin:/sbin:/usr/sbin"}},
 	})
 	if err != nil {
 		return err
 	}
-	return testimage.WriteDockerSave(builtImage, testImage, archive)
+	return ociimage.WriteDockerSave(builtImage, testImage, archive)
 }
 
 // serveImage puts the image into a registry on loopback and returns what stops that.
 func serveImage(t testContext) func() {
-	registry, err := testimage.StartRegistry(context.Background(), nil)
+	registry, err := testregistry.Start(context.Background(), nil)
 	require.NoError(t, err)
 	registryImage, err = registry.Push(context.Background(), "library/e2e:1", builtImage)
 	require.NoError(t, err)

@@ -23,7 +23,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
+	"github.com/virtual-kubelet/vic/internal/testregistry"
 )
 
 // providedHost is the registry for whose images the shared cluster asks a program for credentials.
@@ -60,7 +61,7 @@ func (s registrySettings) args() []string {
 }
 
 // trust has images of a registry's name come from a server with TLS, and trusts the authority.
-func (s registrySettings) trust(t *testing.T, name, server string, ca *testimage.Authority) {
+func (s registrySettings) trust(t *testing.T, name, server string, ca *testregistry.Authority) {
 	t.Helper()
 	dir := filepath.Join(s.hosts, name)
 	require.NoError(t, os.Mkdir(dir, 0o700))
@@ -79,13 +80,13 @@ func (s registrySettings) answer(t *testing.T, user, password string) {
 }
 
 // privateRegistry starts a registry on loopback with a certificate that only the shared cluster trusts.
-func privateRegistry(t *testing.T, wrap func(http.Handler) http.Handler) *testimage.Registry {
+func privateRegistry(t *testing.T, wrap func(http.Handler) http.Handler) *testregistry.Registry {
 	t.Helper()
-	ca, err := testimage.NewAuthority()
+	ca, err := testregistry.NewAuthority()
 	require.NoError(t, err)
 	config, err := ca.ServerTLS()
 	require.NoError(t, err)
-	r, err := testimage.StartTLSRegistry(context.Background(), config, wrap)
+	r, err := testregistry.StartTLS(context.Background(), config, wrap)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
 	registries.trust(t, r.Host, r.Host, ca)
@@ -95,7 +96,7 @@ func privateRegistry(t *testing.T, wrap func(http.Handler) http.Handler) *testim
 	return r
 }
 
-func push(t *testing.T, r *testimage.Registry, repo string, img v1.Image) string {
+func push(t *testing.T, r *testregistry.Registry, repo string, img v1.Image) string {
 	t.Helper()
 	ref, err := r.Push(t.Context(), repo, img)
 	require.NoError(t, err)
@@ -219,8 +220,8 @@ func (d *drip) Write(p []byte) (int, error) {
 
 func TestImagesOfPrivateRegistries(t *testing.T) {
 	ns := shared.namespace(t)
-	basic := privateRegistry(t, testimage.BasicAuth("me", "basic"))
-	token := privateRegistry(t, testimage.TokenAuth("me", "token"))
+	basic := privateRegistry(t, testregistry.BasicAuth("me", "basic"))
+	token := privateRegistry(t, testregistry.TokenAuth("me", "token"))
 	shared.pullSecret(t, ns, "basic", basic.Host, "basic")
 	shared.pullSecret(t, ns, "token", token.Host, "token")
 	shared.kubectl(t, "-n", ns, "create", "serviceaccount", "puller")
@@ -229,7 +230,7 @@ func TestImagesOfPrivateRegistries(t *testing.T) {
 
 	basicImage, tokenImage := push(t, basic, "team/app:1", builtImage), push(t, token, "team/app:1", builtImage)
 	push(t, basic, "provided/app:1", builtImage)
-	hostile, err := testimage.Build(testimage.Spec{Layers: [][]testimage.File{{{Name: "../evil"}}}})
+	hostile, err := ociimage.Build(ociimage.Spec{Layers: [][]ociimage.File{{{Name: "../evil"}}}})
 	require.NoError(t, err)
 	hostileImage := push(t, basic, "hostile:1", hostile)
 
@@ -280,7 +281,7 @@ func TestImagesOfPrivateRegistries(t *testing.T) {
 func TestPullsBackOffAndGoOn(t *testing.T) {
 	ns := shared.namespace(t)
 	var asked manifests
-	r := privateRegistry(t, func(next http.Handler) http.Handler { return asked.wrap(testimage.BasicAuth("me", "right")(next)) })
+	r := privateRegistry(t, func(next http.Handler) http.Handler { return asked.wrap(testregistry.BasicAuth("me", "right")(next)) })
 	release := make(chan struct{})
 	slow := privateRegistry(t, dripping(release))
 	more, err := random.Layer(2<<20, types.DockerLayer)

@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
 )
 
 func TestKubeconfigIsPrivate(t *testing.T) {
@@ -69,9 +69,9 @@ func TestBadInputIsRefusedWithAReason(t *testing.T) {
 		CurrentContext: "c",
 	}, nowhere))
 	foreign := filepath.Join(empty, "foreign.tar")
-	arm, err := testimage.Build(testimage.Spec{Platform: &v1.Platform{OS: "linux", Architecture: "arm64"}})
+	arm, err := ociimage.Build(ociimage.Spec{Platform: &v1.Platform{OS: "linux", Architecture: "arm64"}})
 	require.NoError(t, err)
-	require.NoError(t, testimage.WriteDockerSave(arm, "foreign:1", foreign))
+	require.NoError(t, ociimage.WriteDockerSave(arm, "foreign:1", foreign))
 	notAnImage := filepath.Join(empty, "image.tar")
 	require.NoError(t, os.WriteFile(notAnImage, []byte("no tar"), 0o600))
 

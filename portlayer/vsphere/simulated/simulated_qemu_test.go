@@ -28,7 +28,7 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
-	"github.com/virtual-kubelet/vic/internal/guestimage"
+	"github.com/virtual-kubelet/vic/build/guestimage"
 	"github.com/virtual-kubelet/vic/internal/testinitrd"
 	"github.com/virtual-kubelet/vic/internal/testinitrd/vsphereguest/report"
 	"github.com/virtual-kubelet/vic/portlayer"

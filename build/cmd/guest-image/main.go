@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/virtual-kubelet/vic/internal/guestimage"
+	"github.com/virtual-kubelet/vic/build/guestimage"
 )
 
 func main() { os.Exit(run()) }

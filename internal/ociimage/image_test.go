@@ -1,4 +1,4 @@
-package testimage_test
+package ociimage_test
 
 import (
 	"os"
@@ -6,14 +6,12 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/compression"
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
 )
 
 const busybox = "/usr/bin/busybox"
@@ -21,12 +19,12 @@ const busybox = "/usr/bin/busybox"
 func TestHelloIsTheSameEveryTime(t *testing.T) {
 	var archives [][]byte
 	for range 2 {
-		spec, err := testimage.Hello(t.Context(), os.Args[0], busybox)
+		spec, err := ociimage.Hello(t.Context(), os.Args[0], busybox)
 		require.NoError(t, err)
-		img, err := testimage.Build(spec)
+		img, err := ociimage.Build(spec)
 		require.NoError(t, err)
 		path := filepath.Join(t.TempDir(), "hello.tar")
-		require.NoError(t, testimage.WriteDockerSave(img, "hello:latest", path))
+		require.NoError(t, ociimage.WriteDockerSave(img, "hello:latest", path))
 		b, err := os.ReadFile(path)
 		require.NoError(t, err)
 		archives = append(archives, b)
@@ -35,7 +33,7 @@ func TestHelloIsTheSameEveryTime(t *testing.T) {
 }
 
 func TestHelloHasAClientThatWorksWithoutTheCLibrary(t *testing.T) {
-	spec, err := testimage.Hello(t.Context(), os.Args[0], busybox)
+	spec, err := ociimage.Hello(t.Context(), os.Args[0], busybox)
 	require.NoError(t, err)
 	links := map[string]string{}
 	for _, layer := range spec.Layers {
@@ -49,8 +47,8 @@ func TestHelloHasAClientThatWorksWithoutTheCLibrary(t *testing.T) {
 }
 
 func TestAnImageHasItsLayersAndPlatform(t *testing.T) {
-	img, err := testimage.Build(testimage.Spec{
-		Layers: [][]testimage.File{
+	img, err := ociimage.Build(ociimage.Spec{
+		Layers: [][]ociimage.File{
 			{{Name: "/a/b", Content: []byte("1")}, {Name: "/a/", Mode: 0o700}, {Name: "/c", Link: "a/b"}},
 			{{Name: "/a/.wh.b"}},
 		},
@@ -71,29 +69,8 @@ func TestAnImageHasItsLayersAndPlatform(t *testing.T) {
 }
 
 func TestAMissingSourceIsNamed(t *testing.T) {
-	_, err := testimage.Build(testimage.Spec{Layers: [][]testimage.File{{{Name: "/a", Source: "/nowhere"}}}})
+	_, err := ociimage.Build(ociimage.Spec{Layers: [][]ociimage.File{{{Name: "/a", Source: "/nowhere"}}}})
 	require.ErrorContains(t, err, "/nowhere")
-	_, err = testimage.Hello(t.Context(), os.Args[0], "/nowhere")
+	_, err = ociimage.Hello(t.Context(), os.Args[0], "/nowhere")
 	require.ErrorContains(t, err, "/nowhere")
-}
-
-func TestTheRegistryGivesBackWhatItGot(t *testing.T) {
-	r, err := testimage.StartRegistry(t.Context(), nil)
-	require.NoError(t, err)
-	img, err := testimage.Build(testimage.Spec{
-		Layers: [][]testimage.File{{{Name: "/a", Content: []byte("1")}}}, Compression: compression.GZip,
-	})
-	require.NoError(t, err)
-	full, err := r.Push(t.Context(), "team/app:1", img)
-	require.NoError(t, err)
-	require.Equal(t, r.Host+"/team/app:1", full)
-
-	ref, err := name.ParseReference(full)
-	require.NoError(t, err)
-	got, err := remote.Image(ref)
-	require.NoError(t, err)
-	require.NoError(t, validate.Image(got))
-	require.NoError(t, r.Close())
-	_, err = remote.Image(ref)
-	require.Error(t, err)
 }

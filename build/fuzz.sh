@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes each PACKAGE:TARGET for TIME, JOBS (4) of them at once with one worker each, and fails when any fails.
 # A target's result is shown when it ends, and all that it said only if it failed.
-# Usage: hack/fuzz.sh TIME PACKAGE:TARGET...
+# Usage: build/fuzz.sh TIME PACKAGE:TARGET...
 set -uo pipefail
 cd "$(dirname "$0")/.."
 

@@ -11,7 +11,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
 )
 
 // user is the one that distroless images call nonroot.
@@ -36,16 +36,16 @@ func write(o options) error {
 	if o.vic == "" || o.output == "" {
 		return errors.New("-vic and -o are needed")
 	}
-	img, err := testimage.Build(spec(o))
+	img, err := ociimage.Build(spec(o))
 	if err != nil {
 		return fmt.Errorf("build image: %w", err)
 	}
-	return testimage.WriteDockerSave(img, o.name, o.output)
+	return ociimage.WriteDockerSave(img, o.name, o.output)
 }
 
-func spec(o options) testimage.Spec {
-	return testimage.Spec{
-		Layers: [][]testimage.File{
+func spec(o options) ociimage.Spec {
+	return ociimage.Spec{
+		Layers: [][]ociimage.File{
 			{
 				{Name: "/etc/ssl/certs/ca-certificates.crt", Source: o.authorities},
 				{Name: "/etc/passwd", Content: fmt.Appendf(nil, "vic:x:%d:%d:vic:/var/lib/vic:/none\n", user, user)},

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/internal/guestimage"
+	"github.com/virtual-kubelet/vic/build/guestimage"
 )
 
 func TestMissingProgramsAreNamedTogether(t *testing.T) {

@@ -1,4 +1,4 @@
-package testimage
+package testregistry
 
 import (
 	"crypto/rand"
@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// BasicAuth returns a wrapper for StartRegistry that lets in clients that have the password.
+// BasicAuth returns a wrapper for Start that lets in clients that have the password.
 func BasicAuth(user, password string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -23,7 +23,7 @@ func BasicAuth(user, password string) func(http.Handler) http.Handler {
 	}
 }
 
-// TokenAuth returns a wrapper for StartRegistry that lets in clients that have a token. The same server gives one for the
+// TokenAuth returns a wrapper for Start that lets in clients that have a token. The same server gives one for the
 // password, at /token (distribution, "Token Authentication Specification").
 func TokenAuth(user, password string) func(http.Handler) http.Handler {
 	var mu sync.Mutex // guards tokens

@@ -1,4 +1,4 @@
-package testimage
+package testregistry
 
 import (
 	"crypto/ecdsa"

@@ -1,4 +1,4 @@
-package testimage
+package testregistry
 
 import (
 	"context"
@@ -26,14 +26,14 @@ type Registry struct {
 	done   chan struct{}
 }
 
-// StartRegistry starts a registry on a free port of 127.0.0.1. If wrap is not nil, what comes over the network goes through
+// Start starts a registry on a free port of 127.0.0.1. If wrap is not nil, what comes over the network goes through
 // wrap's result; Push does not.
-func StartRegistry(ctx context.Context, wrap func(http.Handler) http.Handler) (*Registry, error) {
-	return StartTLSRegistry(ctx, nil, wrap)
+func Start(ctx context.Context, wrap func(http.Handler) http.Handler) (*Registry, error) {
+	return StartTLS(ctx, nil, wrap)
 }
 
-// StartTLSRegistry is StartRegistry over TLS; without a configuration it is plain HTTP.
-func StartTLSRegistry(ctx context.Context, config *tls.Config, wrap func(http.Handler) http.Handler) (*Registry, error) {
+// StartTLS is Start over TLS; without a configuration it is plain HTTP.
+func StartTLS(ctx context.Context, config *tls.Config, wrap func(http.Handler) http.Handler) (*Registry, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err

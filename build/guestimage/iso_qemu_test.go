@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/internal/guestimage"
+	"github.com/virtual-kubelet/vic/build/guestimage"
 	"github.com/virtual-kubelet/vic/internal/testinitrd"
 	"github.com/virtual-kubelet/vic/internal/testinitrd/vsphereguest/report"
 )

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/virtual-kubelet/vic/internal/testimage"
+	"github.com/virtual-kubelet/vic/internal/ociimage"
 )
 
 // Exit codes besides 0.
@@ -74,13 +74,13 @@ func run(ctx context.Context, o options) error {
 	if o.output == "" {
 		return fmt.Errorf("%w: --output is needed", errUsage)
 	}
-	spec, err := testimage.Hello(ctx, o.server, o.busybox)
+	spec, err := ociimage.Hello(ctx, o.server, o.busybox)
 	if err != nil {
 		return err
 	}
-	img, err := testimage.Build(spec)
+	img, err := ociimage.Build(spec)
 	if err != nil {
 		return fmt.Errorf("build image: %w", err)
 	}
-	return testimage.WriteDockerSave(img, o.name, o.output)
+	return ociimage.WriteDockerSave(img, o.name, o.output)
 }
