@@ -21,7 +21,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/cache"
 	"github.com/virtual-kubelet/vic/guest/wire"
-	"github.com/virtual-kubelet/vic/internal/machine"
+	"github.com/virtual-kubelet/vic/internal/host"
 	"github.com/virtual-kubelet/vic/internal/version"
 	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/operations"
@@ -166,7 +166,7 @@ func (n *vchNode) openOperations(ctx context.Context) error {
 }
 
 func (n *vchNode) description() provider.Description {
-	self := machine.Read("/")
+	self := host.Read("/")
 	return provider.Description{
 		InternalIP: n.config.Address.String(), InstanceType: n.vch.instanceType, Labels: n.labels(), Taints: n.config.Taints,
 		Reserved:       corev1.ResourceList(n.config.Flags.capacity.reserved),

@@ -1,4 +1,4 @@
-package machine
+package host
 
 import (
 	"cmp"
@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// Identity is what a machine is told from others by. What it does not say of itself is empty.
+// Identity is what tells a host from others. What it does not say of itself is empty.
 type Identity struct {
 	// MachineID is that of the installation (machine-id(5)).
 	MachineID string
 	// SystemUUID is that of the hardware (SMBIOS), which only root may read; MachineID takes its place.
 	SystemUUID string
-	// BootID is another after each start of the machine (random(4)).
+	// BootID is another after each start of the host (random(4)).
 	BootID string
 	// OS is the name of the operating system (os-release(5), PRETTY_NAME).
 	OS string
 }
 
-// Read reads the identity of the machine whose file system is below root.
+// Read reads the identity of the host whose file system is below root.
 func Read(root string) Identity {
 	first := func(paths ...string) string {
 		for _, path := range paths {

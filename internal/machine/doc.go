@@ -1,4 +1,0 @@
-// Package machine tells which machine this program runs on, as a kubelet tells it of its own.
-//
-//	self := machine.Read("/")
-package machine
