@@ -16,6 +16,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/tracing"
 	"github.com/virtual-kubelet/vic/operations/status"
+	"github.com/virtual-kubelet/vic/operations/worker"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -29,8 +30,8 @@ type AdmissionConfig struct {
 	Host CapacityHost
 	// Node tells what pods may request of it.
 	Node func() NodeFacts
-	// Metrics may be nil.
-	Metrics *Metrics
+	// Took is called with how long each admission took; nil is nowhere.
+	Took func(time.Duration)
 }
 
 // Admission admits pods as a kubelet does, also those that no scheduler has seen: a pod must fit into what the node
@@ -47,20 +48,20 @@ type Admission struct {
 
 // NewAdmission returns an Admission that has admitted nothing.
 func NewAdmission(cfg AdmissionConfig) *Admission {
-	if cfg.Metrics == nil {
-		cfg.Metrics = NewMetrics(nil)
+	if cfg.Took == nil {
+		cfg.Took = func(time.Duration) {}
 	}
 	return &Admission{cfg: cfg, reserved: map[string]int64{}, admitted: map[types.UID]corev1.ResourceList{}}
 }
 
-// Admit reserves what a pod requests, and memory for its VM, or returns a *RejectionError. What the pod reserved before is
+// Admit reserves what a pod requests, and memory for its VM, or returns a *worker.RejectionError. What the pod reserved before is
 // replaced.
 func (a *Admission) Admit(ctx context.Context, pod *corev1.Pod, memoryBytes int64) (err error) {
 	began := time.Now()
 	ctx, end := tracing.Start(ctx, "admit pod")
 	defer func() {
 		end(err)
-		a.cfg.Metrics.stage(stageAdmit, time.Since(began))
+		a.cfg.Took(time.Since(began))
 	}()
 	node := a.cfg.Node()
 	if err := mayRun(pod, node); err != nil {
@@ -88,7 +89,7 @@ func (a *Admission) Admit(ctx context.Context, pod *corev1.Pod, memoryBytes int6
 		}
 	}
 	if memoryBytes > free {
-		return &RejectionError{Reason: reasonOutOfMemory, Message: insufficient(corev1.ResourceMemory, memoryBytes, c.MemoryBytes-free, c.MemoryBytes)}
+		return &worker.RejectionError{Reason: worker.ReasonOutOfMemory, Message: insufficient(corev1.ResourceMemory, memoryBytes, c.MemoryBytes-free, c.MemoryBytes)}
 	}
 	a.reserved[string(pod.UID)], a.admitted[pod.UID] = memoryBytes, requests
 	return nil
@@ -135,7 +136,7 @@ func (a *Admission) fitsLocked(uid types.UID, requests, allocatable corev1.Resou
 			}
 		}
 		if capacity := amount(name, corev1.ResourceList{name: offered}); used+requested > capacity {
-			return &RejectionError{Reason: "OutOf" + string(name), Message: insufficient(name, requested, used, capacity)}
+			return &worker.RejectionError{Reason: "OutOf" + string(name), Message: insufficient(name, requested, used, capacity)}
 		}
 	}
 	return nil
@@ -149,13 +150,13 @@ func mayRun(pod *corev1.Pod, node NodeFacts) error {
 	noExecute := func(t *corev1.Taint) bool { return t.Effect == corev1.TaintEffectNoExecute }
 	taint, untolerated := schedulinghelper.FindMatchingUntoleratedTaint(klog.Background(), node.Object.Spec.Taints, pod.Spec.Tolerations, noExecute, true)
 	if untolerated {
-		return &RejectionError{
+		return &worker.RejectionError{
 			Reason:  "TaintToleration",
 			Message: "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate: " + taint.ToString(),
 		}
 	}
 	if match, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(node.Object); err != nil || !match {
-		return &RejectionError{
+		return &worker.RejectionError{
 			Reason:  "NodeAffinity",
 			Message: "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
 		}
@@ -176,7 +177,7 @@ func underPressure(pod *corev1.Pod, pressures []corev1.NodeConditionType) error 
 			return nil
 		}
 	}
-	return &RejectionError{Reason: "Evicted", Message: fmt.Sprintf("The node had condition: %v. ", pressures)}
+	return &worker.RejectionError{Reason: "Evicted", Message: fmt.Sprintf("The node had condition: %v. ", pressures)}
 }
 
 // systemCriticalPriority is that of the class system-cluster-critical, above all that users may give.

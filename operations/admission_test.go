@@ -14,6 +14,7 @@ import (
 
 	operationsmocks "github.com/virtual-kubelet/vic/mocks/operations"
 	"github.com/virtual-kubelet/vic/operations"
+	"github.com/virtual-kubelet/vic/operations/worker"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -54,9 +55,9 @@ func TestAdmissionCountsWhatPodsRequest(t *testing.T) {
 	require.NoError(t, a.Admit(t.Context(), asking("a", "1500m"), 1))
 	a.Release("a") // it runs, and counts all the same
 	err := a.Admit(t.Context(), asking("b", "600m"), 1)
-	rejected := &operations.RejectionError{}
+	rejected := &worker.RejectionError{}
 	require.ErrorAs(t, err, &rejected)
-	assert.Equal(t, operations.RejectionError{
+	assert.Equal(t, worker.RejectionError{
 		Reason: "OutOfcpu", Message: "Node didn't have enough resource: cpu, requested: 600, used: 1500, capacity: 2000",
 	}, *rejected)
 	require.NotErrorIs(t, err, portlayer.ErrOutOfMemory)
@@ -83,7 +84,7 @@ func TestAdmissionLooksAtTheNode(t *testing.T) {
 	a := newAdmission(t, 1000, operations.NodeFacts{Object: object})
 	require.NoError(t, a.Admit(t.Context(), tolerant, 1), "NoSchedule is the scheduler's")
 
-	rejected := &operations.RejectionError{}
+	rejected := &worker.RejectionError{}
 	require.ErrorAs(t, a.Admit(t.Context(), asking("b", ""), 1), &rejected)
 	assert.Equal(t, "TaintToleration", rejected.Reason)
 	require.ErrorAs(t, a.Admit(t.Context(), elsewhere, 1), &rejected)
@@ -117,9 +118,9 @@ func TestAdmissionUnderPressure(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			rejected := &operations.RejectionError{}
+			rejected := &worker.RejectionError{}
 			require.ErrorAs(t, err, &rejected)
-			assert.Equal(t, operations.RejectionError{Reason: "Evicted", Message: tt.want}, *rejected)
+			assert.Equal(t, worker.RejectionError{Reason: "Evicted", Message: tt.want}, *rejected)
 		})
 	}
 	t.Run("a pod that is here already stays", func(t *testing.T) {

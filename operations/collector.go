@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations/worker"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
@@ -19,14 +20,17 @@ func (m *Manager) collect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for uid, n := range m.giveUp(ctx, vms) {
-		m.noteOrphan(ctx, uid, n)
+	for uid, record := range m.giveUp(ctx, vms) {
+		if err := m.cfg.Host.Remember(ctx, string(uid), record); err != nil {
+			logging.From(ctx).WarnContext(ctx, "record of an orphan was not kept", "vm", uid, "err", err)
+		}
 	}
 	return nil
 }
 
-// giveUp forgets the orphans whose grace time is over, and returns the notes of new ones.
-func (m *Manager) giveUp(ctx context.Context, vms []podvm.VM) map[types.UID]note {
+// giveUp forgets the orphans whose grace time is over, and returns what is to be kept of new ones, so that their grace
+// time goes on in the next run.
+func (m *Manager) giveUp(ctx context.Context, vms []podvm.VM) map[types.UID][]byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
@@ -36,7 +40,7 @@ func (m *Manager) giveUp(ctx context.Context, vms []podvm.VM) map[types.UID]note
 	if !m.listed || m.shutdown {
 		return nil
 	}
-	found, notes := map[types.UID]bool{}, map[types.UID]note{}
+	found, records := map[types.UID]bool{}, map[types.UID][]byte{}
 	for _, vm := range vms {
 		id := vm.Spec.Owner
 		uid := types.UID(id.UID)
@@ -45,19 +49,18 @@ func (m *Manager) giveUp(ctx context.Context, vms []podvm.VM) map[types.UID]note
 			continue
 		}
 		if _, ok := m.orphans[uid]; !ok {
-			n := readNote(vm.Record)
-			if n.OrphanSince.IsZero() || n.OrphanSince.After(now) {
-				n.OrphanSince = now
-				notes[uid] = n
+			since, record := worker.OrphanedAt(vm.Record, now)
+			m.orphans[uid] = since
+			if record != nil {
+				records[uid] = record
 			}
-			m.orphans[uid] = n.OrphanSince
 		}
 		if now.Sub(m.orphans[uid]) >= m.cfg.OrphanGrace {
-			logging.From(ctx).WarnContext(ctx, "pod VM without a pod is removed", "pod", id.Namespace+"/"+id.Name, "podUID", uid)
+			logging.From(ctx).WarnContext(ctx, "pod VM without a pod is removed", "pod", id.Namespace+"/"+id.Name, "vm", uid)
 			m.cfg.Cache.Restore(uid, types.NamespacedName{Namespace: id.Namespace, Name: id.Name})
 			m.forgetLocked(uid)
 		}
 	}
 	maps.DeleteFunc(m.orphans, func(uid types.UID, _ time.Time) bool { return !found[uid] })
-	return notes
+	return records
 }

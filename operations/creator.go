@@ -58,28 +58,11 @@ type PodCreator struct{ cfg CreatorConfig }
 // NewPodCreator returns a PodCreator.
 func NewPodCreator(cfg CreatorConfig) *PodCreator { return &PodCreator{cfg: cfg} }
 
-// Check returns an *UnsupportedError for a pod that uses what this host can't honour.
-func (c *PodCreator) Check(pod *corev1.Pod) error {
-	if refusals := fields.Check(pod, c.cfg.Capabilities); len(refusals) > 0 {
-		return &UnsupportedError{Refusals: refusals}
-	}
-	return nil
-}
-
-// CheckEphemeral returns, by name, an *UnsupportedError for each ephemeral container that uses what this host can't honour.
-func (c *PodCreator) CheckEphemeral(pod *corev1.Pod) map[string]error {
-	all := map[string]error{}
-	for name, refusals := range fields.CheckEphemeral(pod, c.cfg.Capabilities) {
-		all[name] = &UnsupportedError{Refusals: refusals}
-	}
-	return all
-}
-
-// Create makes the pod's VM. One that is there already is left as it is. Errors are *UnsupportedError, *RejectionError
-// or portlayer's; after any, there is no VM and no reserved address that was not there before.
+// Create makes the pod's VM. One that is there already is left as it is. Errors are *fields.UnsupportedError,
+// *worker.RejectionError or portlayer's; after any, there is no VM and no reserved address that was not there before.
 func (c *PodCreator) Create(ctx context.Context, pod *corev1.Pod) error {
-	if err := c.Check(pod); err != nil {
-		return err
+	if refusals := fields.Check(pod, c.cfg.Capabilities); len(refusals) > 0 {
+		return &fields.UnsupportedError{Refusals: refusals}
 	}
 	size, scratchBytes := plan.Size(pod, c.cfg.Defaults)
 	if err := c.cfg.Admission.Admit(ctx, pod, size.MemoryBytes); err != nil {

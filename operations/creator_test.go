@@ -12,6 +12,7 @@ import (
 
 	operationsmocks "github.com/virtual-kubelet/vic/mocks/operations"
 	"github.com/virtual-kubelet/vic/operations"
+	"github.com/virtual-kubelet/vic/operations/fields"
 	"github.com/virtual-kubelet/vic/operations/images/imagestest"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
@@ -168,7 +169,7 @@ func TestCreatorRefusesByName(t *testing.T) {
 	p := pod(corev1.RestartPolicyAlways, "")
 	p.Spec.HostNetwork, p.Spec.HostPID = true, true
 	err := c.Create(t.Context(), p)
-	refused, ok := errors.AsType[*operations.UnsupportedError](err)
+	refused, ok := errors.AsType[*fields.UnsupportedError](err)
 	require.True(t, ok)
 	require.Len(t, refused.Refusals, 2)
 	assert.Contains(t, err.Error(), "spec.hostNetwork: ")

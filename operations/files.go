@@ -14,6 +14,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/volumes"
+	"github.com/virtual-kubelet/vic/operations/worker"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/steps"
 )
@@ -28,62 +29,43 @@ type FileSource interface {
 	Files(ctx context.Context, pod *corev1.Pod, v *corev1.Volume, in volumes.Inputs) (wire.Files, time.Time, error)
 }
 
-// Delivery is what a guest has of its pod's volumes. The zero value is nothing; a lost one only means that the files are
-// delivered again.
-type Delivery struct {
-	bootID string
-	sums   map[string][sha256.Size]byte // by volume, of what the guest has
-	due    time.Time                    // when all of them are to be looked at again
-}
-
-// Complete tells whether the guest of that boot has every volume of pod.
-func (d *Delivery) Complete(pod *corev1.Pod, bootID string) bool {
-	want := len(plan.FileVolumes(pod))
-	return want == 0 || d.bootID == bootID && len(d.sums) == want
-}
-
-// Due returns when the volumes are to be delivered again; zero is at once.
-func (d *Delivery) Due(bootID string) time.Time {
-	if d.bootID != bootID {
-		return time.Time{}
-	}
-	return d.due
-}
-
 // PodFiles keeps the config maps, secrets, tokens and downward API files of pods as they are in the cluster. It is safe
 // for concurrent use.
 type PodFiles struct {
 	host   FilesHost
 	source FileSource
+	node   func() NodeFacts
 }
 
-// NewPodFiles returns a PodFiles.
-func NewPodFiles(host FilesHost, source FileSource) *PodFiles {
-	return &PodFiles{host: host, source: source}
+// NewPodFiles returns a PodFiles. Node says what files may refer to.
+func NewPodFiles(host FilesHost, source FileSource, node func() NodeFacts) *PodFiles {
+	return &PodFiles{host: host, source: source, node: node}
 }
 
 // Deliver puts each volume whose content is not what the guest has. One that fails holds up no other; what was achieved
 // is in the Delivery that it returns, also beside an error.
-func (f *PodFiles) Deliver(ctx context.Context, pod *corev1.Pod, vm podvm.VM, now Delivery, in volumes.Inputs) (Delivery, error) {
-	next := Delivery{
-		bootID: vm.Guest.BootID,
-		sums:   map[string][sha256.Size]byte{},
-		due:    time.Now().Add(wait.Jitter(volumeRefresh, steps.Jitter)),
+func (f *PodFiles) Deliver(ctx context.Context, pod *corev1.Pod, vm podvm.VM, now worker.Delivery) (worker.Delivery, error) {
+	next := worker.Delivery{
+		BootID: vm.Guest.BootID,
+		Sums:   map[string][sha256.Size]byte{},
+		Due:    time.Now().Add(wait.Jitter(volumeRefresh, steps.Jitter)),
 	}
-	if now.bootID != next.bootID {
-		now.sums = nil
+	if now.BootID != next.BootID {
+		now.Sums = nil
 	}
+	node := f.node()
+	in := volumes.Inputs{PodIP: addressOf(&vm), HostIP: node.HostIP, NodeAllocatable: node.Allocatable}
 	var failed error
 	files := plan.FileVolumes(pod)
 	for i := range files {
 		v := &files[i]
-		if sum, ok := now.sums[v.Name]; ok {
-			next.sums[v.Name] = sum
+		if sum, ok := now.Sums[v.Name]; ok {
+			next.Sums[v.Name] = sum
 		}
-		refresh, err := f.deliver(ctx, pod, v, fileTarget{vm.ID(), next.sums, in})
+		refresh, err := f.deliver(ctx, pod, v, fileTarget{vm.ID(), next.Sums, in})
 		failed = errors.Join(failed, err)
-		if !refresh.IsZero() && refresh.Before(next.due) {
-			next.due = refresh
+		if !refresh.IsZero() && refresh.Before(next.Due) {
+			next.Due = refresh
 		}
 	}
 	return next, failed

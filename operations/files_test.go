@@ -14,6 +14,7 @@ import (
 	operationsmocks "github.com/virtual-kubelet/vic/mocks/operations"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/operations/volumes"
+	"github.com/virtual-kubelet/vic/operations/worker"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -33,20 +34,20 @@ func named(volume string) any {
 
 func TestVolumeThatFailsHoldsUpNoOther(t *testing.T) {
 	host, source := operationsmocks.NewFilesHost(t), operationsmocks.NewFileSource(t)
-	f := operations.NewPodFiles(host, source)
+	f := operations.NewPodFiles(host, source, noFacts)
 	p, vm := withSecret(withConfigMap(pod(corev1.RestartPolicyAlways, ""))), vmIn(portlayer.StateRunning, wire.PhaseConfigured)
 	missing := &volumes.MountError{Reason: volumes.ReasonFailedMount, Message: "no config map"}
 	source.EXPECT().Files(mock.Anything, p, named("config"), mock.Anything).Return(wire.Files{}, time.Time{}, missing).Once()
 	source.EXPECT().Files(mock.Anything, p, named("secret"), mock.Anything).Return(wire.Files{Volume: "secret"}, time.Time{}, nil)
 	host.EXPECT().PutFiles(mock.Anything, uid, wire.Files{Volume: "secret"}).Return(nil).Once()
 
-	d, err := f.Deliver(t.Context(), p, vm, operations.Delivery{}, volumes.Inputs{})
+	d, err := f.Deliver(t.Context(), p, vm, worker.Delivery{})
 	require.ErrorIs(t, err, missing)
 	assert.False(t, d.Complete(p, "boot"))
 
 	source.EXPECT().Files(mock.Anything, p, named("config"), mock.Anything).Return(wire.Files{Volume: "config"}, time.Time{}, nil).Once()
 	host.EXPECT().PutFiles(mock.Anything, uid, wire.Files{Volume: "config"}).Return(nil).Once()
-	d, err = f.Deliver(t.Context(), p, vm, d, volumes.Inputs{})
+	d, err = f.Deliver(t.Context(), p, vm, d)
 	require.NoError(t, err)
 	assert.True(t, d.Complete(p, "boot"))
 	assert.False(t, d.Complete(p, "another boot"))
@@ -70,13 +71,16 @@ func TestVolumeIsLookedAtAgain(t *testing.T) {
 				}
 				source.EXPECT().Files(mock.Anything, mock.Anything, mock.Anything, mock.Anything).Return(wire.Files{Volume: "config"}, refresh, nil)
 				host.EXPECT().PutFiles(mock.Anything, uid, mock.Anything).Return(nil)
-				d, err := operations.NewPodFiles(host, source).Deliver(t.Context(), withConfigMap(pod("", "")),
-					vmIn(portlayer.StateRunning, wire.PhaseConfigured), operations.Delivery{}, volumes.Inputs{})
+				d, err := operations.NewPodFiles(host, source, noFacts).Deliver(t.Context(), withConfigMap(pod("", "")),
+					vmIn(portlayer.StateRunning, wire.PhaseConfigured), worker.Delivery{})
 				require.NoError(t, err)
-				due := time.Until(d.Due("boot"))
+				due := time.Until(d.DueIn("boot"))
 				assert.True(t, tt.least <= due && due <= tt.most, due)
-				assert.True(t, d.Due("another boot").IsZero())
+				assert.True(t, d.DueIn("another boot").IsZero())
 			})
 		})
 	}
 }
+
+// noFacts are those of a node that files do not refer to.
+func noFacts() operations.NodeFacts { return operations.NodeFacts{} }

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 
@@ -20,6 +18,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/operations/worker"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/steps"
@@ -47,7 +46,7 @@ type Config struct {
 
 	// NodeName is the virtual node whose pods these are. VMs of another are left alone.
 	NodeName string
-	// Node tells what pods may ask of it; it is called often.
+	// Node returns what pods may ask of it; it is called often.
 	Node func() NodeFacts
 	// Scope is the network that pod VMs join; empty is none.
 	Scope string
@@ -70,20 +69,21 @@ type Config struct {
 
 // Manager runs the pods of one node. It is safe for concurrent use.
 type Manager struct {
-	cfg    Config
-	units  *units
-	images *images.Manager
-	ready  chan struct{}
+	cfg       Config
+	images    *images.Manager
+	admission *Admission
+	shared    *worker.Config // by all workers
+	ready     chan struct{}
 
 	mu      sync.Mutex // guards all below
-	workers map[types.UID]*worker
+	workers map[types.UID]*worker.Worker
 	// tombstones are pods whose objects are gone, with when that was heard: a late update does not bring them back.
 	tombstones map[types.UID]time.Time
 	orphans    map[types.UID]time.Time // VMs without a pod, since when
 	listed     bool                    // the pods that are not known do not exist
 	shutdown   bool
-	ended      bool      // Run has returned or is about to
-	pending    []*worker // for Run to start
+	ended      bool             // Run has returned or is about to
+	pending    []*worker.Worker // for Run to start
 
 	news    chan struct{}  // one token: there are pending workers
 	running sync.WaitGroup // of workers
@@ -97,44 +97,46 @@ func New(cfg Config) *Manager {
 	if cfg.OrphanGrace == 0 {
 		cfg.OrphanGrace = orphanGrace
 	}
-	metrics := NewMetrics(cfg.Metrics)
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(podPhases{cfg.Cache})
 	}
-	images := images.New(images.Config{
-		Store: cfg.Images, Secrets: cfg.Secrets, Node: cfg.NodeCredentials, Parallel: cfg.ParallelPulls, Events: cfg.Events,
-		Metrics: cfg.Metrics,
-	})
+	metrics := worker.NewMetrics(cfg.Metrics)
 	m := &Manager{
-		cfg: cfg, units: newUnits(cfg, images, metrics), images: images, ready: make(chan struct{}),
-		workers:    map[types.UID]*worker{},
+		cfg: cfg, ready: make(chan struct{}),
+		images: images.New(images.Config{
+			Store: cfg.Images, Secrets: cfg.Secrets, Node: cfg.NodeCredentials, Parallel: cfg.ParallelPulls, Events: cfg.Events,
+			Metrics: cfg.Metrics,
+		}),
+		admission:  NewAdmission(AdmissionConfig{Host: cfg.Host, Node: cfg.Node, Took: metrics.Admitted}),
+		workers:    map[types.UID]*worker.Worker{},
 		tombstones: map[types.UID]time.Time{},
 		orphans:    map[types.UID]time.Time{},
 		news:       make(chan struct{}, 1),
 	}
-	m.units.freed = m.volumesFreed
+	m.shared = &worker.Config{
+		Units: m.units(), Host: cfg.Host, Capabilities: cfg.Host.Capabilities(), Cache: cfg.Cache, Events: events.To(cfg.Events),
+		Images: m.images, Admission: m.admission, HostIP: func() string { return cfg.Node().HostIP },
+		Released: m.volumesReleased, Metrics: metrics,
+	}
 	return m
 }
 
-func newUnits(cfg Config, images *images.Manager, metrics *Metrics) *units {
-	ev := events.To(cfg.Events)
-	caps := cfg.Host.Capabilities()
-	admission := NewAdmission(AdmissionConfig{Host: cfg.Host, Node: cfg.Node, Metrics: metrics})
-	return &units{
-		observer: cfg.Host, cache: cfg.Cache, events: ev, images: images, admission: admission, metrics: metrics,
-		node: cfg.Node, hotAdd: caps.HotAddDisk,
-		creator: NewPodCreator(CreatorConfig{
-			Host: cfg.Host, Admission: admission, Disks: images, Capabilities: caps,
+// units are what all workers work with.
+func (m *Manager) units() worker.Units {
+	cfg, caps := m.cfg, m.cfg.Host.Capabilities()
+	return worker.Units{
+		Creator: NewPodCreator(CreatorConfig{
+			Host: cfg.Host, Admission: m.admission, Disks: m.images, Capabilities: caps,
 			NodeName: cfg.NodeName, Scope: cfg.Scope, Defaults: cfg.Defaults,
 		}),
-		starter: NewPodStarter(StarterConfig{
-			Host: cfg.Host, Disks: cfg.Host, Images: images, Env: cfg.Env, Admission: admission,
+		Starter: NewPodStarter(StarterConfig{
+			Host: cfg.Host, Disks: cfg.Host, Images: m.images, Env: cfg.Env, Admission: m.admission,
 			Defaults: cfg.Defaults, ClusterDNS: cfg.ClusterDNS, HostDNS: cfg.HostDNS, Node: cfg.Node, Events: cfg.Events,
 		}),
-		files:   NewPodFiles(cfg.Host, cfg.Volumes),
-		volumes: NewPodVolumes(cfg.Host, cfg.Volumes, caps.Volumes),
-		stopper: NewPodStopper(cfg.Host),
-		deleter: NewPodDeleter(DeleterConfig{Host: cfg.Host, Volumes: cfg.Volumes, Admission: admission}),
+		Files:   NewPodFiles(cfg.Host, cfg.Volumes, cfg.Node),
+		Volumes: NewPodVolumes(cfg.Host, cfg.Volumes, caps.Volumes),
+		Stopper: NewPodStopper(cfg.Host),
+		Deleter: NewPodDeleter(DeleterConfig{Host: cfg.Host, Volumes: cfg.Volumes, Admission: m.admission}),
 	}
 }
 
@@ -191,7 +193,7 @@ func (m *Manager) restore(ctx context.Context) error {
 					continue
 				}
 				m.cfg.Cache.Restore(types.UID(id.UID), types.NamespacedName{Namespace: id.Namespace, Name: id.Name})
-				if readNote(vm.Record).Gone {
+				if worker.IsGone(vm.Record) {
 					m.Forget(types.UID(id.UID))
 				}
 			}
@@ -201,119 +203,6 @@ func (m *Manager) restore(ctx context.Context) error {
 		if wait.For(ctx, delays.Next()) != nil {
 			return fmt.Errorf("list pod VMs: %w", errors.Join(err, ctx.Err()))
 		}
-	}
-}
-
-// startPending runs the workers that were made since the last call.
-func (m *Manager) startPending(ctx context.Context) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, w := range m.pending {
-		// Ends with the pod or with ctx; Run waits for it.
-		m.running.Go(func() {
-			w.run(ctx)
-			m.retire(w)
-		})
-	}
-	m.pending = nil
-}
-
-// retire forgets a worker that has nothing left to do. One that the node's shutdown has ended stays, so that there is no
-// other.
-func (m *Manager) retire(w *worker) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.workers[w.uid] == w && !m.ended && !m.shutdown {
-		delete(m.workers, w.uid)
-	}
-}
-
-func (m *Manager) end() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.ended = true
-}
-
-// Sync tells that pod is desired as it is now: new, changed or being deleted. It returns at once.
-func (m *Manager) Sync(pod *corev1.Pod) {
-	if pod.Spec.NodeName != m.cfg.NodeName {
-		return
-	}
-	pod = pod.DeepCopy()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, gone := m.tombstones[pod.UID]; gone {
-		return
-	}
-	delete(m.orphans, pod.UID)
-	if e, ok := m.cfg.Cache.Get(pod.UID); ok && e.Restored && !final(pod.Status.Phase) {
-		m.units.admission.Adopt(pod) // before any other pod is admitted beside it
-	}
-	m.cfg.Cache.SetPod(pod)
-	m.tellLocked(pod.UID, func(d *desired) {
-		d.pod, d.known = pod, true
-	})
-}
-
-// Forget tells that the pod's API object is gone. Its VM goes too, and everything that is kept of it. It returns at once.
-func (m *Manager) Forget(uid types.UID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.forgetLocked(uid)
-}
-
-func (m *Manager) forgetLocked(uid types.UID) {
-	m.tombstones[uid] = time.Now()
-	delete(m.orphans, uid)
-	m.cfg.Cache.ReleaseName(uid)
-	m.tellLocked(uid, func(d *desired) { d.gone = true })
-}
-
-// Resync tells all pods of this node that there are. From now on a VM without one of them is an orphan.
-func (m *Manager) Resync(known []*corev1.Pod) {
-	for _, pod := range known {
-		m.Sync(pod)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.listed = true
-}
-
-// tellLocked changes what is desired of a pod, whose worker is made if there is none.
-func (m *Manager) tellLocked(uid types.UID, change func(*desired)) {
-	w, ok := m.workers[uid]
-	if !ok {
-		if m.shutdown {
-			return
-		}
-		w = newWorker(m.units, uid)
-		w.in.pod = m.identity(uid)
-		m.workers[uid] = w
-	}
-	w.tell(change)
-	if ok {
-		return
-	}
-	m.pending = append(m.pending, w)
-	select {
-	case m.news <- struct{}{}:
-	default:
-	}
-}
-
-// identity is what is known of a pod without its object.
-func (m *Manager) identity(uid types.UID) *corev1.Pod {
-	if e, ok := m.cfg.Cache.Get(uid); ok {
-		return e.Pod
-	}
-	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: uid}}
-}
-
-func (m *Manager) wake(uid types.UID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if w, ok := m.workers[uid]; ok {
-		w.wake()
 	}
 }
 

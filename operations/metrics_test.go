@@ -22,8 +22,8 @@ func TestStartOfAPodIsMeasuredByStage(t *testing.T) {
 		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
 		n.manager.Sync(p)
 		n.awaitPhase(corev1.PodRunning)
-		for _, stage := range []string{"admit", "create", "boot", "configure", "image", "run"} {
-			assert.InDelta(t, 1, testmetrics.Value(t, n.metrics, `vic_pod_start_stage_duration_seconds{stage="`+stage+`"}`), 0, stage)
+		for _, step := range []string{"admit", "create", "powerOn", "configure", "image", "run"} {
+			assert.InDelta(t, 1, testmetrics.Value(t, n.metrics, `vic_pod_start_step_duration_seconds{step="`+step+`"}`), 0, step)
 		}
 		for series, want := range map[string]float64{
 			`vic_pod_start_duration_seconds`:                    1,

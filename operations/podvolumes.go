@@ -13,6 +13,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/operations/volumes"
+	"github.com/virtual-kubelet/vic/operations/worker"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
@@ -32,13 +33,6 @@ type PodVolumes struct {
 // NewPodVolumes returns a PodVolumes.
 func NewPodVolumes(host DiskHost, claims ClaimSource, driver string) *PodVolumes {
 	return &PodVolumes{host: host, claims: claims, driver: driver}
-}
-
-// Attached are the disks of a pod's claims, by the names of its volumes, that its VM has.
-type Attached struct {
-	Disks map[string]plan.Disk
-	// New are the persistent volumes that it did not have before.
-	New []string
 }
 
 // An AttachError says why a VM does not get a disk.
@@ -61,19 +55,19 @@ func (e *AttachError) Unwrap() error { return e.Err }
 
 // Attach gives vm all disks of pod that it has not, or none. Errors are *volumes.MountError for claims that stand for no
 // disk, and *AttachError.
-func (p *PodVolumes) Attach(ctx context.Context, pod *corev1.Pod, vm *podvm.VM) (Attached, error) {
-	attached := Attached{Disks: map[string]plan.Disk{}}
+func (p *PodVolumes) Attach(ctx context.Context, pod *corev1.Pod, vm *podvm.VM) (worker.Attached, error) {
+	attached := worker.Attached{Disks: map[string]plan.Disk{}}
 	found, names := map[string]string{}, map[string]string{} // volumes by serial, and their names by volume
 	claims := plan.Claims(pod)
 	for i := range claims {
 		v := &claims[i]
 		disk, err := p.claims.Disk(ctx, pod, v, p.driver)
 		if err != nil {
-			return Attached{}, err
+			return worker.Attached{}, err
 		}
 		serial := volumeSerial(disk.Volume)
 		if disk.Leaving && !hasDisk(vm, serial) {
-			return Attached{}, &volumes.MountError{
+			return worker.Attached{}, &volumes.MountError{
 				Reason:  volumes.ReasonFailedMount,
 				Message: fmt.Sprintf("Unable to attach or mount volume %q: PVC %s/%s is being deleted", v.Name, pod.Namespace, plan.ClaimName(pod, v)),
 			}
@@ -85,7 +79,7 @@ func (p *PodVolumes) Attach(ctx context.Context, pod *corev1.Pod, vm *podvm.VM) 
 		}
 	}
 	if err := p.attach(ctx, vm.ID(), found); err != nil {
-		return Attached{}, attachError(err, names)
+		return worker.Attached{}, attachError(err, names)
 	}
 	return attached, nil
 }

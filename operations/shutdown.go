@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations/worker"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -27,7 +28,7 @@ func (m *Manager) Shutdown(ctx context.Context, keep bool) error {
 	waiting, err := m.endWorkers(ctx)
 	for _, w := range waiting {
 		select {
-		case <-w.stopped:
+		case <-w.Stopped():
 		case <-ctx.Done():
 			return errors.Join(err, m.cutPower(ctx))
 		}
@@ -41,23 +42,23 @@ func (m *Manager) refuseWork() {
 	m.shutdown = true
 }
 
-// endWorkers tells all workers that the node ends, those of VMs of which no pod was seen too, and returns those that run.
-func (m *Manager) endWorkers(ctx context.Context) ([]*worker, error) {
+// endWorkers has all workers end their pods, those of VMs of which no pod was seen too, and returns those that run.
+func (m *Manager) endWorkers(ctx context.Context) ([]*worker.Worker, error) {
 	vms, err := m.owned(context.WithoutCancel(ctx)) // also where ctx has ended: no worker may start a VM again
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, vm := range vms {
 		if uid := types.UID(vm.ID()); vm.State == portlayer.StateRunning && m.workers[uid] == nil {
-			m.tellLocked(uid, func(*desired) {})
+			m.changeLocked(uid, func(*worker.Worker) {})
 		}
 	}
 	m.shutdown = true
 	if m.ended {
 		return nil, errors.Join(err, errors.New("shut down pods: the manager has ended"))
 	}
-	var all []*worker
+	var all []*worker.Worker
 	for _, w := range m.workers {
-		w.tell(func(d *desired) { d.shutdown = true })
+		w.Shutdown()
 		all = append(all, w)
 	}
 	return all, err
@@ -77,7 +78,7 @@ func (m *Manager) cutPower(ctx context.Context) error {
 		if vm.State != portlayer.StateRunning {
 			continue
 		}
-		logging.From(ctx).WarnContext(ctx, "pod did not end in time", "podUID", vm.ID())
+		logging.From(ctx).WarnContext(ctx, "pod did not end in time", "vm", vm.ID())
 		group.Go(func() error {
 			if err := m.cfg.Host.PowerOff(ctx, vm.ID()); err != nil {
 				return fmt.Errorf("power off pod VM %s: %w", vm.ID(), err)

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
@@ -17,6 +16,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/events"
 	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/operations/worker"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
@@ -104,17 +104,8 @@ func (s *PodStarter) rollback(ctx context.Context, uid string) {
 	}
 }
 
-// Boot is what one boot of a pod's VM begins with.
-type Boot struct {
-	Seeds []wire.Seed
-	// StartTime is that of the pod's status.
-	StartTime *metav1.Time
-	// Disks are those of the pod's claims, by the names of the volumes.
-	Disks map[string]plan.Disk
-}
-
 // Configure gives the guest what all containers share. A guest that has it is left alone.
-func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm podvm.VM, boot Boot) error {
+func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm podvm.VM, boot worker.Boot) error {
 	if vm.Current && vm.Guest.Phase != wire.PhaseWaiting {
 		return nil
 	}
@@ -143,7 +134,7 @@ func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm podvm.VM
 }
 
 // Run runs one container, and attaches its image's disk first. One that the guest knows as it is now is left alone.
-func (s *PodStarter) Run(ctx context.Context, pod *corev1.Pod, vm podvm.VM, run ContainerRun) error {
+func (s *PodStarter) Run(ctx context.Context, pod *corev1.Pod, vm podvm.VM, run worker.ContainerRun) error {
 	name := run.Name
 	if c, ok := vm.Guest.Container(name); ok && run.Taken(c) {
 		return nil
@@ -175,12 +166,6 @@ func (s *PodStarter) Run(ctx context.Context, pod *corev1.Pod, vm podvm.VM, run 
 		return fmt.Errorf("run container %s: %w", name, err)
 	}
 	return nil
-}
-
-// ContainerRun is a container with its image.
-type ContainerRun struct {
-	plan.Member
-	Image persona.Image
 }
 
 func (s *PodStarter) sources(all []persona.Image) map[string]portlayer.DiskSource {

@@ -15,6 +15,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/environment"
 	"github.com/virtual-kubelet/vic/operations/images/imagestest"
 	"github.com/virtual-kubelet/vic/operations/plan"
+	"github.com/virtual-kubelet/vic/operations/worker"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
@@ -113,11 +114,11 @@ func TestStarterConfiguresOnce(t *testing.T) {
 			return wire.Ready{}, nil
 		}).Once()
 	p := pod(corev1.RestartPolicyAlways, "")
-	require.NoError(t, s.Configure(t.Context(), p, vmIn(portlayer.StateRunning, wire.PhaseWaiting), operations.Boot{Seeds: seeds}))
+	require.NoError(t, s.Configure(t.Context(), p, vmIn(portlayer.StateRunning, wire.PhaseWaiting), worker.Boot{Seeds: seeds}))
 	assert.Equal(t, seeds, got.Containers)
 	assert.Equal(t, []string{"192.0.2.53"}, got.DNS.Nameservers)
 	assert.Equal(t, "Always", got.RestartPolicy)
-	require.NoError(t, s.Configure(t.Context(), p, vmIn(portlayer.StateRunning, wire.PhaseConfigured), operations.Boot{Seeds: seeds}))
+	require.NoError(t, s.Configure(t.Context(), p, vmIn(portlayer.StateRunning, wire.PhaseConfigured), worker.Boot{Seeds: seeds}))
 }
 
 func TestStarterRunsAContainerAfterItsDiskIsThere(t *testing.T) {
@@ -139,7 +140,7 @@ func TestStarterRunsAContainerAfterItsDiskIsThere(t *testing.T) {
 	}).Return(nil).Once().NotBefore(commit, env.Call)
 
 	vm := vmIn(portlayer.StateRunning, wire.PhaseConfigured)
-	require.NoError(t, s.Run(t.Context(), p, vm, operations.ContainerRun{Member: plan.Members(p)[0], Image: img}))
+	require.NoError(t, s.Run(t.Context(), p, vm, worker.ContainerRun{Member: plan.Members(p)[0], Image: img}))
 	assert.Equal(t, "app", got.Name)
 	assert.Contains(t, got.Env, "A=1")
 	assert.Contains(t, got.Env, "PATH=/bin")
@@ -148,7 +149,7 @@ func TestStarterRunsAContainerAfterItsDiskIsThere(t *testing.T) {
 
 func TestStarterDoesNotRunAContainer(t *testing.T) {
 	p := pod(corev1.RestartPolicyAlways, "sleep 1")
-	run := operations.ContainerRun{Member: plan.Members(p)[0], Image: imagestest.Image("example.com/app:1")}
+	run := worker.ContainerRun{Member: plan.Members(p)[0], Image: imagestest.Image("example.com/app:1")}
 	known := func(c wire.ContainerStatus) podvm.VM {
 		vm := vmIn(portlayer.StateRunning, wire.PhaseConfigured)
 		c.Name = "app"

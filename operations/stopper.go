@@ -8,6 +8,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/operations/worker"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
@@ -18,26 +19,6 @@ type StopperHost interface {
 	PowerOff(ctx context.Context, uid string) error
 }
 
-// StopRequest says how a pod ends.
-type StopRequest struct {
-	// Grace is what the containers get between TERM and KILL, counted from the first request; a shorter one later holds.
-	Grace time.Duration
-	// Reason is kept with the guest's last snapshot.
-	Reason string
-	// LogsWithin bounds the wait for the end of the logs; 0 waits as long as it takes.
-	LogsWithin time.Duration
-	// Idle tells that no container runs in the VM, whatever its last snapshot says.
-	Idle bool
-}
-
-// Stopping is how far the stop of one VM is. The zero value is one that was not begun. A lost one only means that the
-// guest is asked again.
-type Stopping struct {
-	asked bool      // the guest has the request
-	until time.Time // when the grace period ends; zero before the first request
-	done  time.Time // when every container was seen to be final
-}
-
 // PodStopper ends pods. It is safe for concurrent use.
 type PodStopper struct{ host StopperHost }
 
@@ -46,7 +27,7 @@ func NewPodStopper(host StopperHost) *PodStopper { return &PodStopper{host: host
 
 // Stop does what is next to end vm: ask the guest, power off. It waits for nothing but the host; when there is something
 // to wait for it says for how long at most, and is to be called again then or when vm changes. 0 is off.
-func (s *PodStopper) Stop(ctx context.Context, vm podvm.VM, req StopRequest, p *Stopping) (time.Duration, error) {
+func (s *PodStopper) Stop(ctx context.Context, vm podvm.VM, req worker.StopRequest, p *worker.Stopping) (time.Duration, error) {
 	if vm.State != portlayer.StateRunning {
 		return 0, nil
 	}
@@ -56,38 +37,38 @@ func (s *PodStopper) Stop(ctx context.Context, vm podvm.VM, req StopRequest, p *
 		return 0, s.powerOff(ctx, vm)
 	case vm.Current && vm.Guest.Phase == wire.PhaseDone:
 		return s.afterLogs(ctx, vm, req, p)
-	case !p.until.IsZero() && now.After(p.until.Add(stopSlack)):
+	case !p.Until.IsZero() && now.After(p.Until.Add(stopSlack)):
 		logging.From(ctx).WarnContext(ctx, "grace period ended without the containers")
 		return 0, s.powerOff(ctx, vm)
 	}
 	if err := s.ask(ctx, vm, req, p); err != nil {
 		logging.From(ctx).WarnContext(ctx, "guest could not be asked to stop", "err", err)
-		return min(retryFirst, max(time.Millisecond, time.Until(p.until.Add(stopSlack)))), nil
+		return min(retryFirst, max(time.Millisecond, time.Until(p.Until.Add(stopSlack)))), nil
 	}
-	return time.Until(p.until.Add(stopSlack)) + time.Millisecond, nil
+	return time.Until(p.Until.Add(stopSlack)) + time.Millisecond, nil
 }
 
 // ask sends the request, unless the guest has one that ends as soon.
-func (s *PodStopper) ask(ctx context.Context, vm podvm.VM, req StopRequest, p *Stopping) error {
+func (s *PodStopper) ask(ctx context.Context, vm podvm.VM, req worker.StopRequest, p *worker.Stopping) error {
 	until := time.Now().Add(req.Grace)
-	shorter := p.until.IsZero() || until.Before(p.until)
-	if p.asked && !shorter {
+	shorter := p.Until.IsZero() || until.Before(p.Until)
+	if p.Asked && !shorter {
 		return nil
 	}
 	if shorter {
-		p.until, p.asked = until, false
+		p.Until, p.Asked = until, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopCallTimeout)
 	defer cancel()
-	err := s.host.Stop(ctx, vm.ID(), wire.Stop{Grace: max(0, time.Until(p.until)), Reason: req.Reason})
-	p.asked = err == nil
+	err := s.host.Stop(ctx, vm.ID(), wire.Stop{Grace: max(0, time.Until(p.Until)), Reason: req.Reason})
+	p.Asked = err == nil
 	return err
 }
 
 // afterLogs powers off once the last log line is here.
-func (s *PodStopper) afterLogs(ctx context.Context, vm podvm.VM, req StopRequest, p *Stopping) (time.Duration, error) {
-	if p.done.IsZero() {
-		p.done = time.Now()
+func (s *PodStopper) afterLogs(ctx context.Context, vm podvm.VM, req worker.StopRequest, p *worker.Stopping) (time.Duration, error) {
+	if p.Done.IsZero() {
+		p.Done = time.Now()
 	}
 	if vm.LogsComplete {
 		return 0, s.powerOff(ctx, vm)
@@ -95,7 +76,7 @@ func (s *PodStopper) afterLogs(ctx context.Context, vm podvm.VM, req StopRequest
 	if req.LogsWithin == 0 {
 		return lookAgain, nil
 	}
-	if left := time.Until(p.done.Add(req.LogsWithin)); left > 0 {
+	if left := time.Until(p.Done.Add(req.LogsWithin)); left > 0 {
 		return left, nil
 	}
 	logging.From(ctx).WarnContext(ctx, "end of logs was lost")
@@ -111,7 +92,7 @@ func (s *PodStopper) powerOff(ctx context.Context, vm podvm.VM) error {
 	return nil
 }
 
-// idle tells that no container was ever given to the guest in this boot. A guest of which that is not known, since its
+// idle is true when no container was ever given to the guest in this boot. A guest of which that is not known, since its
 // snapshot was lost and it has not greeted yet, is asked like any other.
 func idle(vm podvm.VM) bool {
 	return vm.Booting || vm.Greeted && (!vm.Current || vm.Guest.Phase == wire.PhaseWaiting)

@@ -14,6 +14,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	operationsmocks "github.com/virtual-kubelet/vic/mocks/operations"
 	"github.com/virtual-kubelet/vic/operations"
+	"github.com/virtual-kubelet/vic/operations/worker"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
@@ -37,7 +38,7 @@ func TestStopperPowersOffAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			host := operationsmocks.NewStopperHost(t)
 			host.EXPECT().PowerOff(mock.Anything, uid).Return(nil).Once()
-			again, err := operations.NewPodStopper(host).Stop(t.Context(), vm, operations.StopRequest{Grace: time.Minute}, &operations.Stopping{})
+			again, err := operations.NewPodStopper(host).Stop(t.Context(), vm, worker.StopRequest{Grace: time.Minute}, &worker.Stopping{})
 			require.NoError(t, err)
 			assert.Zero(t, again)
 		})
@@ -47,7 +48,7 @@ func TestStopperPowersOffAtOnce(t *testing.T) {
 func TestStopperDoesNothingToAVMThatIsOff(t *testing.T) {
 	for _, state := range []portlayer.State{portlayer.StateCreated, portlayer.StateStopped, portlayer.StateRemoved} {
 		again, err := operations.NewPodStopper(operationsmocks.NewStopperHost(t)).
-			Stop(t.Context(), vmIn(state, wire.PhaseConfigured), operations.StopRequest{}, &operations.Stopping{})
+			Stop(t.Context(), vmIn(state, wire.PhaseConfigured), worker.StopRequest{}, &worker.Stopping{})
 		require.NoError(t, err)
 		assert.Zero(t, again)
 	}
@@ -56,9 +57,9 @@ func TestStopperDoesNothingToAVMThatIsOff(t *testing.T) {
 func TestStopperAsksOnceAndCutsThePowerAfterTheGracePeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := operationsmocks.NewStopperHost(t)
-		s, progress := operations.NewPodStopper(host), &operations.Stopping{}
+		s, progress := operations.NewPodStopper(host), &worker.Stopping{}
 		vm := vmIn(portlayer.StateRunning, wire.PhaseConfigured)
-		req := operations.StopRequest{Grace: 30 * time.Second, Reason: "why"}
+		req := worker.StopRequest{Grace: 30 * time.Second, Reason: "why"}
 		host.EXPECT().Stop(mock.Anything, uid, wire.Stop{Grace: 30 * time.Second, Reason: "why"}).Return(nil).Once()
 
 		again, err := s.Stop(t.Context(), vm, req, progress)
@@ -86,9 +87,9 @@ func TestStopperAsksAGuestOfWhichNothingIsKnown(t *testing.T) {
 	host := operationsmocks.NewStopperHost(t)
 	vm := vmIn(portlayer.StateRunning, "")
 	vm.Booting = false
-	req := operations.StopRequest{Grace: 30 * time.Second}
+	req := worker.StopRequest{Grace: 30 * time.Second}
 	host.EXPECT().Stop(mock.Anything, uid, mock.Anything).Return(nil).Once()
-	again, err := operations.NewPodStopper(host).Stop(t.Context(), vm, req, &operations.Stopping{})
+	again, err := operations.NewPodStopper(host).Stop(t.Context(), vm, req, &worker.Stopping{})
 	require.NoError(t, err)
 	assert.NotZero(t, again, "its containers get their grace period")
 }
@@ -96,14 +97,14 @@ func TestStopperAsksAGuestOfWhichNothingIsKnown(t *testing.T) {
 func TestStopperAsksAgainWhileTheGuestDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := operationsmocks.NewStopperHost(t)
-		s, progress := operations.NewPodStopper(host), &operations.Stopping{}
+		s, progress := operations.NewPodStopper(host), &worker.Stopping{}
 		vm := vmIn(portlayer.StateRunning, wire.PhaseConfigured)
 		host.EXPECT().Stop(mock.Anything, uid, mock.Anything).Return(portlayer.ErrGuestUnreachable)
 		off := false
 		host.EXPECT().PowerOff(mock.Anything, uid).Run(func(context.Context, string) { off = true }).Return(nil).Once()
 		began := time.Now()
 		for !off {
-			again, err := s.Stop(t.Context(), vm, operations.StopRequest{Grace: 10 * time.Second}, progress)
+			again, err := s.Stop(t.Context(), vm, worker.StopRequest{Grace: 10 * time.Second}, progress)
 			require.NoError(t, err)
 			sleep(again)
 		}
@@ -116,20 +117,20 @@ func TestStopperWaitsForTheEndOfTheLogs(t *testing.T) {
 		host := operationsmocks.NewStopperHost(t)
 		s := operations.NewPodStopper(host)
 		vm := vmIn(portlayer.StateRunning, wire.PhaseDone)
-		forever := &operations.Stopping{}
+		forever := &worker.Stopping{}
 		for range 10 {
-			again, err := s.Stop(t.Context(), vm, operations.StopRequest{}, forever)
+			again, err := s.Stop(t.Context(), vm, worker.StopRequest{}, forever)
 			require.NoError(t, err)
 			require.NotZero(t, again)
 			sleep(time.Hour)
 		}
-		bounded := &operations.Stopping{}
-		again, err := s.Stop(t.Context(), vm, operations.StopRequest{LogsWithin: 10 * time.Second}, bounded)
+		bounded := &worker.Stopping{}
+		again, err := s.Stop(t.Context(), vm, worker.StopRequest{LogsWithin: 10 * time.Second}, bounded)
 		require.NoError(t, err)
 		require.Equal(t, 10*time.Second, again)
 		sleep(again)
 		host.EXPECT().PowerOff(mock.Anything, uid).Return(nil).Once()
-		_, err = s.Stop(t.Context(), vm, operations.StopRequest{LogsWithin: 10 * time.Second}, bounded)
+		_, err = s.Stop(t.Context(), vm, worker.StopRequest{LogsWithin: 10 * time.Second}, bounded)
 		require.NoError(t, err)
 	})
 }
@@ -137,10 +138,10 @@ func TestStopperWaitsForTheEndOfTheLogs(t *testing.T) {
 func TestStopperReportsAHypervisorThatFails(t *testing.T) {
 	host := operationsmocks.NewStopperHost(t)
 	host.EXPECT().PowerOff(mock.Anything, uid).Return(portlayer.ErrBusy).Once()
-	_, err := operations.NewPodStopper(host).Stop(t.Context(), vmIn(portlayer.StateRunning, ""), operations.StopRequest{}, &operations.Stopping{})
+	_, err := operations.NewPodStopper(host).Stop(t.Context(), vmIn(portlayer.StateRunning, ""), worker.StopRequest{}, &worker.Stopping{})
 	require.ErrorIs(t, err, portlayer.ErrBusy)
 	host.EXPECT().PowerOff(mock.Anything, uid).Return(portlayer.ErrNotFound).Once()
-	_, err = operations.NewPodStopper(host).Stop(t.Context(), vmIn(portlayer.StateRunning, ""), operations.StopRequest{}, &operations.Stopping{})
+	_, err = operations.NewPodStopper(host).Stop(t.Context(), vmIn(portlayer.StateRunning, ""), worker.StopRequest{}, &worker.Stopping{})
 	require.NoError(t, err, "a VM that is gone is off")
 }
 

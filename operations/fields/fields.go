@@ -2,6 +2,7 @@ package fields
 
 import (
 	"reflect"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -21,6 +22,18 @@ type Refusal struct {
 
 // String is both in one line.
 func (r Refusal) String() string { return r.Field + ": " + r.Why }
+
+// UnsupportedError says that a pod, or a container of it, uses fields that can't be honoured. It is not started.
+type UnsupportedError struct{ Refusals []Refusal }
+
+// Error names all fields with the reasons.
+func (e *UnsupportedError) Error() string {
+	all := make([]string, len(e.Refusals))
+	for i, r := range e.Refusals {
+		all[i] = r.String()
+	}
+	return strings.Join(all, "; ")
+}
 
 // Check returns all that pod uses and a host with those capabilities refuses, in the order of the API; none admits it.
 // Ephemeral containers, which come to a pod that runs, do not count: see CheckEphemeral.

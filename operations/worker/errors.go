@@ -1,26 +1,15 @@
-package operations
+package worker
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/virtual-kubelet/vic/operations/environment"
-	"github.com/virtual-kubelet/vic/operations/fields"
 	"github.com/virtual-kubelet/vic/operations/status"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// UnsupportedError says that a pod uses fields that can't be honoured. It is not started.
-type UnsupportedError struct{ Refusals []fields.Refusal }
-
-// Error names all fields with the reasons.
-func (e *UnsupportedError) Error() string {
-	all := make([]string, len(e.Refusals))
-	for i, r := range e.Refusals {
-		all[i] = r.String()
-	}
-	return strings.Join(all, "; ")
-}
+// ReasonOutOfMemory is the kubelet's, spelled as it spells it.
+const ReasonOutOfMemory = "OutOfmemory"
 
 // RejectionError says that a pod was not admitted: the node has not what it needs, or is not for it.
 type RejectionError struct {
@@ -33,16 +22,16 @@ func (e *RejectionError) Error() string { return e.Message }
 
 // Is makes errors.Is(err, portlayer.ErrOutOfMemory) true where memory is what lacks.
 func (e *RejectionError) Is(target error) bool {
-	return target == portlayer.ErrOutOfMemory && e.Reason == reasonOutOfMemory
+	return target == portlayer.ErrOutOfMemory && e.Reason == ReasonOutOfMemory
 }
 
-// Reasons of waiting containers that come from this package. They are the kubelet's.
-const (
-	reasonContainerCreating     = "ContainerCreating"
-	reasonCreatePodSandboxError = "CreatePodSandboxError"
-	reasonCreateContainerError  = "CreateContainerError"
-	reasonCrashLoopBackOff      = "CrashLoopBackOff"
-)
+// rejection is the reason and message of a pod that was not admitted, as a kubelet has them.
+func rejection(err error) (reason, message string) {
+	if rejected, ok := errors.AsType[*RejectionError](err); ok {
+		return rejected.Reason, rejected.Message
+	}
+	return ReasonOutOfMemory, err.Error()
+}
 
 // waitingFor returns how a container shows that err holds it up, otherwise being reason.
 func waitingFor(reason string, err error) status.Waiting {

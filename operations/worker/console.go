@@ -1,4 +1,4 @@
-package operations
+package worker
 
 import (
 	"errors"
@@ -25,7 +25,7 @@ func consoleOf(err error) string {
 	return ""
 }
 
-// consoleEnd tells the last lines of a console, as the end of an event's message.
+// consoleEnd has the last lines of a console, as the end of an event's message.
 func consoleEnd(console string) string {
 	var end []string
 	size := 0

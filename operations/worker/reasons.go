@@ -1,4 +1,4 @@
-package operations
+package worker
 
 // Reasons of events, the kubelet's where it has one.
 const (
@@ -10,4 +10,12 @@ const (
 	eventFailed       = "Failed"
 	eventVMEnded      = "PodVMEnded"       // ours: the VM stopped or vanished while the pod ran
 	eventUnreachable  = "GuestUnreachable" // ours: the VM runs and its guest does not answer
+)
+
+// Reasons of waiting containers that come from this package. They are the kubelet's.
+const (
+	reasonContainerCreating     = "ContainerCreating"
+	reasonCreatePodSandboxError = "CreatePodSandboxError"
+	reasonCreateContainerError  = "CreateContainerError"
+	reasonCrashLoopBackOff      = "CrashLoopBackOff"
 )
