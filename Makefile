@@ -73,25 +73,31 @@ image: ## Build bin/vic-image.tar, the image that the Helm chart runs
 test: build ## Run every test: unit, real QEMU, and end to end; prints the time of each suite
 	@build/test.sh
 
+# What the suites need. make test builds once and has each of them build nothing.
+BUILD ?= build
+
 .PHONY: test-unit
 test-unit: setup ## Unit tests with the race detector
 	$(GO) test -race -shuffle=on $(UNIT_PACKAGES)
 	cd tools/dashboard && $(GO) test ./...
 
 .PHONY: test-controlplane
-test-controlplane: build ## The control plane's own tests
+test-controlplane: $(BUILD) ## The control plane's own tests
 	cd controlplane && $(GO) test -race -shuffle=on $(CONTROLPLANE_UNIT_PACKAGES)
 	cd controlplane && VIC_CONTROLPLANE_BINARY=$(CURDIR)/bin/vic-controlplane $(GO) test -count=1 $(CONTROLPLANE_E2E_PACKAGES)
 
+# Those with tests on QEMU. The others of their kind have been tested by test-unit.
+QEMU_PACKAGES = $(shell grep -rl --include='*_test.go' '^//go:build .*\bqemu\b' . | xargs -n1 dirname | sort -u)
+
 .PHONY: test-qemu
-test-qemu: build ## Contract suites and the guest on real QEMU
-	$(GO) test -tags qemu -timeout 30m -count=1 ./build/guestimage ./guest/... ./portlayer/...
+test-qemu: $(BUILD) ## Contract suites and the guest on real QEMU
+	$(GO) test -tags qemu -timeout 30m -count=1 -parallel 3 $(QEMU_PACKAGES)
 
 # What make test runs with pods on a simulated vCenter, beside the tests that are about vSphere: two minutes of it.
 E2E_ON_VSPHERE := TestHelloBehavesAsOnAnyNode|TestAJobWithInitContainersAndASidecarCompletes|TestEnvironment|TestKillOfVICLosesNothing
 
 .PHONY: test-e2e
-test-e2e: build bin/helm ## A real API server, scheduler, node and QEMU
+test-e2e: $(BUILD) bin/helm ## A real API server, scheduler, node and QEMU
 	$(GO) test -tags e2e -timeout 20m -count=1 ./provider
 	$(GO) test -tags e2e -timeout 60m -count=1 -parallel 3 -v ./test/e2e
 	$(GO) test -tags e2e -timeout 20m -count=1 -v -run '^($(E2E_ON_VSPHERE))$$' ./test/e2e -vsphere
@@ -101,7 +107,7 @@ test-e2e-vsphere: build bin/helm ## All end-to-end tests with pods on a simulate
 	$(GO) test -tags e2e -timeout 90m -count=1 -parallel 3 -v ./test/e2e -vsphere
 
 # What is fuzzed, as package:target. A find lands in the package's testdata/fuzz: commit it, and the fix with it.
-FUZZTIME ?= 30s
+FUZZTIME ?= 5s
 FUZZ_TARGETS := \
 	./persona/flatten:FuzzLayer \
 	./persona/flatten:FuzzTree \
@@ -120,12 +126,13 @@ FUZZ_TARGETS := \
 	./guest/wire:FuzzAccept
 
 .PHONY: test-fuzz
-test-fuzz: setup ## Fuzz every parser of what others wrote, FUZZTIME (30s) each, two at once
+test-fuzz: setup ## Fuzz every parser of what others wrote, FUZZTIME (5s) each; a minute each in test-long
 	@build/fuzz.sh $(FUZZTIME) $(FUZZ_TARGETS)
 
 .PHONY: test-long
 test-long: build ## Tests that take long (chaos, large files, long waits); PACKAGES chooses some
 	@build/test-long.sh $(PACKAGES)
+	$(if $(PACKAGES),,$(MAKE) --no-print-directory test-fuzz FUZZTIME=1m)
 	$(if $(PACKAGES),,$(MAKE) --no-print-directory test-e2e-vsphere)
 
 .PHONY: bench

@@ -8,15 +8,15 @@ suite() {
 	local name=$1 begin=$SECONDS
 	shift
 	echo "=== $name"
-	if "$@"; then result=ok; else result=FAILED failed=1; fi
+	if make --no-print-directory BUILD= "$@"; then result=ok; else result=FAILED failed=1; fi
 	summary+=("$(printf '%-14s %-7s %5d s' "$name" "$result" $((SECONDS - begin)))")
 }
 
-suite unit make --no-print-directory test-unit
-suite control-plane make --no-print-directory test-controlplane
-suite fuzz make --no-print-directory test-fuzz
-suite qemu make --no-print-directory test-qemu
-suite e2e make --no-print-directory test-e2e
+suite unit test-unit
+suite control-plane test-controlplane
+suite fuzz test-fuzz
+suite qemu test-qemu
+suite e2e test-e2e
 
 echo "=== suites"
 printf '%s\n' "${summary[@]}"
