@@ -102,16 +102,12 @@ func (m *machine) dial(ctx context.Context, handler http.Handler, ready func()) 
 }
 
 func newMachine(version string) (*machine, error) {
-	id, err := boot.ID()
-	if err != nil {
-		return nil, err
-	}
 	reaper, err := process.NewReaper()
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{bootID: id, version: version, reaper: reaper}
-	m.supervisor = supervisor.New(supervisor.Config{BootID: id, Runtime: m, Prober: actions{}, Hooks: actions{}})
+	m := &machine{version: version, reaper: reaper}
+	m.supervisor = supervisor.New(supervisor.Config{Runtime: m, Prober: actions{}, Hooks: actions{}})
 	return m, nil
 }
 

@@ -33,9 +33,13 @@ func TestAPodOfOneContainer(t *testing.T) {
 	var hello wire.Hello
 	v.call("GET", wire.PathHello, nil, &hello)
 	require.False(t, hello.Configured)
-	require.Len(t, hello.BootID, 36)
+	require.Empty(t, hello.BootID, "no host has named the boot")
+	status, _ := v.call("PUT", wire.PathBoot, wire.BootName{ID: "no name"}, nil)
+	require.Equal(t, http.StatusBadRequest, status)
+	v.call("PUT", wire.PathBoot, wire.BootName{ID: "first"}, &hello)
+	require.Equal(t, "first", hello.BootID)
 	require.Positive(t, hello.MemoryBytes)
-	status, _ := v.call("PUT", wire.PathFiles, wire.Files{Volume: "config"}, nil)
+	status, _ = v.call("PUT", wire.PathFiles, wire.Files{Volume: "config"}, nil)
 	require.Equal(t, http.StatusConflict, status)
 	bad := podOf("Never", "app")
 	bad.Entropy = nil
@@ -47,6 +51,8 @@ func TestAPodOfOneContainer(t *testing.T) {
 	v.call("PUT", wire.PathPod, pod, &ready)
 	configured := time.Since(v.began)
 	require.Equal(t, []netip.Addr{netip.MustParseAddr("10.0.2.15")}, ready.Addresses)
+	v.call("PUT", wire.PathBoot, wire.BootName{ID: "second"}, &hello)
+	require.Equal(t, "first", hello.BootID, "a boot with a pod keeps its name")
 	v.configure(pod)
 	other := pod
 	other.UID = "uid-2"

@@ -29,9 +29,9 @@ const powerOffTimeout = 20 * time.Second
 // machine is the pod VM. It implements what package server needs, and hands a pod's containers to the runtime that
 // Configure made.
 type machine struct {
-	bootID, version string
-	reaper          *process.Reaper
-	supervisor      *supervisor.Supervisor
+	version    string
+	reaper     *process.Reaper
+	supervisor *supervisor.Supervisor
 
 	applying sync.Mutex // held while a pod is configured; guards steps
 	steps    steps
@@ -57,7 +57,7 @@ func (m *machine) Hello() (wire.Hello, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return wire.Hello{
-		BootID: m.bootID, Version: m.version, Kernel: kernel, Configured: m.pod != nil,
+		BootID: m.supervisor.BootID(), Version: m.version, Kernel: kernel, Configured: m.pod != nil,
 		MemoryBytes: memory, CPUs: runtime.NumCPU(), Time: time.Now(),
 	}, nil
 }

@@ -194,6 +194,7 @@ func sh(name, script string) wire.Container {
 
 func (v *vm) configure(p wire.Pod) {
 	v.t.Helper()
+	v.must("PUT", wire.PathBoot, wire.BootName{ID: "boot"})
 	v.must("PUT", wire.PathPod, p)
 }
 

@@ -15,7 +15,7 @@ import (
 
 func TestAMachineThatIsShutDownEndsItsPodAsItsNodeWould(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &machine{supervisor: supervisor.New(supervisor.Config{BootID: "boot"})}
+		m := &machine{supervisor: supervisor.New(supervisor.Config{})}
 		p := pod()
 		p.Grace, p.Containers = time.Minute, []wire.Seed{{Name: "app", Role: wire.RoleApp}}
 		require.NoError(t, m.supervisor.Configure(p, nil))

@@ -48,27 +48,23 @@ func (e *VolumeError) Unwrap() error { return e.Err }
 
 // A PowerError says that a VM ended, or never came up, where it should have run. Console is the end of its console.
 type PowerError struct {
-	VM      string
 	Reason  string
 	Console string
 }
 
-// Error names the VM and the reason, not the console.
-func (e *PowerError) Error() string {
-	return fmt.Sprintf("VM %s ended: %s", e.VM, e.Reason)
-}
+// Error says the reason, not the console; the layer that acted names the VM.
+func (e *PowerError) Error() string { return "it ended: " + e.Reason }
 
 // A SilentBootError says that a VM runs and its guest has not greeted in time. Console is the end of its console. It is an
 // ErrGuestUnreachable.
 type SilentBootError struct {
-	VM      string
 	Cause   error
 	Console string
 }
 
-// Error names the VM and the cause, not the console.
+// Error says the cause, not the console; the layer that acted names the VM.
 func (e *SilentBootError) Error() string {
-	return fmt.Sprintf("no greeting from VM %s: %v: %v", e.VM, ErrGuestUnreachable, e.Cause)
+	return fmt.Sprintf("no greeting: %v: %v", ErrGuestUnreachable, e.Cause)
 }
 
 // Unwrap returns what it is and what caused it.

@@ -11,15 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ID returns the kernel's random boot id.
-func ID() (string, error) {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "", fmt.Errorf("read boot id: %w", err)
-	}
-	return strings.TrimSpace(string(b)), nil
-}
-
 // Kernel returns the kernel's release.
 func Kernel() (string, error) {
 	var u unix.Utsname

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -32,6 +33,8 @@ type Containers interface {
 	Run(ctx context.Context, c wire.Container) error
 	Stop(s wire.Stop)
 	Snapshot(ctx context.Context, q supervisor.Query) ([]byte, error)
+	// NameBoot names this boot, unless it has a name to keep.
+	NameBoot(id string) string
 }
 
 // Streams has what containers read and write. It answers crun.ErrNotRunning before a pod is configured.
@@ -74,6 +77,7 @@ func New(c Config) http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET " + wire.PathHello:     s.hello,
+		"PUT " + wire.PathBoot:      s.boot,
 		"PUT " + wire.PathPod:       s.pod,
 		"PUT " + wire.PathFiles:     s.files,
 		"PUT " + wire.PathContainer: s.container,
@@ -157,6 +161,20 @@ func number(r *http.Request, name string) (uint64, error) {
 		return 0, fmt.Errorf("%w: %s is %q", errInvalid, name, s)
 	}
 	return n, nil
+}
+
+var bootForm = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
+
+func (s *server) boot(w http.ResponseWriter, r *http.Request) error {
+	b, err := read[wire.BootName](w, r)
+	if err != nil {
+		return err
+	}
+	if !bootForm.MatchString(b.ID) {
+		return fmt.Errorf("%w: boot id %q", errInvalid, b.ID)
+	}
+	s.Containers.NameBoot(b.ID)
+	return s.hello(w, r)
 }
 
 func (s *server) hello(w http.ResponseWriter, _ *http.Request) error {

@@ -41,6 +41,7 @@ func (f *fake) did(format string, args ...any) error {
 	return f.err
 }
 
+func (f *fake) NameBoot(id string) string  { _ = f.did("boot %s", id); return id }
 func (f *fake) Hello() (wire.Hello, error) { return wire.Hello{BootID: "boot"}, f.did("hello") }
 func (f *fake) Configure(_ context.Context, p wire.Pod) (wire.Ready, error) {
 	return wire.Ready{}, f.did("pod %s", p.UID)

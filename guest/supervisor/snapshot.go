@@ -19,7 +19,7 @@ type Query struct {
 // Snapshot returns the state as JSON. It waits for a change while the host knows the current generation of this boot, at
 // most for wire.SnapshotWait.
 func (s *Supervisor) Snapshot(ctx context.Context, q Query) ([]byte, error) {
-	if q.BootID == s.BootID {
+	if q.BootID == s.BootID() {
 		s.acknowledge(q.Ack)
 		if err := s.wait(ctx, q.After); err != nil {
 			return nil, err
@@ -57,7 +57,7 @@ func (s *Supervisor) current() wire.Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	snapshot := wire.Snapshot{
-		BootID: s.BootID, Generation: s.generation, Time: time.Now(), Phase: s.phase, StopReason: s.stopReason,
+		BootID: s.bootID, Generation: s.generation, Time: time.Now(), Phase: s.phase, StopReason: s.stopReason,
 		Addresses: s.addresses, Containers: []wire.ContainerStatus{},
 		Events: slices.Clone(s.events.events), EventsDropped: s.events.dropped,
 	}

@@ -14,7 +14,6 @@ import (
 
 // Config is what a Supervisor works with.
 type Config struct {
-	BootID  string
 	Runtime Runtime
 	Prober  Prober
 	Hooks   Hooks
@@ -25,6 +24,7 @@ type Supervisor struct {
 	Config
 
 	mu         sync.Mutex // guards all below, and the containers' fields that say so
+	bootID     string     // empty until a host names the boot
 	pod        wire.Pod
 	addresses  []netip.Addr
 	phase      wire.Phase
@@ -44,6 +44,24 @@ func New(c Config) *Supervisor {
 		Config: c, phase: wire.PhaseWaiting, generation: 1,
 		changed: make(chan struct{}), ending: make(chan struct{}),
 	}
+}
+
+// NameBoot names this boot while there is no pod, and returns the name that holds.
+func (s *Supervisor) NameBoot(id string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase == wire.PhaseWaiting && s.bootID != id {
+		s.bootID = id
+		s.changedLocked()
+	}
+	return s.bootID
+}
+
+// BootID is the name of this boot; empty until a host names it.
+func (s *Supervisor) BootID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bootID
 }
 
 // Configure names the pod's containers; none runs yet. addresses are those that the pod holds.

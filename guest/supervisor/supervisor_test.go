@@ -195,7 +195,9 @@ func spec(name string) wire.Container {
 // unconfigured returns a supervisor that waits for its pod, and its runtime, whose probes and hooks do what a test says.
 func unconfigured() (*supervisor.Supervisor, *runtime) {
 	r := &runtime{}
-	return supervisor.New(supervisor.Config{BootID: boot, Runtime: r, Prober: r, Hooks: r}), r
+	s := supervisor.New(supervisor.Config{Runtime: r, Prober: r, Hooks: r})
+	s.NameBoot(boot)
+	return s, r
 }
 
 func begin(t *testing.T, p wire.Pod) (*supervisor.Supervisor, *runtime) {

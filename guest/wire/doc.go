@@ -12,6 +12,7 @@
 // A host drives a guest in steps, each of which may be repeated without a second effect:
 //
 //	GET  PathHello       -> Hello       who is there, since which boot
+//	PUT  PathBoot        BootName -> Hello  the name of this boot, which a pod that was applied keeps
 //	PUT  PathPod         Pod -> Ready   network, scratch disk, volumes; every container is named, none runs
 //	PUT  PathFiles       Files          content of one volume of kind [VolumeFiles]
 //	PUT  PathContainer   Container      run it now and as its restart policy says

@@ -8,6 +8,7 @@ const Version uint16 = 1
 // Paths of the guest's HTTP server. {container} is the container's name in the pod, {attempt} its restart count.
 const (
 	PathHello     = "/v1/hello"
+	PathBoot      = "/v1/boot" // PUT BootName -> Hello
 	PathPod       = "/v1/pod"
 	PathFiles     = "/v1/files"                                // PUT Files
 	PathContainer = "/v1/containers/{container}"               // PUT Container

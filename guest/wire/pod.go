@@ -8,8 +8,9 @@ import (
 
 // Hello is the guest's greeting.
 type Hello struct {
-	// BootID is the kernel's random boot id: another one means that the VM was started anew.
-	BootID string `json:"bootID"`
+	// BootID is the name that a host gave to this boot; empty before. Another one means that the VM was started anew, or is
+	// a copy.
+	BootID string `json:"bootID,omitempty"`
 	// Version is the build of the guest program.
 	Version string `json:"version"`
 	// Kernel is the kernel's release, as uname -r prints it.
@@ -21,6 +22,13 @@ type Hello struct {
 	CPUs        int   `json:"cpus"`
 	// Time is the guest's clock.
 	Time time.Time `json:"time,omitzero"`
+}
+
+// BootName names the boot of a guest. A name is taken while no Pod was applied; the host gives one to each guest that it does
+// not know, so that copies of one VM are told apart. The answer says which name holds.
+type BootName struct {
+	// ID is 1 to 64 letters, digits and "-".
+	ID string `json:"id"`
 }
 
 // Pod is what all containers of a pod share. It is applied once a boot; the same Pod again is no change, another one is

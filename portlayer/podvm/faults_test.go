@@ -157,7 +157,7 @@ func TestStartSaysWhyItFailed(t *testing.T) {
 		hv := memhv.New(memhv.Config{})
 		e := newHost(t, hv, t.TempDir())
 		commit(t, e, "a")
-		hv.Fail("PowerOn", &portlayer.PowerError{VM: "a", Reason: "no kernel"})
+		hv.Fail("PowerOn", &portlayer.PowerError{Reason: "no kernel"})
 		var power *portlayer.PowerError
 		require.ErrorAs(t, e.Start(t.Context(), "a"), &power)
 		require.Equal(t, "no kernel", power.Reason)

@@ -36,7 +36,10 @@ func (h *Host) Start(ctx context.Context, id string) error {
 	greeting, end := tracing.Start(ctx, "await greeting", tracing.VM(id))
 	err = h.awaitGreeting(greeting, id, changed)
 	end(err)
-	return err
+	if err != nil {
+		return fmt.Errorf("await guest of VM %s: %w", id, err)
+	}
+	return nil
 }
 
 // markBoot marks the boot that runs as ours, unless its guest was quick and has greeted already.
@@ -56,7 +59,7 @@ func (h *Host) awaitGreeting(ctx context.Context, id string, changed <-chan stru
 	for {
 		p := h.present(id)
 		if p == nil {
-			return &portlayer.PowerError{VM: id, Reason: "the VM is gone"}
+			return &portlayer.PowerError{Reason: "the VM is gone"}
 		}
 		p.mu.Lock()
 		vm, link := p.vm, p.link
@@ -65,7 +68,7 @@ func (h *Host) awaitGreeting(ctx context.Context, id string, changed <-chan stru
 		case vm.State != portlayer.StateRunning:
 			return h.powerError(ctx, vm)
 		case link == nil:
-			return fmt.Errorf("await greeting of VM %s, which is of node %q: %w", id, vm.Spec.Owner.Node, portlayer.ErrUnsupported)
+			return fmt.Errorf("it is of node %q: %w", vm.Spec.Owner.Node, portlayer.ErrUnsupported)
 		}
 		if _, open := link.Greeted(); open {
 			return nil
@@ -74,9 +77,9 @@ func (h *Host) awaitGreeting(ctx context.Context, id string, changed <-chan stru
 		case <-changed:
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.Canceled) {
-				return fmt.Errorf("await greeting of VM %s: %w", id, ctx.Err())
+				return ctx.Err()
 			}
-			return &portlayer.SilentBootError{VM: id, Cause: ctx.Err(), Console: h.consoleEnd(ctx, id)}
+			return &portlayer.SilentBootError{Cause: ctx.Err(), Console: h.consoleEnd(ctx, id)}
 		}
 	}
 }
@@ -87,7 +90,7 @@ func (h *Host) powerError(ctx context.Context, vm portlayer.VM) error {
 	if reason == "" {
 		reason = "it was powered off"
 	}
-	return &portlayer.PowerError{VM: vm.ID(), Reason: reason, Console: h.consoleEnd(ctx, vm.ID())}
+	return &portlayer.PowerError{Reason: reason, Console: h.consoleEnd(ctx, vm.ID())}
 }
 
 // consoleEnd is the end of a console for an error, and empty where it can't be read: the error is what matters. It outlives

@@ -26,14 +26,14 @@ const (
 func (h *Hypervisor) Console(ctx context.Context, uid string) ([]byte, error) {
 	v, err := h.find(uid)
 	if err != nil {
-		return nil, fmt.Errorf("console of pod VM %s: %w", uid, err)
+		return nil, fmt.Errorf("console of VM %s: %w", uid, err)
 	}
 	if _, p := v.current(); p != nil {
 		h.drain(ctx, v, p)
 	}
 	tail, err := v.consoleTail()
 	if err != nil {
-		return nil, fmt.Errorf("console of pod VM %s: %w", uid, err)
+		return nil, fmt.Errorf("console of VM %s: %w", uid, err)
 	}
 	return tail, nil
 }

@@ -21,7 +21,7 @@ type ConsoleLog struct {
 func OpenConsole(dir, uid string) (*ConsoleLog, error) {
 	v, _, err := outside(dir, uid)
 	if err != nil {
-		return nil, fmt.Errorf("console of pod VM %q: %w", uid, err)
+		return nil, fmt.Errorf("console of VM %q: %w", uid, err)
 	}
 	return &ConsoleLog{vm: v}, nil
 }

@@ -29,16 +29,16 @@ const (
 func (h *Hypervisor) Create(ctx context.Context, spec portlayer.Spec) (portlayer.VM, error) {
 	uid := spec.ID
 	if err := checkSpec(spec); err != nil {
-		return portlayer.VM{}, fmt.Errorf("create pod VM %q: %w", uid, err)
+		return portlayer.VM{}, fmt.Errorf("create VM %q: %w", uid, err)
 	}
 	unlock, err := h.changing.Take(ctx, uid)
 	if err != nil {
-		return portlayer.VM{}, fmt.Errorf("create pod VM %s: %w", uid, err)
+		return portlayer.VM{}, fmt.Errorf("create VM %s: %w", uid, err)
 	}
 	defer unlock()
 	v, err := h.create(ctx, spec)
 	if err != nil {
-		return portlayer.VM{}, fmt.Errorf("create pod VM %s: %w", uid, spaceError(err))
+		return portlayer.VM{}, fmt.Errorf("create VM %s: %w", uid, spaceError(err))
 	}
 	h.changed.Notify(uid)
 	return v.view()
@@ -63,7 +63,7 @@ func (h *Hypervisor) create(ctx context.Context, spec portlayer.Spec) (*podVM, e
 		return nil, err
 	}
 	r := &record{
-		Spec: spec.Clone(), Version: 1, UUID: vmUUID(string(h.layout), uid), Owner: owner, CreatedAt: time.Now().UTC(),
+		Format: portlayer.Format, Spec: spec.Clone(), Version: 1, UUID: vmUUID(string(h.layout), uid), Owner: owner, CreatedAt: time.Now().UTC(),
 	}
 	held, err := makeVM(dir, r)
 	if err != nil {
@@ -163,11 +163,11 @@ func (h *Hypervisor) Destroy(ctx context.Context, uid string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("destroy pod VM %s: %w", uid, err)
+		return fmt.Errorf("destroy VM %s: %w", uid, err)
 	}
 	defer unlock()
 	if err := h.destroy(ctx, v); err != nil {
-		return fmt.Errorf("destroy pod VM %s: %w", uid, err)
+		return fmt.Errorf("destroy VM %s: %w", uid, err)
 	}
 	h.changed.Notify(uid)
 	return nil

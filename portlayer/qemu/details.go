@@ -46,15 +46,15 @@ type DiskUse struct {
 func Inspect(dir, uid string) (Details, error) {
 	v, r, err := outside(dir, uid)
 	if err != nil {
-		return Details{}, fmt.Errorf("inspect pod VM %q: %w", uid, err)
+		return Details{}, fmt.Errorf("inspect VM %q: %w", uid, err)
 	}
 	alive, err := filelock.Held(v.path(aliveFile))
 	if err != nil {
-		return Details{}, fmt.Errorf("inspect pod VM %s: %w", uid, err)
+		return Details{}, fmt.Errorf("inspect VM %s: %w", uid, err)
 	}
 	held, err := filelock.Held(v.path(lockFile))
 	if err != nil {
-		return Details{}, fmt.Errorf("inspect pod VM %s: %w", uid, err)
+		return Details{}, fmt.Errorf("inspect VM %s: %w", uid, err)
 	}
 	d := Details{
 		VM: r.vm(alive, r.PID), UUID: r.UUID, Owner: r.Owner, Directory: v.dir, Held: held, Groups: r.Groups,
@@ -78,7 +78,7 @@ func Inspect(dir, uid string) (Details, error) {
 func Remove(ctx context.Context, dir, uid string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return fmt.Errorf("remove pod VM %s: %w", uid, err)
+		return fmt.Errorf("remove VM %s: %w", uid, err)
 	}
 	h := newHypervisor(Config{Dir: dir})
 	defer h.Close()
@@ -90,7 +90,7 @@ func Remove(ctx context.Context, dir, uid string) error {
 func End(ctx context.Context, dir, uid string) (int, error) {
 	v, r, err := outside(dir, uid)
 	if err != nil {
-		return 0, fmt.Errorf("end pod VM %q: %w", uid, err)
+		return 0, fmt.Errorf("end VM %q: %w", uid, err)
 	}
 	alive, err := filelock.Held(v.path(aliveFile))
 	if err != nil || !alive {
@@ -98,15 +98,15 @@ func End(ctx context.Context, dir, uid string) (int, error) {
 	}
 	p, err := newProcess(r.PID)
 	if err != nil {
-		return 0, fmt.Errorf("end pod VM %s: %w", uid, err)
+		return 0, fmt.Errorf("end VM %s: %w", uid, err)
 	}
 	defer p.release()
 	if err := recognise(v, p.pid); err != nil {
-		return 0, fmt.Errorf("end pod VM %s: %w", uid, err)
+		return 0, fmt.Errorf("end VM %s: %w", uid, err)
 	}
 	go p.await() // ends with the process, or with its release
 	if err := p.kill(ctx); err != nil {
-		return 0, fmt.Errorf("end pod VM %s: %w", uid, err)
+		return 0, fmt.Errorf("end VM %s: %w", uid, err)
 	}
 	return r.PID, nil
 }

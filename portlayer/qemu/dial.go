@@ -14,7 +14,7 @@ import (
 func (h *Hypervisor) Dial(ctx context.Context, uid string) (io.ReadWriteCloser, error) {
 	conn, err := h.dial(ctx, uid)
 	if err != nil {
-		return nil, fmt.Errorf("dial guest of pod VM %s: %w", uid, err)
+		return nil, fmt.Errorf("dial guest of VM %s: %w", uid, err)
 	}
 	return conn, nil
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -178,7 +179,7 @@ func TestAStartThatFailsSaysWhatQEMUSaid(t *testing.T) {
 	err = h.PowerOn(h.ctx, uid)
 	var power *portlayer.PowerError
 	require.ErrorAs(t, err, &power)
-	assert.Equal(t, uid, power.VM)
+	assert.Equal(t, 1, strings.Count(err.Error(), uid), "one layer names the VM: %v", err)
 	assert.Contains(t, power.Reason, "'no-such-device' is not a valid device model name")
 	assert.Equal(t, portlayer.StateCreated, h.get().State)
 }
@@ -221,6 +222,31 @@ func TestAVMThatCannotBeReadHidesNoOther(t *testing.T) {
 	require.Len(t, vms, 1)
 	assert.Equal(t, uid, vms[0].ID())
 	require.NoError(t, os.RemoveAll(dir))
+}
+
+func TestARecordOfAnotherFormatIsRefusedAndKept(t *testing.T) {
+	h := newHost(t)
+	_, err := h.Create(h.ctx, spec())
+	require.NoError(t, err)
+	path := filepath.Join(h.config.Dir, "vms", uid, "vm.json")
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, format := range []string{`"format": 2`, `"was": 1`} {
+		other := bytes.Replace(whole, []byte(`"format": 1`), []byte(format), 1)
+		require.NotEqual(t, whole, other)
+		require.NoError(t, os.WriteFile(path, other, 0o600))
+		h.reopen()
+		_, err = h.List(h.ctx)
+		var refused *portlayer.FormatError
+		require.ErrorAs(t, err, &refused)
+		assert.Equal(t, path, refused.Place)
+		assert.ErrorContains(t, err, "this program reads format 1")
+		kept, err := os.ReadFile(path)
+		require.NoError(t, err)
+		assert.Equal(t, string(other), string(kept))
+	}
+	require.NoError(t, os.WriteFile(path, whole, 0o600))
+	h.reopen()
 }
 
 func TestOpenSweepsWhatACrashLeft(t *testing.T) {

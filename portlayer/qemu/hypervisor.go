@@ -176,10 +176,13 @@ func (h *Hypervisor) List(ctx context.Context) ([]portlayer.VM, error) {
 			continue // destroyed meanwhile
 		}
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("list pod VMs: %w", ctx.Err())
+			return nil, fmt.Errorf("list VMs: %w", ctx.Err())
+		}
+		if _, ok := errors.AsType[*portlayer.FormatError](err); ok {
+			return nil, err // a VM that was left out would be made once more
 		}
 		if err != nil {
-			logging.From(ctx).WarnContext(ctx, "pod VM not listed", "vm", uid, "err", err)
+			logging.From(ctx).WarnContext(ctx, "VM not listed", "vm", uid, "err", err)
 			continue
 		}
 		vms = append(vms, vm)

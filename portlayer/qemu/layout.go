@@ -63,7 +63,7 @@ func (l layout) prepare() error {
 func (l layout) uids() ([]string, error) {
 	entries, err := os.ReadDir(l.vms())
 	if err != nil {
-		return nil, fmt.Errorf("list pod VMs: %w", err)
+		return nil, fmt.Errorf("list VMs: %w", err)
 	}
 	uids := make([]string, 0, len(entries))
 	for _, e := range entries {

@@ -22,14 +22,14 @@ const undoTimeout = 15 * time.Second
 func (h *Hypervisor) PowerOn(ctx context.Context, uid string) error {
 	v, unlock, err := h.change(ctx, uid)
 	if err != nil {
-		return fmt.Errorf("power on pod VM %s: %w", uid, err)
+		return fmt.Errorf("power on VM %s: %w", uid, err)
 	}
 	defer unlock()
 	if _, proc := v.current(); proc != nil {
 		return nil
 	}
 	if err := h.powerOn(ctx, v); err != nil {
-		return fmt.Errorf("power on pod VM %s: %w", uid, err)
+		return fmt.Errorf("power on VM %s: %w", uid, err)
 	}
 	h.changed.Notify(uid)
 	return nil
@@ -67,7 +67,7 @@ func (h *Hypervisor) start(ctx context.Context, v *podVM) (*process, error) {
 	}
 	cmd, words, err := spawn(h.config.Binary, line, confinement{owner: r.Owner, groups: h.groups()})
 	if err != nil {
-		return nil, &portlayer.PowerError{VM: v.uid, Reason: err.Error()}
+		return nil, &portlayer.PowerError{Reason: err.Error()}
 	}
 	p, err := newProcess(cmd.Process.Pid)
 	if err != nil {
@@ -100,10 +100,10 @@ func (h *Hypervisor) greet(ctx context.Context, v *podVM, r *record, p *process)
 	// QEMU closes its socket a moment before its process ends; the reason comes with the latter.
 	select {
 	case <-p.ended:
-		return &portlayer.PowerError{VM: v.uid, Reason: p.stopReason()}
+		return &portlayer.PowerError{Reason: p.stopReason()}
 	case <-time.After(quitTimeout):
 	}
-	return errors.Join(&portlayer.PowerError{VM: v.uid, Reason: err.Error()}, undo(ctx, p.kill))
+	return errors.Join(&portlayer.PowerError{Reason: err.Error()}, undo(ctx, p.kill))
 }
 
 // over tells that ctx has ended. Input and output notice a deadline a moment before ctx does; that counts.
@@ -197,11 +197,11 @@ func (h *Hypervisor) PowerOff(ctx context.Context, uid string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("power off pod VM %s: %w", uid, err)
+		return fmt.Errorf("power off VM %s: %w", uid, err)
 	}
 	defer unlock()
 	if err := h.powerOff(ctx, v); err != nil {
-		return fmt.Errorf("power off pod VM %s: %w", uid, err)
+		return fmt.Errorf("power off VM %s: %w", uid, err)
 	}
 	return nil
 }

@@ -22,6 +22,8 @@ func vmUUID(dir, uid string) string { return uuid.NewSHA1(uuidSpace, []byte(dir+
 
 // record is vm.json: all that is kept of a VM. Whether it runs is not in it; the lock on its alive file says that.
 type record struct {
+	// Format is the version of this form (portlayer.Format).
+	Format  int            `json:"format"`
 	Spec    portlayer.Spec `json:"spec"`
 	Version uint64         `json:"version"`
 	UUID    string         `json:"uuid"`
@@ -69,8 +71,11 @@ func readRecord(dir string) (*record, error) {
 		}
 		return nil, err
 	}
+	if err := portlayer.CheckFormat(filepath.Join(dir, recordFile), r.Format); err != nil {
+		return nil, err
+	}
 	if r.Spec.ID != filepath.Base(dir) {
-		return nil, fmt.Errorf("%s is of pod VM %q", filepath.Join(dir, recordFile), r.Spec.ID)
+		return nil, fmt.Errorf("%s is of VM %q", filepath.Join(dir, recordFile), r.Spec.ID)
 	}
 	return &r, nil
 }
@@ -97,11 +102,11 @@ func List(dir string) ([]portlayer.VM, error) {
 			continue // destroyed meanwhile
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list pod VMs: %w", err)
+			return nil, fmt.Errorf("list VMs: %w", err)
 		}
 		alive, err := filelock.Held(filepath.Join(l.vm(uid), aliveFile))
 		if err != nil {
-			return nil, fmt.Errorf("list pod VMs: %w", err)
+			return nil, fmt.Errorf("list VMs: %w", err)
 		}
 		vms = append(vms, r.vm(alive, r.PID))
 	}

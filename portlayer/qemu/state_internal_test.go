@@ -38,7 +38,7 @@ func TestUUIDsDifferByVCHAndPod(t *testing.T) {
 func TestARecordOfAnotherVMIsRefused(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "uid-1")
 	require.NoError(t, os.Mkdir(dir, 0o700))
-	r := &record{Spec: portlayer.Spec{ID: "uid-2", Owner: portlayer.Owner{Kind: "Pod", UID: "uid-2"}}}
+	r := &record{Format: portlayer.Format, Spec: portlayer.Spec{ID: "uid-2", Owner: portlayer.Owner{Kind: "Pod", UID: "uid-2"}}}
 	require.NoError(t, writeJSON(filepath.Join(dir, recordFile), r))
 	_, err := readRecord(dir)
 	require.ErrorContains(t, err, `"uid-2"`)

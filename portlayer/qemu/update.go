@@ -17,15 +17,15 @@ import (
 func (h *Hypervisor) Update(ctx context.Context, spec portlayer.Spec, version uint64) (portlayer.VM, error) {
 	uid := spec.ID
 	if err := checkSpec(spec); err != nil {
-		return portlayer.VM{}, fmt.Errorf("update pod VM %q: %w", uid, err)
+		return portlayer.VM{}, fmt.Errorf("update VM %q: %w", uid, err)
 	}
 	v, unlock, err := h.change(ctx, uid)
 	if err != nil {
-		return portlayer.VM{}, fmt.Errorf("update pod VM %s: %w", uid, err)
+		return portlayer.VM{}, fmt.Errorf("update VM %s: %w", uid, err)
 	}
 	defer unlock()
 	if err := h.update(ctx, v, spec.Clone(), version); err != nil {
-		return portlayer.VM{}, fmt.Errorf("update pod VM %s: %w", uid, spaceError(err))
+		return portlayer.VM{}, fmt.Errorf("update VM %s: %w", uid, spaceError(err))
 	}
 	h.changed.Notify(uid)
 	return v.view()

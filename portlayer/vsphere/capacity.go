@@ -104,7 +104,7 @@ func (p *processorTime) add(now time.Time, mhz, mhzPerCore int64) time.Duration 
 // Console is empty: vSphere shows a VM's console to people, and keeps none.
 func (h *Hypervisor) Console(_ context.Context, uid string) ([]byte, error) {
 	if _, ok := h.seen.find(uid); !ok {
-		return nil, fmt.Errorf("console of pod VM %s: %w", uid, portlayer.ErrNotFound)
+		return nil, fmt.Errorf("console of VM %s: %w", uid, portlayer.ErrNotFound)
 	}
 	return nil, nil
 }

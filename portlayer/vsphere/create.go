@@ -29,7 +29,7 @@ const (
 func (h *Hypervisor) Create(ctx context.Context, spec portlayer.Spec) (portlayer.VM, error) {
 	m, err := h.create(ctx, spec.Clone())
 	if err != nil {
-		return portlayer.VM{}, fmt.Errorf("create pod VM %q: %w", spec.ID, translate(err))
+		return portlayer.VM{}, fmt.Errorf("create VM %q: %w", spec.ID, translate(err))
 	}
 	return m.view(), nil
 }
@@ -172,7 +172,7 @@ func (h *Hypervisor) Destroy(ctx context.Context, uid string) error {
 		err = h.destroy(ctx, m)
 	}
 	if err = translate(err); err != nil && !errors.Is(err, portlayer.ErrNotFound) {
-		return fmt.Errorf("destroy pod VM %s: %w", uid, err)
+		return fmt.Errorf("destroy VM %s: %w", uid, err)
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func kindOf(err error) error {
 // notStarted is the error of a power-on whose task failed for a reason that is none of our kinds.
 func notStarted(m machine, err error) error {
 	if failed, ok := errors.AsType[task.Error](err); ok && kindOf(err) == nil {
-		return &portlayer.PowerError{VM: m.uid(), Reason: "vSphere does not start it: " + failed.Error()}
+		return &portlayer.PowerError{Reason: "vSphere does not start it: " + failed.Error()}
 	}
 	return err
 }

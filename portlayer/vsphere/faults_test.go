@@ -360,3 +360,30 @@ func TestAWrongCertificateOrPasswordIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "belongs into a file")
 	assert.NotContains(t, err.Error(), "secret")
 }
+
+func TestARecordOfAnotherFormatIsRefusedAndKept(t *testing.T) {
+	v, h := cluster(t)
+	_, err := h.Create(t.Context(), spec())
+	require.NoError(t, err)
+	set := func(format string) {
+		t.Helper()
+		task, err := v.machine(uid).Reconfigure(t.Context(), types.VirtualMachineConfigSpec{
+			ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: "vic.format", Value: format}},
+		})
+		require.NoError(t, err)
+		require.NoError(t, task.Wait(t.Context()))
+	}
+	for _, format := range []string{"2", ""} {
+		set(format)
+		next := v.open()
+		_, err := next.List(t.Context())
+		var refused *portlayer.FormatError
+		require.ErrorAs(t, err, &refused)
+		assert.Contains(t, refused.Place, "vic.format of VM")
+		assert.Equal(t, 1, v.vms(), "nothing is lost")
+	}
+	set("1")
+	vms, err := v.open().List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, vms, 1)
+}

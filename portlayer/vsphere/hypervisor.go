@@ -171,7 +171,7 @@ func (h *Hypervisor) Dial(ctx context.Context, uid string) (io.ReadWriteCloser, 
 		select {
 		case a := <-answered:
 			if a.err != nil {
-				return nil, fmt.Errorf("dial pod VM %s: %w", uid, a.err)
+				return nil, fmt.Errorf("dial VM %s: %w", uid, a.err)
 			}
 			return a.conn, nil
 		case <-changed:
@@ -190,9 +190,9 @@ func (h *Hypervisor) dialable(uid string) error {
 	m, ok := h.seen.find(uid)
 	switch {
 	case !ok:
-		return fmt.Errorf("dial pod VM %s: %w", uid, portlayer.ErrNotFound)
+		return fmt.Errorf("dial VM %s: %w", uid, portlayer.ErrNotFound)
 	case !m.on:
-		return fmt.Errorf("dial pod VM %s: %w", uid, portlayer.ErrNotRunning)
+		return fmt.Errorf("dial VM %s: %w", uid, portlayer.ErrNotRunning)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package vsphere
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -35,7 +36,8 @@ type inventory struct {
 	mu       sync.Mutex // guards what follows
 	machines map[types.ManagedObjectReference]machine
 	touched  map[types.ManagedObjectReference]uint64 // by our own operations, how often
-	strange  map[types.ManagedObjectReference]bool   // VMs that were told of and are left alone
+	strange  map[types.ManagedObjectReference]bool   // VMs that are left alone, and were logged
+	foreign  map[types.ManagedObjectReference]error  // VMs whose records have another format
 	current  bool                                    // the collector tells of every change
 	since    time.Time                               // current or not
 }
@@ -53,7 +55,7 @@ func newInventory(session *Session, folder types.ManagedObjectReference, hooks h
 	return &inventory{
 		session: session, client: session.client, folder: folder, hooks: hooks, since: time.Now(),
 		machines: map[types.ManagedObjectReference]machine{}, touched: map[types.ManagedObjectReference]uint64{},
-		strange: map[types.ManagedObjectReference]bool{},
+		strange: map[types.ManagedObjectReference]bool{}, foreign: map[types.ManagedObjectReference]error{},
 	}
 }
 
@@ -66,6 +68,9 @@ func (i *inventory) list(ctx context.Context) ([]portlayer.VM, error) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	for _, err := range i.foreign {
+		return nil, err // a VM that was left out would be made once more
+	}
 	vms := make([]portlayer.VM, 0, len(i.machines))
 	for _, m := range i.machines {
 		vms = append(vms, m.view())
@@ -255,6 +260,7 @@ func (i *inventory) leave(ref types.ManagedObjectReference) {
 	m, known := i.machines[ref]
 	delete(i.machines, ref)
 	delete(i.touched, ref)
+	delete(i.foreign, ref)
 	i.mu.Unlock()
 	if known {
 		i.gone(m)
@@ -297,6 +303,7 @@ func (i *inventory) readAll(ctx context.Context) error {
 	skipped := i.take(ctx, vms, touched)
 	var gone []machine
 	i.mu.Lock()
+	maps.DeleteFunc(i.foreign, func(ref types.ManagedObjectReference, _ error) bool { return !there[ref] })
 	for ref, m := range i.machines {
 		if !there[ref] && i.touched[ref] == touched[ref] {
 			gone = append(gone, m)
@@ -325,7 +332,10 @@ func (i *inventory) take(ctx context.Context, vms []mo.VirtualMachine, touched m
 		if ours && err == nil && m.uuid != i.hooks.named(m.uid()) {
 			err = fmt.Errorf("VM %s says that it is pod %s's, and its instance UUID is another: it is a copy, or another VCH's", vm.Self.Value, m.uid())
 		}
-		if err != nil {
+		delete(i.foreign, vm.Self)
+		if format, ok := errors.AsType[*portlayer.FormatError](err); ok {
+			i.foreign[vm.Self] = format
+		} else if err != nil {
 			i.leaveAloneLocked(ctx, vm.Self, err)
 		}
 		if !ours || err != nil {

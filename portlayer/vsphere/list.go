@@ -16,7 +16,7 @@ import (
 func List(ctx context.Context, s *Session, datacenter, folder string) (map[string]portlayer.VM, error) {
 	vms, err := list(ctx, s, datacenter, folder)
 	if err != nil {
-		return nil, fmt.Errorf("list pod VMs: %w", translate(err))
+		return nil, fmt.Errorf("list VMs: %w", translate(err))
 	}
 	return vms, nil
 }

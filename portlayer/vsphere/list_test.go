@@ -25,5 +25,5 @@ func TestPodVMsAreListedWithoutAVCH(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]portlayer.VM{name: want[0]}, got, "and no VM that is another's")
 	_, err = vsphere.List(t.Context(), session, "", "/DC0/vm/absent")
-	require.ErrorContains(t, err, "list pod VMs: VM folder")
+	require.ErrorContains(t, err, "list VMs: VM folder")
 }

@@ -22,7 +22,7 @@ func (h *Hypervisor) PowerOn(ctx context.Context, uid string) error {
 		err = h.powerOn(ctx, m)
 	}
 	if err != nil {
-		return fmt.Errorf("power on pod VM %s: %w", uid, translate(err))
+		return fmt.Errorf("power on VM %s: %w", uid, translate(err))
 	}
 	return nil
 }
@@ -163,7 +163,7 @@ func (h *Hypervisor) PowerOff(ctx context.Context, uid string) error {
 		err = h.powerOff(ctx, m)
 	}
 	if err != nil {
-		return fmt.Errorf("power off pod VM %s: %w", uid, translate(err))
+		return fmt.Errorf("power off VM %s: %w", uid, translate(err))
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 
 // Keys of extraConfig. A guest reads and writes those that begin with guestinfo, and no others.
 const (
+	keyFormat  = "vic.format" // portlayer.Format
 	keySpec    = "vic.spec"
 	keyVersion = "vic.version"
 	keyPower   = "vic.power"
@@ -68,6 +69,7 @@ func (r record) extraConfig() ([]types.BaseOptionValue, error) {
 	}
 	return []types.BaseOptionValue{
 		&types.OptionValue{Key: keyUnits, Value: string(units)},
+		&types.OptionValue{Key: keyFormat, Value: strconv.Itoa(portlayer.Format)},
 		&types.OptionValue{Key: keySpec, Value: string(spec)},
 		&types.OptionValue{Key: keyVersion, Value: strconv.FormatUint(r.version, 10)},
 	}, nil
@@ -118,6 +120,7 @@ func readMachine(vm mo.VirtualMachine) (machine, bool, error) {
 		m.bootedAt = *at
 	}
 	var spec string
+	var format int
 	for _, o := range vm.Config.ExtraConfig {
 		v := o.GetOptionValue()
 		text, _ := v.Value.(string)
@@ -125,6 +128,8 @@ func readMachine(vm mo.VirtualMachine) (machine, bool, error) {
 		switch v.Key {
 		case keySpec:
 			spec = text
+		case keyFormat:
+			format, _ = strconv.Atoi(text) // what is no number is no format that is known
 		case keyVersion:
 			m.record.version, err = strconv.ParseUint(text, 10, 64)
 		case keyUnits:
@@ -140,6 +145,9 @@ func readMachine(vm mo.VirtualMachine) (machine, bool, error) {
 	}
 	if spec == "" {
 		return m, false, nil
+	}
+	if err := portlayer.CheckFormat(keyFormat+" of VM "+vm.Self.Value, format); err != nil {
+		return m, false, err
 	}
 	if err := json.Unmarshal([]byte(spec), &m.record.spec); err != nil {
 		return m, false, fmt.Errorf("%s of VM %s: %w", keySpec, vm.Self.Value, err)

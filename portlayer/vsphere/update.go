@@ -22,7 +22,7 @@ func (h *Hypervisor) Update(ctx context.Context, spec portlayer.Spec, version ui
 		m, err = h.update(ctx, m, spec.Clone(), version)
 	}
 	if err != nil {
-		return portlayer.VM{}, fmt.Errorf("update pod VM %q: %w", uid, translate(err))
+		return portlayer.VM{}, fmt.Errorf("update VM %q: %w", uid, translate(err))
 	}
 	return m.view(), nil
 }

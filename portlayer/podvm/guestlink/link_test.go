@@ -382,3 +382,32 @@ func TestCallsEndWithTheirTime(t *testing.T) {
 	_, err = l.Exec(cancelled, "app", wire.Exec{}, guestlink.Streams{})
 	require.Error(t, err)
 }
+
+func TestCopiesOfOneVMAreToldApart(t *testing.T) {
+	names := map[string]bool{}
+	for range 3 {
+		r := newRoom(t)
+		r.hv.Copy(uid, "template") // a VM that was copied while its boot had that name
+		name, _ := r.link().Greeted()
+		assert.NotEqual(t, "template", name)
+		names[name] = true
+	}
+	assert.Len(t, names, 3)
+}
+
+func TestABootKeepsItsName(t *testing.T) {
+	r := newRoom(t)
+	l := r.link()
+	name, _ := l.Greeted()
+	r.hv.Cut(uid, 0)
+	require.Eventually(t, func() bool { return r.hv.Guest(uid).Greetings() > 1 }, 30*time.Second, 10*time.Millisecond)
+	again, _ := l.Greeted()
+	assert.Equal(t, name, again, "a guest that its link knows")
+	l.Close()
+	l = r.link()
+	r.run(l, "sleep 600", false)
+	name, _ = l.Greeted()
+	l.Close()
+	again, _ = r.link().Greeted()
+	assert.Equal(t, name, again, "a guest that has a pod")
+}

@@ -2,6 +2,7 @@ package guestlink
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -41,12 +42,23 @@ func (p *poller) greet(ctx context.Context) error {
 	if err := p.session.call(timed, http.MethodGet, wire.PathHello, nil, &hello); err != nil {
 		return fmt.Errorf("greet guest: %w", err)
 	}
+	if !hello.Configured && !p.knows(hello.BootID) {
+		if err := p.session.call(timed, http.MethodPut, wire.PathBoot, wire.BootName{ID: rand.Text()}, &hello); err != nil {
+			return fmt.Errorf("name the guest's boot: %w", err)
+		}
+	}
 	if !bootForm.MatchString(hello.BootID) {
 		return fmt.Errorf("greet guest: %w: boot id %q", ErrMalformed, clean(hello.BootID, maxReasonBytes))
 	}
 	p.bootID = hello.BootID
 	logging.From(ctx).DebugContext(ctx, "guest greeted", "version", clean(hello.Version, maxReasonBytes))
 	return p.next(ctx, nil)
+}
+
+// knows is true for a boot that was met before: any other one is new, or a copy of a VM whose boot has a name.
+func (p *poller) knows(bootID string) bool {
+	latest, _ := p.link.Greeted()
+	return bootID != "" && (bootID == latest || p.known != nil && p.known.BootID == bootID)
 }
 
 // poll waits for one snapshot after the other until the session breaks.

@@ -22,17 +22,17 @@ const RestartPause = 10 * time.Millisecond
 type Config struct {
 	// PowerOff is called when the guest was asked to power its VM off.
 	PowerOff func()
-	// HasDisk tells whether the VM has a disk of that serial number.
+	// HasDisk is true when the VM has a disk of that serial number.
 	HasDisk func(serial string) bool
 }
 
 // Guest is one boot of a fake guest. It is safe for concurrent use.
 type Guest struct {
 	config Config
-	bootID string
 	ended  chan struct{} // closed when the VM stopped
 
 	mu         sync.Mutex // guards what follows
+	bootID     string
 	changed    chan struct{}
 	generation uint64
 	phase      wire.Phase
@@ -54,7 +54,6 @@ type Guest struct {
 func New(cfg Config) *Guest {
 	return &Guest{
 		config:  cfg,
-		bootID:  "b" + randomHex(16),
 		ended:   make(chan struct{}),
 		changed: make(chan struct{}),
 		phase:   wire.PhaseWaiting,
@@ -93,8 +92,19 @@ func (g *Guest) session(conn io.ReadWriteCloser) {
 	_ = mux.Close()
 }
 
-// BootID is the boot id that the guest greets with.
-func (g *Guest) BootID() string { return g.bootID }
+// SetBootID gives the boot a name, as a copy of a VM has one.
+func (g *Guest) SetBootID(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.bootID = id
+}
+
+// BootID is the name that a host gave to the boot.
+func (g *Guest) BootID() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.bootID
+}
 
 // Pod is what the guest was configured with; nil before that.
 func (g *Guest) Pod() *wire.Pod {

@@ -17,6 +17,7 @@ func (g *Guest) handler() http.Handler {
 	mux.HandleFunc("PUT "+wire.PathPod, g.putPod)
 	mux.HandleFunc("PUT "+wire.PathFiles, g.putFiles)
 	mux.HandleFunc("PUT "+wire.PathContainer, g.putContainer)
+	mux.HandleFunc("PUT "+wire.PathBoot, g.putBoot)
 	mux.HandleFunc("GET "+wire.PathSnapshot, g.getSnapshot)
 	mux.HandleFunc("GET "+wire.PathStats, g.getStats)
 	mux.HandleFunc("POST "+wire.PathStop, g.postStop)
@@ -32,11 +33,30 @@ func (g *Guest) handler() http.Handler {
 
 func (g *Guest) getHello(w http.ResponseWriter, _ *http.Request) {
 	g.mu.Lock()
-	configured := g.pod != nil
 	g.greetings++
+	g.mu.Unlock()
+	g.hello(w)
+}
+
+func (g *Guest) hello(w http.ResponseWriter) {
+	g.mu.Lock()
+	configured := g.pod != nil
 	now := time.Now().Add(g.skew)
 	g.mu.Unlock()
-	reply(w, wire.Hello{BootID: g.bootID, Version: "fake", Kernel: "none", Configured: configured, Time: now})
+	reply(w, wire.Hello{BootID: g.BootID(), Version: "fake", Kernel: "none", Configured: configured, Time: now})
+}
+
+func (g *Guest) putBoot(w http.ResponseWriter, r *http.Request) {
+	var b wire.BootName
+	if !g.body(w, r, &b) {
+		return
+	}
+	g.mu.Lock()
+	if g.phase == wire.PhaseWaiting {
+		g.bootID = b.ID
+	}
+	g.mu.Unlock()
+	g.hello(w)
 }
 
 func (g *Guest) putPod(w http.ResponseWriter, r *http.Request) {
@@ -128,7 +148,7 @@ func (g *Guest) getSnapshot(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	after, _ := strconv.ParseUint(q.Get("after"), 10, 64) // absent means 0
 	ack, _ := strconv.ParseUint(q.Get("ack"), 10, 64)
-	sameBoot := q.Get("boot") == g.bootID
+	sameBoot := q.Get("boot") == g.BootID()
 	timeout := time.NewTimer(wire.SnapshotWait)
 	defer timeout.Stop()
 	for {

@@ -87,3 +87,10 @@ func (h *Hypervisor) portOf(uid string) *port {
 	}
 	return nil
 }
+
+// Copy has a running VM be a copy of one whose boot had that name.
+func (h *Hypervisor) Copy(id, bootID string) {
+	if g := h.Guest(id); g != nil {
+		g.SetBootID(bootID)
+	}
+}

@@ -36,7 +36,7 @@ func (h *Hypervisor) PowerOn(_ context.Context, uid string) error {
 		HasDisk:  func(serial string) bool { return h.hasSerial(uid, serial) },
 	})
 	v.guest = guest
-	v.console = fmt.Appendf(v.console, "boot %s\n", guest.BootID())
+	v.console = fmt.Appendf(v.console, "boot %d\n", h.pid)
 	// It serves until the VM stops, which closes the port.
 	time.AfterFunc(h.config.Boot, func() { _ = guest.Serve(guestEnd{p}) }) // it always ends with the port
 	h.changed.Notify(uid)

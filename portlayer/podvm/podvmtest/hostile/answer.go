@@ -65,13 +65,15 @@ func (g *Guest) answerRaw(mux *yamux.Session, mode Mode) {
 
 func (g *Guest) handler(mode Mode, until <-chan struct{}) http.Handler {
 	m := http.NewServeMux()
-	m.HandleFunc("GET "+wire.PathHello, func(w http.ResponseWriter, _ *http.Request) {
+	hello := func(w http.ResponseWriter, _ *http.Request) {
 		if mode == Garbage {
 			g.endless(w, until, `{"bootID":"`, "\x00\xffgarbage\x1b[2J")
 			return
 		}
 		g.send(w, wire.Hello{BootID: g.bootID(), Version: "hostile"})
-	})
+	}
+	m.HandleFunc("GET "+wire.PathHello, hello)
+	m.HandleFunc("PUT "+wire.PathBoot, hello) // it takes no name
 	m.HandleFunc("GET "+wire.PathSnapshot, func(w http.ResponseWriter, r *http.Request) { g.snapshot(w, r, mode, until) })
 	m.HandleFunc("GET "+wire.PathLog, func(w http.ResponseWriter, _ *http.Request) { g.log(w, mode, until) })
 	m.HandleFunc("PUT "+wire.PathPod, g.configure)

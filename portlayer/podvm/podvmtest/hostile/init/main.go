@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"runtime"
@@ -55,11 +56,7 @@ func run(ctx context.Context, cpus int) error {
 	if err != nil {
 		return err
 	}
-	id, err := boot.ID()
-	if err != nil {
-		return err
-	}
-	g := hostile.New(port, id)
+	g := hostile.New(port, rand.Text())
 	go misbehave(g, cpus) // ends with the VM
 	for {
 		fmt.Fprintln(os.Stderr, "hostile: port failed:", g.Serve())
