@@ -1,6 +1,7 @@
 package portlayer
 
 import (
+	"fmt"
 	"io"
 	"maps"
 	"net/netip"
@@ -48,6 +49,23 @@ type Boot struct {
 
 // HasGuest is true when the VM boots the VCH's guest image, and so has a guest of ours.
 func (b Boot) HasGuest() bool { return b.Kind == "" || b.Kind == BootImage }
+
+// CheckBoot refuses a boot that makes no sense: a disk that the VM does not have, or a kind that nobody knows. Of a template
+// it returns ErrUnsupported: no hypervisor makes copies yet.
+func (s Spec) CheckBoot() error {
+	switch s.Boot.Kind {
+	case "", BootImage:
+		return nil
+	case BootDisk:
+		if slices.ContainsFunc(s.Disks, func(d Disk) bool { return d.Serial == s.Boot.Disk }) {
+			return nil
+		}
+		return fmt.Errorf("boot disk %q is none of the VM's disks", s.Boot.Disk)
+	case BootTemplate:
+		return fmt.Errorf("boot as a copy of VM %q: %w", s.Boot.Template, ErrUnsupported)
+	}
+	return fmt.Errorf("boot is of unknown kind %q", s.Boot.Kind)
+}
 
 // Size is what a VM gets.
 type Size struct {

@@ -27,6 +27,8 @@ type Harness struct {
 	Kill func(uid string)
 	// Volume makes a volume and returns the hypervisor's name for it. Nil says that there are none: they are refused.
 	Volume func(name string) string
+	// Executes says that VMs really run: what a disk writes to its console is seen there.
+	Executes bool
 	// Timeout is how long a boot may take, and everything else; the zero value is 30 s.
 	Timeout time.Duration
 	// Size is what VMs get; the zero value is 1 processor and 256 MiB.

@@ -29,6 +29,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"power goes on and off, and again":                   power,
 		"powering a missing VM":                              powerMissing,
 		"destroying removes the VM, running or gone":         destroy,
+		"a VM without a guest of ours boots its own disk":    bootDisk,
+		"a boot that makes no sense is refused":              bootRefused,
 		"a disk is made once, however many ask":              ensureOnce,
 		"a disk whose source breaks is not there":            ensureWhole,
 		"a VM with a disk that was not made is refused":      createWithoutDisk,

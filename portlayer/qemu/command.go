@@ -85,7 +85,7 @@ func newCommandLine(m machine) *commandLine {
 	c.addMachine(m)
 	c.addChannels(m)
 	for i, d := range m.record.Spec.Disks {
-		c.addDisk(d, i+1, m.disks[i])
+		c.addDisk(d, i+1, m.disks[i], m.record.Spec.Boot)
 	}
 	for i, n := range m.record.Spec.NICs {
 		var tap *os.File
@@ -104,26 +104,35 @@ func (c *commandLine) addMachine(m machine) {
 	c.add(accelArgs(m.accel)...)
 	c.add("-smp", strconv.Itoa(size.VCPUs), "-m", fmt.Sprintf("%dM", (size.MemoryBytes+mib-1)/mib),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-no-shutdown", "-sandbox", sandbox,
-		"-kernel", fmt.Sprintf("/dev/fd/%d", c.pass(m.kernel)),
-		"-initrd", fmt.Sprintf("/dev/fd/%d", c.pass(m.initrd)),
-		"-append", bootArgs(m.accel),
 		"-device", "pvpanic",
 		"-object", "rng-builtin,id=entropy", "-device", "virtio-rng-pci,rng=entropy",
 		"-device", "virtio-balloon-pci,free-page-reporting=on,deflate-on-oom=on",
 		"-device", "virtio-scsi-pci,id="+scsiBus)
+	if m.record.Spec.Boot.HasGuest() {
+		c.add("-kernel", fmt.Sprintf("/dev/fd/%d", c.pass(m.kernel)),
+			"-initrd", fmt.Sprintf("/dev/fd/%d", c.pass(m.initrd)),
+			"-append", bootArgs(m.accel))
+	}
 }
 
 func (c *commandLine) addChannels(m machine) {
 	c.add("-chardev", fmt.Sprintf("ringbuf,id=%s,size=%d", consoleRing, consoleRingBytes), "-serial", "chardev:"+consoleRing,
 		"-chardev", fmt.Sprintf("socket,id=qmp,fd=%d,server=on,wait=off", c.pass(m.qmp)), "-mon", "chardev=qmp,mode=control",
-		"-device", "virtio-serial-pci",
-		"-chardev", fmt.Sprintf("socket,id=guest,fd=%d,server=on,wait=off", c.pass(m.guest)),
+		"-device", "virtio-serial-pci")
+	if !m.record.Spec.Boot.HasGuest() {
+		return
+	}
+	c.add("-chardev", fmt.Sprintf("socket,id=guest,fd=%d,server=on,wait=off", c.pass(m.guest)),
 		"-device", "virtserialport,chardev=guest,name="+guestPort)
 }
 
-func (c *commandLine) addDisk(d portlayer.Disk, set int, f *os.File) {
+func (c *commandLine) addDisk(d portlayer.Disk, set int, f *os.File, boot portlayer.Boot) {
+	device := diskDevice(d)
+	if boot.Kind == portlayer.BootDisk && boot.Disk == d.Serial {
+		device = append(device, property{"bootindex", 0})
+	}
 	c.add("-add-fd", fmt.Sprintf("fd=%d,set=%d,opaque=%s", c.pass(f), set, diskID(d.Serial)),
-		"-blockdev", flatten(blockNode(d, set)), "-device", "scsi-hd,"+flatten(diskDevice(d)))
+		"-blockdev", flatten(blockNode(d, set)), "-device", "scsi-hd,"+flatten(device))
 }
 
 func (c *commandLine) addNIC(n portlayer.NIC, i int, tap *os.File) {

@@ -24,6 +24,9 @@ func (h *Hypervisor) dial(ctx context.Context, uid string) (io.ReadWriteCloser, 
 	if err != nil {
 		return nil, err
 	}
+	if r, p := v.current(); p != nil && !r.Spec.Boot.HasGuest() {
+		return nil, fmt.Errorf("it boots no guest of ours: %w", portlayer.ErrUnsupported)
+	}
 	if !v.claimed() { // the process that held it may be gone
 		_, unlock, err := h.change(ctx, uid)
 		if err != nil {

@@ -30,8 +30,9 @@ func TestContract(t *testing.T) {
 					}
 				}
 			},
-			Timeout: patience,
-			Size:    portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 160 * mib},
+			Executes: true,
+			Timeout:  patience,
+			Size:     portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 160 * mib},
 		}
 	})
 }

@@ -153,10 +153,12 @@ func (h *Hypervisor) compose(ctx context.Context, v *podVM, r *record) (line *co
 	}
 	open(&m.alive, alive, lockErr)
 	openInto := func(into **os.File, f func() (*os.File, error)) { got, e := f(); open(into, got, e) }
-	openInto(&m.kernel, func() (*os.File, error) { return os.Open(h.boot.kernel) })
-	openInto(&m.initrd, func() (*os.File, error) { return os.Open(h.boot.initrd) })
 	openInto(&m.qmp, func() (*os.File, error) { return bindSocket(v.dir, qmpSocket) })
-	openInto(&m.guest, func() (*os.File, error) { return bindSocket(v.dir, guestSocket) })
+	if r.Spec.Boot.HasGuest() {
+		openInto(&m.kernel, func() (*os.File, error) { return os.Open(h.boot.kernel) })
+		openInto(&m.initrd, func() (*os.File, error) { return os.Open(h.boot.initrd) })
+		openInto(&m.guest, func() (*os.File, error) { return bindSocket(v.dir, guestSocket) })
+	}
 	m.disks = make([]*os.File, len(r.Spec.Disks))
 	for i, d := range r.Spec.Disks {
 		openInto(&m.disks[i], func() (*os.File, error) { return h.openDisk(v, d) })

@@ -29,7 +29,7 @@ func checkSpec(s portlayer.Spec) error {
 	case len(s.NICs) > maxNICs:
 		return fmt.Errorf("%d interfaces: a VM has at most %d", len(s.NICs), maxNICs)
 	}
-	return errors.Join(checkDisks(s.Disks), checkNICs(s.NICs))
+	return errors.Join(s.CheckBoot(), checkDisks(s.Disks), checkNICs(s.NICs))
 }
 
 func checkDisks(disks []portlayer.Disk) error {
@@ -69,5 +69,5 @@ func checkNICs(nics []portlayer.NIC) error {
 
 // sameHardware is true when two specs differ only in what can change while a VM runs: disks, owner and annotations.
 func sameHardware(a, b portlayer.Spec) bool {
-	return a.Size == b.Size && slices.EqualFunc(a.NICs, b.NICs, portlayer.NIC.Equal)
+	return a.Size == b.Size && a.Boot == b.Boot && slices.EqualFunc(a.NICs, b.NICs, portlayer.NIC.Equal)
 }

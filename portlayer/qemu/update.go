@@ -37,7 +37,7 @@ func (h *Hypervisor) update(ctx context.Context, v *podVM, spec portlayer.Spec, 
 		return fmt.Errorf("it is at version %d, not %d: %w", r.Version, version, portlayer.ErrStaleHandle)
 	}
 	if p != nil && !sameHardware(r.Spec, spec) {
-		return fmt.Errorf("a running VM keeps its size and interfaces: %w", portlayer.ErrUnsupported)
+		return fmt.Errorf("a running VM keeps its boot, size and interfaces: %w", portlayer.ErrUnsupported)
 	}
 	if err := keepDisks(r.Spec.Disks, spec.Disks); err != nil {
 		return err

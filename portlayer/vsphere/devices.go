@@ -26,7 +26,7 @@ const (
 func (h *Hypervisor) checkSpec(s portlayer.Spec) error {
 	switch {
 	case !validUID.MatchString(s.ID):
-		return fmt.Errorf("pod UID %q is no name for a VM", s.ID)
+		return fmt.Errorf("ID %q is no name for a VM", s.ID)
 	case s.Size.VCPUs < 1 || s.Size.VCPUs > maxVCPUs:
 		return fmt.Errorf("%d processors: a VM has 1 to %d", s.Size.VCPUs, maxVCPUs)
 	case s.Size.MemoryBytes < memoryUnit || s.Size.MemoryBytes%memoryUnit != 0:
@@ -35,6 +35,9 @@ func (h *Hypervisor) checkSpec(s portlayer.Spec) error {
 		return fmt.Errorf("%d disks: a VM has at most %d", len(s.Disks), maxDisks)
 	case len(s.NICs) > maxNICs:
 		return fmt.Errorf("%d interfaces: a VM has at most %d", len(s.NICs), maxNICs)
+	}
+	if err := s.CheckBoot(); err != nil {
+		return err
 	}
 	for _, n := range s.NICs {
 		if h.place.networks[n.Scope] == nil {
@@ -73,7 +76,7 @@ func (h *Hypervisor) devices(r record) ([]types.BaseVirtualDeviceConfigSpec, err
 	}
 	scsi.GetVirtualDevice().Key = pvscsiKey
 	list = append(list, scsi)
-	if h.config.BootISO != "" {
+	if h.config.BootISO != "" && r.spec.Boot.HasGuest() {
 		ide, err := list.CreateIDEController()
 		if err != nil {
 			return nil, err

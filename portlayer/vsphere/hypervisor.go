@@ -193,6 +193,8 @@ func (h *Hypervisor) dialable(uid string) error {
 		return fmt.Errorf("dial VM %s: %w", uid, portlayer.ErrNotFound)
 	case !m.on:
 		return fmt.Errorf("dial VM %s: %w", uid, portlayer.ErrNotRunning)
+	case !m.record.spec.Boot.HasGuest():
+		return fmt.Errorf("dial VM %s: it boots no guest of ours: %w", uid, portlayer.ErrUnsupported)
 	}
 	return nil
 }

@@ -43,6 +43,9 @@ func (d *digest) UnmarshalText(text []byte) error {
 // armBoot gives a machine a new token, and returns what its VM has to carry for it: the blob, and what the token is known by.
 // A token is worth nothing before its hash is there, and both come together.
 func (h *Hypervisor) armBoot(m *machine) ([]types.BaseOptionValue, error) {
+	if !m.record.spec.Boot.HasGuest() {
+		return nil, nil // nobody will join
+	}
 	boot, hash, err := h.bootBlob(*m)
 	if err != nil {
 		return nil, err

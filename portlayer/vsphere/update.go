@@ -36,8 +36,8 @@ func (h *Hypervisor) update(ctx context.Context, m machine, spec portlayer.Spec,
 		return m, err
 	}
 	sameNICs := slices.EqualFunc(old.NICs, spec.NICs, portlayer.NIC.Equal)
-	if m.on && (old.Size != spec.Size || !sameNICs) {
-		return m, fmt.Errorf("a running VM keeps its size and interfaces: %w", portlayer.ErrUnsupported)
+	if old.Boot != spec.Boot || m.on && (old.Size != spec.Size || !sameNICs) {
+		return m, fmt.Errorf("a VM keeps its boot, and a running one its size and interfaces: %w", portlayer.ErrUnsupported)
 	}
 	if err := keepDisks(old.Disks, spec.Disks); err != nil {
 		return m, err

@@ -176,6 +176,9 @@ func (h *Hypervisor) Create(_ context.Context, spec portlayer.Spec) (portlayer.V
 	if _, ok := h.vms[uid]; ok {
 		return portlayer.VM{}, fmt.Errorf("create VM %s: %w", uid, portlayer.ErrExists)
 	}
+	if err := spec.CheckBoot(); err != nil {
+		return portlayer.VM{}, fmt.Errorf("create VM %s: %w", uid, err)
+	}
 	if len(spec.Volumes()) > 0 {
 		return portlayer.VM{}, fmt.Errorf("create VM %s with volumes: %w", uid, portlayer.ErrUnsupported)
 	}

@@ -31,6 +31,10 @@ func (h *Hypervisor) PowerOn(_ context.Context, uid string) error {
 	v.State, v.StartedAt, v.StopReason, v.PID = portlayer.StateRunning, time.Now(), "", h.pid
 	v.port = newPort()
 	p := v.port
+	if !v.Spec.Boot.HasGuest() {
+		h.changed.Notify(uid)
+		return nil // nothing is executed here
+	}
 	guest := fakeguest.New(fakeguest.Config{
 		PowerOff: func() { h.stop(uid, p, "") },
 		HasDisk:  func(serial string) bool { return h.hasSerial(uid, serial) },
@@ -92,6 +96,9 @@ func (h *Hypervisor) Dial(_ context.Context, uid string) (io.ReadWriteCloser, er
 		return nil, fmt.Errorf("dial VM %s: %w", uid, portlayer.ErrNotFound)
 	case v.State != portlayer.StateRunning:
 		return nil, fmt.Errorf("dial VM %s: %w", uid, portlayer.ErrNotRunning)
+	}
+	if !v.Spec.Boot.HasGuest() {
+		return nil, fmt.Errorf("dial VM %s: it boots no guest of ours: %w", uid, portlayer.ErrUnsupported)
 	}
 	conn, ok := v.port.connect()
 	if !ok {

@@ -45,9 +45,15 @@ func (d disk) node() map[string]any {
 	return node
 }
 
+// firstDisk is the place of the first disk among what is booted: behind all CDs.
+const firstDisk = 100
+
 // device is the guest's side of the disk.
 func (d disk) device() map[string]any {
-	return map[string]any{"driver": "scsi-hd", "id": d.id(), "drive": d.id(), "bus": busID(d.bus) + ".0", "scsi-id": d.unit}
+	return map[string]any{
+		"driver": "scsi-hd", "id": d.id(), "drive": d.id(), "bus": busID(d.bus) + ".0", "scsi-id": d.unit,
+		"bootindex": firstDisk + d.bus*16 + d.unit,
+	}
 }
 
 // disks are those among devices.
