@@ -38,7 +38,7 @@ const (
 )
 
 // reserveBytes of memory are kept from the pod, so that what runs out is a container's or the pod's cgroup and never the
-// machine.
+// VM.
 const reserveBytes = 24 << 20
 
 // maxProcesses leaves some of the kernel's 32768 to the guest.
@@ -54,36 +54,36 @@ type steps struct {
 	logs    *logfile.Store
 }
 
-// Configure implements [server.Machine]. It may be called again with the same pod.
-func (m *machine) Configure(ctx context.Context, pod wire.Pod) (wire.Ready, error) {
-	m.applying.Lock()
-	defer m.applying.Unlock()
-	if err := m.check(pod); err != nil {
+// Configure implements [server.System]. It may be called again with the same pod.
+func (s *system) Configure(ctx context.Context, pod wire.Pod) (wire.Ready, error) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	if err := s.check(pod); err != nil {
 		return wire.Ready{}, err
 	}
 	ready := wire.Ready{Addresses: addresses(pod)}
-	if m.configured() {
-		m.supervisor.SetDeadline(pod.Deadline)
+	if s.configured() {
+		s.supervisor.SetDeadline(pod.Deadline)
 		return ready, nil
 	}
-	m.steps.first = &pod
-	runtime, err := m.configure(ctx, pod)
+	s.steps.first = &pod
+	runtime, err := s.configure(ctx, pod)
 	if err != nil {
 		return wire.Ready{}, fmt.Errorf("configure pod: %w", err)
 	}
-	if err := m.supervisor.Configure(pod, ready.Addresses); err != nil {
+	if err := s.supervisor.Configure(pod, ready.Addresses); err != nil {
 		return wire.Ready{}, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.pod, m.volumes, m.logs, m.runtime = &pod, m.steps.volumes, m.steps.logs, runtime
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pod, s.volumes, s.logs, s.runtime = &pod, s.steps.volumes, s.steps.logs, runtime
 	return ready, nil
 }
 
-func (m *machine) configured() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.pod != nil
+func (s *system) configured() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pod != nil
 }
 
 // samePod compares what a host may not change; clock and entropy are new with each call, and the deadline may be.
@@ -93,8 +93,8 @@ func samePod(a, b wire.Pod) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-func (m *machine) check(pod wire.Pod) error {
-	if m.steps.first != nil && !samePod(*m.steps.first, pod) {
+func (s *system) check(pod wire.Pod) error {
+	if s.steps.first != nil && !samePod(*s.steps.first, pod) {
 		return fmt.Errorf("configure pod: %w", supervisor.ErrConflict)
 	}
 	switch {
@@ -121,7 +121,7 @@ func addresses(pod wire.Pod) []netip.Addr {
 }
 
 // configure does the steps. Network and disk take the most time, and need nothing of each other.
-func (m *machine) configure(ctx context.Context, pod wire.Pod) (*crun.Runtime, error) {
+func (s *system) configure(ctx context.Context, pod wire.Pod) (*crun.Runtime, error) {
 	if err := errors.Join(boot.SetClock(pod.Time), boot.AddEntropy(pod.Entropy)); err != nil {
 		return nil, err
 	}
@@ -132,72 +132,72 @@ func (m *machine) configure(ctx context.Context, pod wire.Pod) (*crun.Runtime, e
 		return nil, fmt.Errorf("limit the pod's memory: %w", err)
 	}
 	g, both := errgroup.WithContext(ctx)
-	g.Go(func() error { return m.joinNetwork(both, pod.Interfaces) })
-	g.Go(func() error { return m.openScratch(both, pod) })
+	g.Go(func() error { return s.joinNetwork(both, pod.Interfaces) })
+	g.Go(func() error { return s.openScratch(both, pod) })
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return m.makeRuntime(ctx, pod)
+	return s.makeRuntime(ctx, pod)
 }
 
-func (m *machine) joinNetwork(ctx context.Context, interfaces []wire.Interface) error {
+func (s *system) joinNetwork(ctx context.Context, interfaces []wire.Interface) error {
 	if err := network.Loopback(); err != nil {
 		return err
 	}
 	for _, i := range interfaces {
-		if slices.ContainsFunc(m.steps.network, func(done wire.Interface) bool { return reflect.DeepEqual(done, i) }) {
+		if slices.ContainsFunc(s.steps.network, func(done wire.Interface) bool { return reflect.DeepEqual(done, i) }) {
 			continue
 		}
 		err := network.Configure(ctx, i)
 		if errors.Is(err, network.ErrAddressInUse) {
-			m.supervisor.Event(wire.Event{Warning: true, Reason: "FailedCreatePodSandBox", Message: err.Error()})
+			s.supervisor.Event(wire.Event{Warning: true, Reason: "FailedCreatePodSandBox", Message: err.Error()})
 			return fmt.Errorf("%w: %w", supervisor.ErrConflict, err)
 		}
 		if err != nil {
 			return err
 		}
-		m.steps.network = append(m.steps.network, i)
+		s.steps.network = append(s.steps.network, i)
 	}
 	return nil
 }
 
 var finder = disk.Finder{Sys: "/sys", Dev: "/dev"}
 
-func (m *machine) openScratch(ctx context.Context, pod wire.Pod) error {
-	if m.steps.scratch {
+func (s *system) openScratch(ctx context.Context, pod wire.Pod) error {
+	if s.steps.scratch {
 		return nil
 	}
 	device, err := finder.Find(ctx, pod.ScratchDisk)
 	if err != nil {
 		return err
 	}
-	if err := disk.Scratch(ctx, m.reaper, device, scratchDir); err != nil {
+	if err := disk.Scratch(ctx, s.reaper, device, scratchDir); err != nil {
 		return err
 	}
-	m.steps.scratch = true
+	s.steps.scratch = true
 	return nil
 }
 
 // makeRuntime makes what containers share: volumes, logs, files in /etc, shared memory.
-func (m *machine) makeRuntime(ctx context.Context, pod wire.Pod) (*crun.Runtime, error) {
-	if err := m.openVolumes(ctx, pod); err != nil {
+func (s *system) makeRuntime(ctx context.Context, pod wire.Pod) (*crun.Runtime, error) {
+	if err := s.openVolumes(ctx, pod); err != nil {
 		return nil, err
 	}
 	if err := setSysctls("/proc/sys", pod.Sysctls); err != nil {
 		return nil, err
 	}
-	if m.steps.logs == nil {
+	if s.steps.logs == nil {
 		logs, err := logfile.NewStore(filepath.Join(scratchDir, "logs"))
 		if err != nil {
 			return nil, err
 		}
-		m.steps.logs = logs
+		s.steps.logs = logs
 	}
 	binds, err := writeEtc(filepath.Join(runDir, "etc"), pod)
 	if err != nil {
 		return nil, err
 	}
-	shm, err := m.mountShm()
+	shm, err := s.mountShm()
 	if err != nil {
 		return nil, err
 	}
@@ -206,25 +206,25 @@ func (m *machine) makeRuntime(ctx context.Context, pod wire.Pod) (*crun.Runtime,
 		return nil, err
 	}
 	return crun.New(crun.Config{
-		Reaper: m.reaper, Images: &disk.Images{Finder: finder, Dir: filepath.Join(runDir, "images")},
-		Volumes: m.steps.volumes, Logs: m.steps.logs, Run: run, Layers: filepath.Join(scratchDir, "layers"),
+		Reaper: s.reaper, Images: &disk.Images{Finder: finder, Dir: filepath.Join(runDir, "images")},
+		Volumes: s.steps.volumes, Logs: s.steps.logs, Run: run, Layers: filepath.Join(scratchDir, "layers"),
 		CgroupRoot: boot.CgroupRoot, Cgroup: podCgroup, Hostname: pod.Hostname, FSGroup: pod.FSGroup, Binds: append(binds, shm),
 		ShareProcesses: pod.ShareProcesses, Program: program,
 	})
 }
 
 // openVolumes makes the pod's volumes, each once.
-func (m *machine) openVolumes(ctx context.Context, pod wire.Pod) error {
-	if m.steps.volumes == nil {
-		m.steps.volumes = volume.New(volume.Config{
+func (s *system) openVolumes(ctx context.Context, pod wire.Pod) error {
+	if s.steps.volumes == nil {
+		s.steps.volumes = volume.New(volume.Config{
 			Scratch: filepath.Join(scratchDir, "volumes"), Memory: filepath.Join(runDir, "volumes"), Disks: filepath.Join(runDir, "disks"),
-			MountMemory: volume.MountTmpfs, MountDisk: m.mountDisk, FindDisk: finder.Find, Group: pod.FSGroup, GroupOnRootMismatch: pod.FSGroupOnRootMismatch,
+			MountMemory: volume.MountTmpfs, MountDisk: s.mountDisk, FindDisk: finder.Find, Group: pod.FSGroup, GroupOnRootMismatch: pod.FSGroupOnRootMismatch,
 		})
 	}
 	for _, v := range pod.Volumes {
-		if err := m.steps.volumes.Add(ctx, v); err != nil {
+		if err := s.steps.volumes.Add(ctx, v); err != nil {
 			if v.Disk != "" {
-				m.supervisor.Event(wire.Event{Warning: true, Reason: "FailedMount", Message: err.Error()})
+				s.supervisor.Event(wire.Event{Warning: true, Reason: "FailedMount", Message: err.Error()})
 			}
 			return err
 		}
@@ -233,12 +233,12 @@ func (m *machine) openVolumes(ctx context.Context, pod wire.Pod) error {
 }
 
 // mountDisk mounts the disk of a persistent volume.
-func (m *machine) mountDisk(ctx context.Context, target string, v wire.Volume) error {
+func (s *system) mountDisk(ctx context.Context, target string, v wire.Volume) error {
 	device, err := finder.Find(ctx, v.Disk)
 	if err != nil {
 		return err
 	}
-	return disk.Volume(ctx, m.reaper, device, target, v.ReadOnly)
+	return disk.Volume(ctx, s.reaper, device, target, v.ReadOnly)
 }
 
 // limitPod makes the pod's cgroup, whose memory is what is free now less a reserve.

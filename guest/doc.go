@@ -4,12 +4,12 @@
 // A reader follows a pod by its packages:
 //
 //	boot        mounts, modules, clock, power
-//	channel     the byte stream to the host; wire has what is said on it
+//	channel     the byte stream to the host, found or dialled; wire has what is said on it
 //	server      HTTP calls
 //	network     addresses           disk     image disks and the scratch disk
 //	volume      volumes             logfile  what containers write
 //	supervisor  restart policy, states, events
-//	oci, crun   one container's start; process reaps it, stdio moves its streams; pause holds a shared process namespace
+//	oci, crun   one container's start; process reaps it and holds a shared process namespace; stdio moves streams
 //
 // [Run] is all of it; cmd/vic-guest calls it.
 package guest

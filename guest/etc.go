@@ -70,10 +70,10 @@ func resolvConf(dns wire.DNS) string {
 }
 
 // mountShm makes the shared memory that all containers of the pod see.
-func (m *machine) mountShm() (oci.Bind, error) {
+func (s *system) mountShm() (oci.Bind, error) {
 	dir := filepath.Join(runDir, "shm")
 	bind := oci.Bind{Source: dir, Target: "/dev/shm"}
-	if m.steps.shm {
+	if s.steps.shm {
 		return bind, nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a mount point
@@ -83,6 +83,6 @@ func (m *machine) mountShm() (oci.Bind, error) {
 	if err != nil {
 		return bind, fmt.Errorf("mount shared memory: %w", err)
 	}
-	m.steps.shm = true
+	s.steps.shm = true
 	return bind, nil
 }

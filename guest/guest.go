@@ -11,10 +11,7 @@ import (
 	"time"
 
 	"github.com/virtual-kubelet/vic/guest/boot"
-	"github.com/virtual-kubelet/vic/guest/bootblob"
 	"github.com/virtual-kubelet/vic/guest/channel"
-	"github.com/virtual-kubelet/vic/guest/dialout"
-	"github.com/virtual-kubelet/vic/guest/hook"
 	"github.com/virtual-kubelet/vic/guest/probe"
 	"github.com/virtual-kubelet/vic/guest/process"
 	"github.com/virtual-kubelet/vic/guest/server"
@@ -26,14 +23,14 @@ import (
 
 const (
 	portName = "vic.guest.0"
-	// memoryLimit makes the garbage collector work harder beyond it: the machine's memory is the pod's.
+	// memoryLimit makes the garbage collector work harder beyond it: the VM's memory is the pod's.
 	memoryLimit = 32 << 20
 	// blobTimeout is how long the devices may take that a boot blob is found by.
 	blobTimeout = 2 * time.Minute
 )
 
 // Run makes this process the guest of a pod VM. It must be PID 1 of a system that is nothing but an initrd, and returns
-// only when the machine can't go on; the caller powers it off.
+// only when the VM can't go on; the caller powers it off.
 func Run(ctx context.Context, version string) error {
 	if err := boot.System(); err != nil {
 		return fmt.Errorf("boot: %w", err)
@@ -50,19 +47,19 @@ func Run(ctx context.Context, version string) error {
 	}
 	debug.SetMemoryLimit(memoryLimit)
 	ctx = logging.Into(ctx, slog.New(slog.NewTextHandler(os.Stderr, nil)))
-	m, err := newMachine(version)
+	s, err := newSystem(version)
 	if err != nil {
 		return err
 	}
-	handler := server.New(server.Config{Machine: m, Containers: m.supervisor, Streams: m, Usage: m})
+	handler := server.New(server.Config{System: s, Containers: s.supervisor, Streams: s, Usage: s})
 	ready := func() { logging.From(ctx).InfoContext(ctx, "guest ready", "version", version, "took", uptime()) }
 	if boot.Dials() {
-		return m.dial(ctx, handler, ready)
+		return s.dial(ctx, handler, ready)
 	}
 	return listen(ctx, handler, ready)
 }
 
-// listen serves hosts that connect to the port that the hypervisor gave the machine.
+// listen serves hosts that connect to the port that the hypervisor gave the VM.
 func listen(ctx context.Context, handler http.Handler, ready func()) error {
 	port, err := channel.OpenPort(ctx, "/sys", "/dev", portName)
 	if err != nil {
@@ -80,20 +77,20 @@ func listen(ctx context.Context, handler http.Handler, ready func()) error {
 }
 
 // dial serves the host that the boot blob names, on connections that the guest opens.
-func (m *machine) dial(ctx context.Context, handler http.Handler, ready func()) error {
+func (s *system) dial(ctx context.Context, handler http.Handler, ready func()) error {
 	finding, cancel := context.WithTimeout(ctx, blobTimeout)
 	defer cancel()
-	blob, err := bootblob.System().Find(finding)
+	blob, err := channel.SystemBlob().Find(finding)
 	if err != nil {
 		return err
 	}
 	// Nobody configures the pod before there is a channel.
-	if err := m.joinNetwork(ctx, blob.Interfaces); err != nil {
+	if err := s.joinNetwork(ctx, blob.Interfaces); err != nil {
 		return err
 	}
-	// Ends with the machine.
-	go m.serveHypervisor(ctx)
-	d, err := dialout.New(blob)
+	// Ends with the VM.
+	go s.serveHypervisor(ctx)
+	d, err := channel.NewDialer(blob)
 	if err != nil {
 		return err
 	}
@@ -101,14 +98,14 @@ func (m *machine) dial(ctx context.Context, handler http.Handler, ready func()) 
 	return d.Run(ctx, func(conn net.Conn) error { return channel.Serve(ctx, conn, handler) })
 }
 
-func newMachine(version string) (*machine, error) {
+func newSystem(version string) (*system, error) {
 	reaper, err := process.NewReaper()
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{version: version, reaper: reaper}
-	m.supervisor = supervisor.New(supervisor.Config{Runtime: m, Prober: actions{}, Hooks: actions{}})
-	return m, nil
+	s := &system{version: version, reaper: reaper}
+	s.supervisor = supervisor.New(supervisor.Config{Runtime: s, Prober: actions{}, Hooks: actions{}})
+	return s, nil
 }
 
 // uptime is the time since the kernel started.
@@ -132,5 +129,5 @@ func (actions) Probe(ctx context.Context, p wire.Probe, t probe.Target) probe.Ou
 }
 
 func (actions) Hook(ctx context.Context, a wire.Action, t probe.Target) error {
-	return hook.Run(ctx, a, t)
+	return probe.Hook(ctx, a, t)
 }

@@ -77,23 +77,23 @@ func TestCheckRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := pod()
 			change(&p)
-			require.ErrorIs(t, (&machine{}).check(p), supervisor.ErrInvalid)
+			require.ErrorIs(t, (&system{}).check(p), supervisor.ErrInvalid)
 		})
 	}
 	first := pod()
-	m := &machine{steps: steps{first: &first}}
-	require.NoError(t, m.check(pod()))
+	s := &system{steps: steps{first: &first}}
+	require.NoError(t, s.check(pod()))
 	other := pod()
 	other.UID = "other"
-	require.ErrorIs(t, m.check(other), supervisor.ErrConflict)
+	require.ErrorIs(t, s.check(other), supervisor.ErrConflict)
 }
 
 func TestBeforeAPodThereIsNothing(t *testing.T) {
-	m := &machine{}
-	require.ErrorIs(t, m.Running("app"), crun.ErrNotRunning)
-	_, err := m.Log("app", 0)
+	s := &system{}
+	require.ErrorIs(t, s.Running("app"), crun.ErrNotRunning)
+	_, err := s.Log("app", 0)
 	require.ErrorIs(t, err, logfile.ErrNotFound)
-	require.ErrorIs(t, m.PutFiles(wire.Files{}), supervisor.ErrConflict)
+	require.ErrorIs(t, s.PutFiles(wire.Files{}), supervisor.ErrConflict)
 }
 
 func TestSetSysctls(t *testing.T) {

@@ -13,17 +13,17 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-func TestAMachineThatIsShutDownEndsItsPodAsItsNodeWould(t *testing.T) {
+func TestAVMThatIsShutDownEndsItsPodAsItsNodeWould(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &machine{supervisor: supervisor.New(supervisor.Config{})}
+		s := &system{supervisor: supervisor.New(supervisor.Config{})}
 		p := pod()
 		p.Grace, p.Containers = time.Minute, []wire.Seed{{Name: "app", Role: wire.RoleApp}}
-		require.NoError(t, m.supervisor.Configure(p, nil))
-		m.pod = &p
+		require.NoError(t, s.supervisor.Configure(p, nil))
+		s.pod = &p
 		began := time.Now()
-		m.drain(t.Context())
+		s.drain(t.Context())
 		assert.Zero(t, time.Since(began), "nothing runs that would need its grace period")
-		b, err := m.supervisor.Snapshot(t.Context(), supervisor.Query{})
+		b, err := s.supervisor.Snapshot(t.Context(), supervisor.Query{})
 		require.NoError(t, err)
 		var snapshot wire.Snapshot
 		require.NoError(t, json.Unmarshal(b, &snapshot))

@@ -8,13 +8,13 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest"
 	"github.com/virtual-kubelet/vic/guest/boot"
-	"github.com/virtual-kubelet/vic/guest/pause"
+	"github.com/virtual-kubelet/vic/guest/process"
 	"github.com/virtual-kubelet/vic/internal/version"
 )
 
 func main() {
-	if os.Args[0] == pause.Program {
-		pause.Run()
+	if os.Args[0] == process.PauseProgram {
+		process.Pause()
 	}
 	if os.Getpid() != 1 {
 		fmt.Fprintln(os.Stderr, "vic-guest: this is the first process of a pod VM, and no other")

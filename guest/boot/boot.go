@@ -111,7 +111,7 @@ func hasWord(word string) bool {
 	return err == nil && slices.Contains(strings.Fields(string(b)), word)
 }
 
-// PowerOff writes back what is dirty and turns the machine off. It returns only when that fails.
+// PowerOff writes back what is dirty and turns the VM off. It returns only when that fails.
 func PowerOff() error {
 	unix.Sync()
 	return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
@@ -121,7 +121,7 @@ func PowerOff() error {
 const maxFiles = 1 << 20
 
 // RaiseLimits sets the limits that this process and all that it starts have, as container engines have them: many open
-// files, and as many processes as the pod's cgroup allows. The kernel's own are made for a machine as small as this one.
+// files, and as many processes as the pod's cgroup allows. The kernel's own are made for a VM as small as this one.
 func RaiseLimits() error {
 	for resource, limit := range map[int]uint64{unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_NPROC: unix.RLIM_INFINITY} {
 		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {

@@ -29,7 +29,7 @@ func MemoryBytes() (int64, error) {
 	return int64(info.Totalram) * int64(info.Unit), nil
 }
 
-// SetClock steps the machine's clock.
+// SetClock steps the VM's clock.
 func SetClock(t time.Time) error {
 	tv := unix.NsecToTimeval(t.UnixNano())
 	if err := unix.Settimeofday(&tv); err != nil {

@@ -21,7 +21,7 @@ const (
 	headerTimeout = 30 * time.Second
 	headerBytes   = 16 << 10
 	acceptBacklog = 256
-	// writeTimeout is long, since machines may be emulated on busy hosts, and ends streams to a host that has stopped.
+	// writeTimeout is long, since VMs may be emulated on busy hosts, and ends streams to a host that has stopped.
 	writeTimeout = time.Minute
 )
 

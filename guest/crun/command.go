@@ -18,7 +18,7 @@ const (
 )
 
 // Exec implements [probe.Execer] for the pod's own probes and hooks. The time that the runtime needs to start the command
-// does not count: in an emulated machine it is long.
+// does not count: in an emulated VM it is long.
 func (t *task) Exec(ctx context.Context, args []string, timeout time.Duration) (int32, []byte, error) {
 	r := t.runtime
 	select {

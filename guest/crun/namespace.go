@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/virtual-kubelet/vic/guest/oci"
-	"github.com/virtual-kubelet/vic/guest/pause"
 	"github.com/virtual-kubelet/vic/guest/process"
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
@@ -76,7 +75,7 @@ func (r *Runtime) startPause(ctx context.Context) (*process.Process, error) {
 		return nil, err
 	}
 	config, err := json.Marshal(oci.PauseSpec(oci.Pause{
-		Program: r.c.Program, Name: pause.Program, Rootfs: rootfs, CgroupPath: pauseCgroup,
+		Program: r.c.Program, Name: process.PauseProgram, Rootfs: rootfs, CgroupPath: pauseCgroup,
 	}))
 	if err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ var (
 
 const (
 	program = "/bin/crun"
-	// startTimeout bounds crun; it is long because a machine may be emulated on a busy host.
+	// startTimeout bounds crun; it is long because a VM may be emulated on a busy host.
 	startTimeout = 2 * time.Minute
 	maxExecs     = 64
 )
@@ -53,7 +53,7 @@ type Config struct {
 	// FSGroup is a group that every process is in.
 	FSGroup *int64
 	// ShareProcesses puts all containers into one process namespace. Program is the guest's own program, which is process
-	// 1 there under the name of pause.Program.
+	// 1 there under the name of process.PauseProgram.
 	ShareProcesses bool
 	Program        string
 	// Binds are files of the pod that every container has, where it has no mount of its own there.

@@ -25,7 +25,7 @@ const (
 	etherHeader = 14
 )
 
-// probe returns ErrAddressInUse when another machine on the link answers for ip.
+// probe returns ErrAddressInUse when another host on the link answers for ip.
 func probe(ctx context.Context, index int, mac net.HardwareAddr, ip netip.Addr) error {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 
 // Errors that a host acts on.
 var (
-	// ErrAddressInUse says that another machine answers for an address.
+	// ErrAddressInUse says that another host answers for an address.
 	ErrAddressInUse = errors.New("address is in use")
 	// ErrNoInterface says that no interface with a hardware address appeared in time.
 	ErrNoInterface = errors.New("no such network interface")
@@ -119,7 +119,7 @@ func addRoute(link netlink.Link, gw netip.Addr, addresses []netip.Prefix) error 
 	return nil
 }
 
-// find waits for an interface: it may be added to a running machine.
+// find waits for an interface: it may be added to a running VM.
 func find(ctx context.Context, mac net.HardwareAddr) (netlink.Link, error) {
 	ctx, cancel := context.WithTimeout(ctx, interfaceTimeout)
 	defer cancel()

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownDevices are what a container has of its own, and never the machine's.
+// ownDevices are what a container has of its own, and never the VM's.
 var ownDevices = []string{"pts", "shm", "mqueue", "fd", "console", "ptmx"}
 
 // Devices lists the device files below dir, which a container finds below /dev.

@@ -72,7 +72,7 @@ type Bind struct {
 	ReadOnly       bool
 }
 
-// Spec makes the runtime's config.json. Network, IPC and host name are the machine's: the machine is the pod.
+// Spec makes the runtime's config.json. Network, IPC and host name are the VM's: the VM is the pod.
 func Spec(c Config) (*specs.Spec, error) {
 	process, err := Process(c.Container, c.User, c.Hostname)
 	if err != nil {

@@ -10,4 +10,6 @@
 //
 // A runtime that forks a container and leaves reports the container's pid only afterwards. [Reaper.Hold] keeps the
 // statuses of unknown children until then, so that [Reaper.Adopt] finds them.
+//
+// [Pause] is the other PID 1: that of a process namespace which the containers of a pod share.
 package process

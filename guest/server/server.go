@@ -18,13 +18,13 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-// Machine is what the server needs of the machine that it runs on.
-type Machine interface {
+// System is what the server needs of the VM that it runs in.
+type System interface {
 	Hello() (wire.Hello, error)
 	Configure(ctx context.Context, pod wire.Pod) (wire.Ready, error)
 	PutFiles(f wire.Files) error
 	SetClock(t time.Time) error
-	// PowerOff begins to turn the machine off and returns.
+	// PowerOff begins to turn the VM off and returns.
 	PowerOff(ctx context.Context)
 }
 
@@ -63,7 +63,7 @@ type Session interface {
 
 // Config is what a handler answers from.
 type Config struct {
-	Machine    Machine
+	System     System
 	Containers Containers
 	Streams    Streams
 	Usage      Usage
@@ -178,7 +178,7 @@ func (s *server) boot(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) hello(w http.ResponseWriter, _ *http.Request) error {
-	h, err := s.Machine.Hello()
+	h, err := s.System.Hello()
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (s *server) pod(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ready, err := s.Machine.Configure(r.Context(), pod)
+	ready, err := s.System.Configure(r.Context(), pod)
 	if err != nil {
 		return err
 	}
@@ -202,7 +202,7 @@ func (s *server) files(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.Machine.PutFiles(f)
+	return s.System.PutFiles(f)
 }
 
 func (s *server) container(w http.ResponseWriter, r *http.Request) error {
@@ -235,11 +235,11 @@ func (s *server) stop(w http.ResponseWriter, r *http.Request) error {
 
 func (s *server) powerOff(w http.ResponseWriter, r *http.Request) error {
 	w.WriteHeader(http.StatusAccepted)
-	// The answer leaves before the machine does.
+	// The answer leaves before the VM does.
 	if err := http.NewResponseController(w).Flush(); err != nil {
 		return err
 	}
-	s.Machine.PowerOff(context.WithoutCancel(r.Context()))
+	s.System.PowerOff(context.WithoutCancel(r.Context()))
 	return nil
 }
 
@@ -248,7 +248,7 @@ func (s *server) clock(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.Machine.SetClock(c.Time)
+	return s.System.SetClock(c.Time)
 }
 
 func (s *server) snapshot(w http.ResponseWriter, r *http.Request) error {

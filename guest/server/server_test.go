@@ -28,7 +28,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-// fake is a machine whose every answer is err, and whose one container echoes its input.
+// fake is a VM whose every answer is err, and whose one container echoes its input.
 type fake struct {
 	err     error
 	called  string
@@ -101,7 +101,7 @@ func (s *session) Close()                              { s.leave() }
 
 func serve(t *testing.T, f *fake) *httptest.Server {
 	t.Helper()
-	srv := httptest.NewServer(server.New(server.Config{Machine: f, Containers: f, Streams: f, Usage: f}))
+	srv := httptest.NewServer(server.New(server.Config{System: f, Containers: f, Streams: f, Usage: f}))
 	t.Cleanup(srv.Close)
 	return srv
 }

@@ -166,7 +166,7 @@ func receive(r io.Reader, session Session) {
 	}
 }
 
-// dial connects to a port of the machine, whose network is the pod's.
+// dial connects to a port of the VM, whose network is the pod's.
 func (s *server) dial(w http.ResponseWriter, r *http.Request) error {
 	port, err := number(r, "port")
 	if err != nil || port == 0 || port > 65535 {

@@ -16,7 +16,7 @@ func (s *Supervisor) SetDeadline(deadline time.Time) {
 	}
 }
 
-// ClockSet is called when the machine's clock was stepped: the pod's deadline is a time of day.
+// ClockSet is called when the VM's clock was stepped: the pod's deadline is a time of day.
 func (s *Supervisor) ClockSet() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/virtual-kubelet/vic/guest/hook"
 	"github.com/virtual-kubelet/vic/guest/probe"
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
@@ -78,7 +77,7 @@ func (a *attempt) hook(ctx context.Context, action wire.Action) <-chan error {
 	// Ends with the hook, soon after ctx.
 	go func() {
 		err := a.c.s.Hooks.Hook(ctx, action, a.target())
-		if errors.Is(err, hook.ErrPlain) {
+		if errors.Is(err, probe.ErrPlain) {
 			a.c.event(wire.Event{
 				Warning: true, Reason: eventHookFallback,
 				Message: "request to HTTPS lifecycle hook got HTTP response, retry with HTTP succeeded",

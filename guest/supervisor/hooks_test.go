@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/guest/hook"
+	"github.com/virtual-kubelet/vic/guest/probe"
 	"github.com/virtual-kubelet/vic/guest/supervisor"
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
@@ -142,7 +142,7 @@ func TestAPreStopHookThatFails(t *testing.T) {
 
 func TestAHookThatIsAnsweredInPlainHTTPIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := hooked(t, 0, fmt.Errorf("ask: %w", hook.ErrPlain), withPostStart)
+		s, _ := hooked(t, 0, fmt.Errorf("ask: %w", probe.ErrPlain), withPostStart)
 		assert.Equal(t, wire.ContainerRunning, status(t, s, "app").State)
 		assert.Len(t, messages(t, s, "LifecycleHTTPFallback"), 1)
 		stop(s)

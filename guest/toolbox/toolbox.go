@@ -23,13 +23,13 @@ const (
 
 // Config says what to report.
 type Config struct {
-	// Interfaces are those of the machine, with their addresses.
+	// Interfaces are those of the VM, with their addresses.
 	Interfaces func() ([]Interface, error)
-	// Stop is asked to end the machine, which takes its time, and returns at once. It may be called more than once.
+	// Stop is asked to end the VM, which takes its time, and returns at once. It may be called more than once.
 	Stop func()
 }
 
-// Interface is a network interface of the machine.
+// Interface is a network interface of the VM.
 type Interface struct {
 	MAC       string
 	Addresses []netip.Prefix

@@ -29,7 +29,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/guest/dialout"
+	"github.com/virtual-kubelet/vic/guest/channel"
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/channels"
 )
@@ -140,7 +140,7 @@ func (h *host) blob(vm, token string) wire.Boot {
 // guest dials in and answers every line with itself in upper case, until the test ends or leave is called.
 func (h *host) guest(t *testing.T, boot wire.Boot) (leave func()) {
 	t.Helper()
-	d, err := dialout.New(boot)
+	d, err := channel.NewDialer(boot)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	var gone sync.WaitGroup

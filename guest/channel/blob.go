@@ -1,4 +1,4 @@
-package bootblob
+package channel
 
 import (
 	"context"
@@ -13,13 +13,14 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-// ErrNone says that the VM was given nothing.
-var ErrNone = errors.New("no boot blob")
+// ErrNoBlob says that the VM was given no boot blob.
+var ErrNoBlob = errors.New("no boot blob")
 
-const pollInterval = 50 * time.Millisecond
+const blobInterval = 50 * time.Millisecond
 
-// Finder looks for a blob.
-type Finder struct {
+// BlobFinder looks for what a hypervisor gave a VM for its start (wire.Boot): by VMware's backdoor, else QEMU's fw_cfg, else
+// on a CD.
+type BlobFinder struct {
 	// Sys is where sysfs is mounted, and Dev where device nodes are.
 	Sys, Dev string
 	// GuestInfo asks VMware's backdoor; empty where there is none.
@@ -31,15 +32,15 @@ type Finder struct {
 }
 
 // Find waits until there is a blob: devices appear while it looks. A blob that nobody can use is an error at once.
-func (f Finder) Find(ctx context.Context) (wire.Boot, error) {
-	tick := time.NewTicker(pollInterval)
+func (f BlobFinder) Find(ctx context.Context) (wire.Boot, error) {
+	tick := time.NewTicker(blobInterval)
 	defer tick.Stop()
 	for {
 		b, err := f.look()
 		if err == nil {
 			return wire.ParseBoot(b)
 		}
-		if !errors.Is(err, ErrNone) {
+		if !errors.Is(err, ErrNoBlob) {
 			return wire.Boot{}, err
 		}
 		select {
@@ -51,16 +52,16 @@ func (f Finder) Find(ctx context.Context) (wire.Boot, error) {
 }
 
 // look asks every source once.
-func (f Finder) look() ([]byte, error) {
+func (f BlobFinder) look() ([]byte, error) {
 	for _, source := range []func() ([]byte, error){f.guestInfo, f.firmware, f.cd} {
 		if b, err := source(); len(b) > 0 || err != nil {
 			return b, err
 		}
 	}
-	return nil, ErrNone
+	return nil, ErrNoBlob
 }
 
-func (f Finder) guestInfo() ([]byte, error) {
+func (f BlobFinder) guestInfo() ([]byte, error) {
 	text, err := f.GuestInfo(wire.BootGuestInfo)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", wire.BootGuestInfo, err)
@@ -68,12 +69,12 @@ func (f Finder) guestInfo() ([]byte, error) {
 	return []byte(text), nil
 }
 
-func (f Finder) firmware() ([]byte, error) {
+func (f BlobFinder) firmware() ([]byte, error) {
 	return readFile(filepath.Join(f.Sys, "firmware/qemu_fw_cfg/by_name", wire.BootFirmware, "raw"))
 }
 
 // cd reads from the first CD that has the label.
-func (f Finder) cd() ([]byte, error) {
+func (f BlobFinder) cd() ([]byte, error) {
 	drives, err := filepath.Glob(filepath.Join(f.Sys, "block/sr*"))
 	if err != nil {
 		return nil, err
@@ -88,7 +89,7 @@ func (f Finder) cd() ([]byte, error) {
 	return nil, nil
 }
 
-func (f Finder) readCD(device string) (b []byte, err error) {
+func (f BlobFinder) readCD(device string) (b []byte, err error) {
 	target, err := os.MkdirTemp(f.Temp, "cd-")
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", device, err)

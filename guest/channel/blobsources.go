@@ -1,4 +1,4 @@
-package bootblob
+package channel
 
 import (
 	"os"
@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// System is a Finder of the running system, which needs root.
-func System() Finder {
-	return Finder{Sys: "/sys", Dev: "/dev", GuestInfo: guestInfo, MountCD: mountCD, Temp: "/run"}
+// SystemBlob is a finder in the running system, which needs root.
+func SystemBlob() BlobFinder {
+	return BlobFinder{Sys: "/sys", Dev: "/dev", GuestInfo: guestInfo, MountCD: mountCD, Temp: "/run"}
 }
 
 // isVMware reports whether the processor says so: elsewhere nobody may touch the backdoor's port.

@@ -1,8 +1,7 @@
-package pause_test
+package process_test
 
 import (
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -11,37 +10,37 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/guest/pause"
+	"github.com/virtual-kubelet/vic/guest/process"
 )
 
+// pauseVariable has this program be the pause program.
+const pauseVariable = "VIC_TEST_PAUSE"
+
 func TestMain(m *testing.M) {
-	if os.Args[0] == pause.Program {
-		pause.Run()
+	if os.Getenv(pauseVariable) != "" {
+		process.Pause()
 	}
 	os.Exit(m.Run())
 }
 
-func TestNothingEndsItButKill(t *testing.T) {
+func TestNothingEndsAPauseButKill(t *testing.T) {
 	program, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.Command(program)
-	cmd.Args[0] = pause.Program
-	require.NoError(t, cmd.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }() // ends with the process
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	p, err := newReaper(t).Start(process.Spec{Args: []string{program}, Env: []string{pauseVariable + "=1"}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = p.Signal(syscall.SIGKILL) })
 
-	require.Eventually(t, func() bool { return ignores(t, cmd.Process.Pid) }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return ignores(t, p.Pid()) }, time.Minute, time.Millisecond)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGCHLD, syscall.SIGUSR1} {
-		require.NoError(t, cmd.Process.Signal(sig))
+		require.NoError(t, p.Signal(sig))
 	}
 	select {
-	case err := <-ended:
-		require.Fail(t, "it ended", "%v", err)
+	case <-p.Done():
+		require.Fail(t, "it ended", "%v", p.Status())
 	case <-time.After(100 * time.Millisecond):
 	}
-	require.NoError(t, cmd.Process.Kill())
-	require.EqualError(t, <-ended, "signal: killed")
+	require.NoError(t, p.Signal(syscall.SIGKILL))
+	require.Equal(t, syscall.SIGKILL, p.Status().Signal())
 }
 
 // ignores reports whether the process ignores SIGTERM and SIGCHLD, which is so once it has begun.

@@ -1,4 +1,4 @@
-package dialout
+package channel
 
 import (
 	"bytes"
@@ -36,7 +36,9 @@ const (
 	unheardMost = 3
 )
 
-// Dialer opens the channel of one boot. Its methods are for one goroutine.
+// Dialer opens the channel of one boot, where the hypervisor has none: it joins with the token of the boot blob, which gives this
+// boot a certificate, and then keeps one TLS connection open. Keys are made anew in each boot and never leave memory. Its methods
+// are for one goroutine.
 type Dialer struct {
 	boot   wire.Boot
 	roots  *x509.CertPool
@@ -47,8 +49,8 @@ type Dialer struct {
 	unheard int
 }
 
-// New returns a Dialer for what the blob says.
-func New(boot wire.Boot) (*Dialer, error) {
+// NewDialer returns a Dialer for what the blob says.
+func NewDialer(boot wire.Boot) (*Dialer, error) {
 	d := &Dialer{boot: boot, roots: x509.NewCertPool()}
 	if !d.roots.AppendCertsFromPEM([]byte(boot.CA)) {
 		return nil, errors.New("boot blob: ca has no certificate")

@@ -13,7 +13,7 @@ import (
 // maxInterfaces bounds the interfaces that are reported; a pod VM has one or two, and its containers may make more.
 const maxInterfaces = 16
 
-// OfInterfaces reads the counters of the machine's network interfaces, without loopback, from sysfs at sys.
+// OfInterfaces reads the counters of the VM's network interfaces, without loopback, from sysfs at sys.
 func OfInterfaces(sys string) ([]wire.InterfaceStats, error) {
 	class := filepath.Join(sys, "class", "net")
 	names, err := os.ReadDir(class)

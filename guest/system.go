@@ -26,9 +26,9 @@ import (
 
 const powerOffTimeout = 20 * time.Second
 
-// machine is the pod VM. It implements what package server needs, and hands a pod's containers to the runtime that
+// system is the pod VM. It implements what package server needs, and hands a pod's containers to the runtime that
 // Configure made.
-type machine struct {
+type system struct {
 	version    string
 	reaper     *process.Reaper
 	supervisor *supervisor.Supervisor
@@ -44,8 +44,8 @@ type machine struct {
 	poweredOff bool
 }
 
-// Hello implements [server.Machine].
-func (m *machine) Hello() (wire.Hello, error) {
+// Hello implements [server.System].
+func (s *system) Hello() (wire.Hello, error) {
 	kernel, err := boot.Kernel()
 	if err != nil {
 		return wire.Hello{}, err
@@ -54,79 +54,79 @@ func (m *machine) Hello() (wire.Hello, error) {
 	if err != nil {
 		return wire.Hello{}, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return wire.Hello{
-		BootID: m.supervisor.BootID(), Version: m.version, Kernel: kernel, Configured: m.pod != nil,
+		BootID: s.supervisor.BootID(), Version: s.version, Kernel: kernel, Configured: s.pod != nil,
 		MemoryBytes: memory, CPUs: runtime.NumCPU(), Time: time.Now(),
 	}, nil
 }
 
-// SetClock implements [server.Machine].
-func (m *machine) SetClock(t time.Time) error {
+// SetClock implements [server.System].
+func (s *system) SetClock(t time.Time) error {
 	if err := boot.SetClock(t); err != nil {
 		return err
 	}
-	m.supervisor.ClockSet()
+	s.supervisor.ClockSet()
 	return nil
 }
 
-// PutFiles implements [server.Machine].
-func (m *machine) PutFiles(f wire.Files) error {
-	m.mu.Lock()
-	volumes, configured := m.volumes, m.pod != nil
-	m.mu.Unlock()
+// PutFiles implements [server.System].
+func (s *system) PutFiles(f wire.Files) error {
+	s.mu.Lock()
+	volumes, configured := s.volumes, s.pod != nil
+	s.mu.Unlock()
 	if !configured {
 		return fmt.Errorf("%w: there is no pod yet", supervisor.ErrConflict)
 	}
 	return volumes.Put(f)
 }
 
-// PowerOff implements [server.Machine].
-func (m *machine) PowerOff(ctx context.Context) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.poweredOff {
+// PowerOff implements [server.System].
+func (s *system) PowerOff(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.poweredOff {
 		return
 	}
-	m.poweredOff = true
-	// Ends with the machine.
-	go m.powerOff(ctx)
+	s.poweredOff = true
+	// Ends with the VM.
+	go s.powerOff(ctx)
 }
 
-func (m *machine) powerOff(ctx context.Context) {
+func (s *system) powerOff(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, powerOffTimeout)
 	defer cancel()
-	applied := m.applied(ctx)
-	m.supervisor.Stop(wire.Stop{})
-	err := m.supervisor.Done(ctx)
-	if r := m.containers(); err == nil && r != nil {
+	applied := s.applied(ctx)
+	s.supervisor.Stop(wire.Stop{})
+	err := s.supervisor.Done(ctx)
+	if r := s.containers(); err == nil && r != nil {
 		err = r.Close(ctx)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.logs != nil {
-		_ = m.logs.Close() // what was written is in the page cache, which PowerOff writes back
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.logs != nil {
+		_ = s.logs.Close() // what was written is in the page cache, which PowerOff writes back
 	}
-	if applied && m.steps.volumes != nil {
-		err = errors.Join(err, m.steps.volumes.Close()) // what stays mounted is as the scratch disk then
+	if applied && s.steps.volumes != nil {
+		err = errors.Join(err, s.steps.volumes.Close()) // what stays mounted is as the scratch disk then
 	}
 	// Not mounted before a pod is there, and busy where something was left behind: the kernel then writes back, and replays
 	// the journal at the next boot.
 	_ = unix.Unmount(scratchDir, 0)
-	logging.From(ctx).InfoContext(ctx, "machine powered off", "err", err)
+	logging.From(ctx).InfoContext(ctx, "VM powered off", "err", err)
 	if err := boot.PowerOff(); err != nil {
-		logging.From(ctx).ErrorContext(ctx, "machine did not power off", "err", err)
+		logging.From(ctx).ErrorContext(ctx, "VM did not power off", "err", err)
 	}
 }
 
 // applied waits for what is being configured, since half a file system is none. Nothing is configured from then on, and
 // steps are the caller's.
-func (m *machine) applied(ctx context.Context) bool {
+func (s *system) applied(ctx context.Context) bool {
 	done := make(chan struct{})
-	// Ends when what is being configured does, or with the machine.
+	// Ends when what is being configured does, or with the VM.
 	go func() {
-		m.applying.Lock()
+		s.applying.Lock()
 		close(done)
 	}()
 	select {
@@ -138,20 +138,20 @@ func (m *machine) applied(ctx context.Context) bool {
 }
 
 // containers returns the runtime, or nil before a pod is configured.
-func (m *machine) containers() *crun.Runtime {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.runtime
+func (s *system) containers() *crun.Runtime {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runtime
 }
 
 // Start implements [supervisor.Runtime].
-func (m *machine) Start(ctx context.Context, a supervisor.Attempt) (supervisor.Task, error) {
-	return m.containers().Start(ctx, a) // there is one before the supervisor has containers
+func (s *system) Start(ctx context.Context, a supervisor.Attempt) (supervisor.Task, error) {
+	return s.containers().Start(ctx, a) // there is one before the supervisor has containers
 }
 
 // Running implements [server.Streams].
-func (m *machine) Running(container string) error {
-	r := m.containers()
+func (s *system) Running(container string) error {
+	r := s.containers()
 	if r == nil {
 		return crun.ErrNotRunning
 	}
@@ -159,28 +159,28 @@ func (m *machine) Running(container string) error {
 }
 
 // Exec implements [server.Streams].
-func (m *machine) Exec(
+func (s *system) Exec(
 	ctx context.Context, container string, e wire.Exec, stdout, stderr io.Writer,
 ) (server.Session, error) {
-	s, err := m.containers().Exec(ctx, container, e, stdout, stderr) // Running came before
+	session, err := s.containers().Exec(ctx, container, e, stdout, stderr) // Running came before
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return session, nil
 }
 
 // Attach implements [server.Streams].
-func (m *machine) Attach(container string, a wire.Attach, stdout, stderr io.Writer) (server.Session, error) {
-	s, err := m.containers().Attach(container, a, stdout, stderr) // Running came before
+func (s *system) Attach(container string, a wire.Attach, stdout, stderr io.Writer) (server.Session, error) {
+	session, err := s.containers().Attach(container, a, stdout, stderr) // Running came before
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return session, nil
 }
 
 // Stats implements [server.Usage].
-func (m *machine) Stats() (wire.Stats, error) {
-	r := m.containers()
+func (s *system) Stats() (wire.Stats, error) {
+	r := s.containers()
 	if r == nil {
 		return wire.Stats{}, fmt.Errorf("%w: there is no pod yet", supervisor.ErrConflict)
 	}
@@ -200,10 +200,10 @@ func (m *machine) Stats() (wire.Stats, error) {
 }
 
 // Log implements [server.Streams].
-func (m *machine) Log(container string, attempt int32) (*logfile.File, error) {
-	m.mu.Lock()
-	logs := m.logs
-	m.mu.Unlock()
+func (s *system) Log(container string, attempt int32) (*logfile.File, error) {
+	s.mu.Lock()
+	logs := s.logs
+	s.mu.Unlock()
 	if logs == nil {
 		return nil, fmt.Errorf("%w: there is no pod yet", logfile.ErrNotFound)
 	}

@@ -1,4 +1,4 @@
-package hook
+package probe
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/virtual-kubelet/vic/guest/probe"
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/wait"
 )
@@ -21,20 +20,21 @@ var errNotHook = errors.New("this action is no hook")
 
 const maxBody = 10 << 10
 
-// Run runs a hook to its end or until ctx ends.
-func Run(ctx context.Context, a wire.Action, t probe.Target) error {
+// Hook runs a hook of a container's life to its end or until ctx ends. What counts as a failure is as with the kubelet: a
+// command's exit code, and of a request only that there is no answer.
+func Hook(ctx context.Context, a wire.Action, t Target) error {
 	switch {
 	case len(a.Exec) > 0:
-		return run(ctx, a.Exec, t)
+		return hookExec(ctx, a.Exec, t)
 	case a.HTTP != nil:
-		return get(ctx, *a.HTTP, t)
+		return hookHTTP(ctx, *a.HTTP, t)
 	case a.TCP != nil || a.GRPC != nil:
 		return errNotHook
 	}
 	return wait.For(ctx, a.Sleep) // which may be none at all
 }
 
-func run(ctx context.Context, args []string, t probe.Target) error {
+func hookExec(ctx context.Context, args []string, t Target) error {
 	code, output, err := t.Exec(ctx, args, 0)
 	switch {
 	case err != nil:
@@ -45,27 +45,27 @@ func run(ctx context.Context, args []string, t probe.Target) error {
 	return nil
 }
 
-// get asks again over HTTP where the server has no TLS, as the kubelet does.
-func get(ctx context.Context, a wire.HTTPAction, t probe.Target) error {
-	r, err := probe.Request(ctx, a, t.Address, probe.AgentHook)
+// hookHTTP asks again over HTTP where the server has no TLS, as the kubelet does.
+func hookHTTP(ctx context.Context, a wire.HTTPAction, t Target) error {
+	r, err := Request(ctx, a, t.Address, AgentHook)
 	if err != nil {
 		return err
 	}
-	if err = do(r); err == nil || !strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
+	if err = ask(r); err == nil || !strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
 		return err
 	}
 	r = r.Clone(ctx)
 	r.URL.Scheme = "http"
 	r.Header.Del("Authorization")
-	if do(r) == nil {
+	if ask(r) == nil {
 		return fmt.Errorf("ask %s: %w", r.URL.Host, ErrPlain)
 	}
 	return err
 }
 
-// do returns when there is an answer, whichever it is.
-func do(r *http.Request) error {
-	resp, err := probe.Client(0).Do(r)
+// ask returns when there is an answer, whichever it is.
+func ask(r *http.Request) error {
+	resp, err := Client(0).Do(r)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package bootblob_test
+package channel_test
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/guest/bootblob"
+	"github.com/virtual-kubelet/vic/guest/channel"
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
@@ -31,23 +31,23 @@ func write(t *testing.T, path string, content []byte) {
 	require.NoError(t, os.WriteFile(path, content, 0o644))
 }
 
-// machine has no blob.
-func machine(t *testing.T) bootblob.Finder {
+// withoutBlob is a system that was given none.
+func withoutBlob(t *testing.T) channel.BlobFinder {
 	t.Helper()
-	return bootblob.Finder{
+	return channel.BlobFinder{
 		Sys: t.TempDir(), Dev: t.TempDir(), Temp: t.TempDir(),
 		GuestInfo: func(string) (string, error) { return "", nil },
 		MountCD:   func(string, string) (func() error, error) { panic("there is no CD") },
 	}
 }
 
-func withFirmware(t *testing.T, f *bootblob.Finder, content []byte) {
+func withFirmware(t *testing.T, f *channel.BlobFinder, content []byte) {
 	t.Helper()
 	write(t, filepath.Join(f.Sys, "firmware/qemu_fw_cfg/by_name/opt/vic/boot/raw"), content)
 }
 
 // withCD puts a CD with that label into the second drive; the first one is empty.
-func withCD(t *testing.T, f *bootblob.Finder, label string, content []byte) {
+func withCD(t *testing.T, f *channel.BlobFinder, label string, content []byte) {
 	t.Helper()
 	write(t, filepath.Join(f.Sys, "block/sr0/size"), nil)
 	write(t, filepath.Join(f.Dev, "sr0"), nil)
@@ -64,7 +64,7 @@ func withCD(t *testing.T, f *bootblob.Finder, label string, content []byte) {
 }
 
 func TestFindTakesTheFirstSource(t *testing.T) {
-	f := machine(t)
+	f := withoutBlob(t)
 	withCD(t, &f, "PODCFG", blob(t, "cd"))
 	find := func(want string) {
 		t.Helper()
@@ -85,12 +85,12 @@ func TestFindTakesTheFirstSource(t *testing.T) {
 }
 
 func TestFindWaits(t *testing.T) {
-	f := machine(t)
+	f := withoutBlob(t)
 	withCD(t, &f, "OTHER", nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err := f.Find(ctx)
-	require.ErrorIs(t, err, bootblob.ErrNone)
+	require.ErrorIs(t, err, channel.ErrNoBlob)
 	found := make(chan string)
 	go func() {
 		b, _ := f.Find(t.Context())
@@ -114,13 +114,13 @@ func TestFindRefusesABlobThatNobodyCanUse(t *testing.T) {
 		"too large":       {strings.Repeat(" ", wire.MaxBootBytes+1), "more than"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := machine(t)
+			f := withoutBlob(t)
 			withFirmware(t, &f, []byte(tt.blob))
 			_, err := f.Find(t.Context())
 			require.ErrorContains(t, err, tt.says)
 		})
 	}
-	f := machine(t)
+	f := withoutBlob(t)
 	broken := errors.New("broken")
 	f.GuestInfo = func(string) (string, error) { return "", broken }
 	_, err := f.Find(t.Context())

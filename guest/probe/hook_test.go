@@ -1,4 +1,4 @@
-package hook_test
+package probe_test
 
 import (
 	"context"
@@ -14,33 +14,32 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/virtual-kubelet/vic/guest/hook"
 	"github.com/virtual-kubelet/vic/guest/probe"
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-type command struct {
+type hookCommand struct {
 	code int32
 	err  error
 }
 
-func (c command) Exec(_ context.Context, _ []string, timeout time.Duration) (int32, []byte, error) {
+func (c hookCommand) Exec(_ context.Context, _ []string, timeout time.Duration) (int32, []byte, error) {
 	if timeout != 0 {
 		return 0, nil, errors.New("a hook has no bound of its own")
 	}
 	return c.code, []byte("said"), c.err
 }
 
-func TestCommands(t *testing.T) {
+func TestAHooksCommandFailsByItsExitCode(t *testing.T) {
 	broken := errors.New("no such command")
 	action := wire.Action{Exec: []string{"a", "b"}}
-	run := func(c command) error { return hook.Run(t.Context(), action, probe.Target{Execer: c}) }
-	require.NoError(t, run(command{}))
-	require.EqualError(t, run(command{code: 3}), `run ["a" "b"]: exit code 3: said`)
-	require.ErrorIs(t, run(command{err: broken}), broken)
+	run := func(c hookCommand) error { return probe.Hook(t.Context(), action, probe.Target{Execer: c}) }
+	require.NoError(t, run(hookCommand{}))
+	require.EqualError(t, run(hookCommand{code: 3}), `run ["a" "b"]: exit code 3: said`)
+	require.ErrorIs(t, run(hookCommand{err: broken}), broken)
 }
 
-func TestRequests(t *testing.T) {
+func TestAHooksRequestWantsAnAnswerOnly(t *testing.T) {
 	agents := make(chan string, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		agents <- r.UserAgent() + " " + r.Header.Get("Authorization")
@@ -52,30 +51,30 @@ func TestRequests(t *testing.T) {
 	port, err := strconv.ParseUint(text, 10, 16)
 	require.NoError(t, err)
 	get := func(scheme string) error {
-		return hook.Run(t.Context(), wire.Action{HTTP: &wire.HTTPAction{
+		return probe.Hook(t.Context(), wire.Action{HTTP: &wire.HTTPAction{
 			Scheme: scheme, Port: uint16(port), Headers: []wire.HTTPHeader{{Name: "Authorization", Value: "secret"}},
 		}}, probe.Target{Address: "127.0.0.1"})
 	}
 	require.NoError(t, get("http"), "whatever the answer is")
 	assert.Equal(t, "kube-lifecycle/1.37 secret", <-agents)
-	require.ErrorIs(t, get("https"), hook.ErrPlain)
+	require.ErrorIs(t, get("https"), probe.ErrPlain)
 	assert.Equal(t, "kube-lifecycle/1.37 ", <-agents, "secrets need TLS")
 	server.Close()
 	require.ErrorContains(t, get("http"), "connection refused")
 }
 
-func TestAPause(t *testing.T) {
+func TestAHookMayBeAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		require.NoError(t, hook.Run(t.Context(), wire.Action{Sleep: 5 * time.Second}, probe.Target{}))
+		require.NoError(t, probe.Hook(t.Context(), wire.Action{Sleep: 5 * time.Second}, probe.Target{}))
 		assert.Equal(t, 5*time.Second, time.Since(began))
-		require.NoError(t, hook.Run(t.Context(), wire.Action{}, probe.Target{}), "a pause of nothing")
+		require.NoError(t, probe.Hook(t.Context(), wire.Action{}, probe.Target{}), "a pause of nothing")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		require.ErrorIs(t, hook.Run(ctx, wire.Action{Sleep: time.Hour}, probe.Target{}), context.DeadlineExceeded)
+		require.ErrorIs(t, probe.Hook(ctx, wire.Action{Sleep: time.Hour}, probe.Target{}), context.DeadlineExceeded)
 	})
 }
 
 func TestAProbeIsNoHook(t *testing.T) {
-	require.Error(t, hook.Run(t.Context(), wire.Action{TCP: &wire.TCPAction{Port: 1}}, probe.Target{}))
+	require.Error(t, probe.Hook(t.Context(), wire.Action{TCP: &wire.TCPAction{Port: 1}}, probe.Target{}))
 }
