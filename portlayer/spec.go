@@ -17,7 +17,7 @@ type Owner struct {
 	Cluster   string `json:"cluster,omitempty"`
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
-	// UID tells owners of one name apart.
+	// UID distinguishes owners of one name.
 	UID string `json:"uid"`
 	// Node is the node that runs the VM; VMs of other nodes are left alone.
 	Node string `json:"node,omitempty"`
@@ -106,7 +106,7 @@ type Disk struct {
 // DiskRef is a hypervisor's name for a disk it holds. It has the hex digits of the source's digest in it.
 type DiskRef string
 
-// IsOf tells whether the disk has the content of that digest (DiskSource.Digest).
+// IsOf reports whether the disk has the content of that digest (DiskSource.Digest).
 func (r DiskRef) IsOf(digest string) bool {
 	return strings.Contains(string(r), strings.TrimPrefix(digest, "sha256:"))
 }

@@ -24,7 +24,7 @@ var next = map[State][]State{
 	StateStopped: {StateRunning, StateRemoved},
 }
 
-// CanBecome tells whether a caller may command the move from s to t.
+// CanBecome reports whether a caller may command the move from s to t.
 func (s State) CanBecome(t State) bool { return slices.Contains(next[s], t) }
 
 // VM is a VM as its hypervisor shows it.

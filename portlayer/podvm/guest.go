@@ -40,7 +40,7 @@ func (h *Host) List(ctx context.Context) ([]VM, error) {
 	return vms, nil
 }
 
-// AckEvents tells the guest that events up to seq of that boot are dealt with; they are in no snapshot any more. The
+// AckEvents acknowledges to the guest that events up to seq of that boot are dealt with; they are in no snapshot any more. The
 // guest hears of it with the next question for its state, perhaps from another process.
 func (h *Host) AckEvents(ctx context.Context, id, bootID string, seq uint64) error {
 	p, err := h.pod(id, false)

@@ -22,7 +22,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 )
 
-// childDir tells this test binary to be a process that has the VCH of a directory open until it is killed.
+// childDir makes this test binary a process that has the VCH of a directory open until it is killed.
 const childDir = "VIC_TEST_CHILD_DIR"
 
 func killHost(t *testing.T, dir string) *qemuHost {

@@ -57,7 +57,7 @@ func (h *Host) awaitCopy(ctx context.Context, p *pod, container string, attempt 
 	}
 }
 
-// copying tells whether an attempt has ended, and the rest of its log is on its way.
+// copying reports whether an attempt has ended, and the rest of its log is on its way.
 func (p *pod) copying(container string, attempt int32) bool {
 	p.mu.Lock()
 	link := p.link
@@ -136,7 +136,7 @@ func attempts(c wire.ContainerStatus, known bool) (latest, before int32, ran boo
 	return 0, before, false
 }
 
-// over tells whether nothing will be added to an attempt's log any more.
+// over reports whether nothing will be added to an attempt's log any more.
 func (p *pod) over(container string, attempt int32) bool {
 	c, ok := p.status(container)
 	if !ok {

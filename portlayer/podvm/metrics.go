@@ -17,7 +17,7 @@ var (
 	unreachablesDesc = prometheus.NewDesc("vic_guests_unreachable", "Guests of running VMs that have been silent for 40 s.", nil, nil)
 )
 
-// podVMs tells, when it is asked, how many pod VMs there are. It is a prometheus.Collector.
+// podVMs counts, when it is asked, how many pod VMs there are. It is a prometheus.Collector.
 type podVMs struct{ host *Host }
 
 // Describe implements prometheus.Collector.

@@ -253,7 +253,7 @@ func (p *pod) view() VM {
 	return v
 }
 
-// logsComplete tells whether the logs of all attempts that nothing follows are here.
+// logsComplete reports whether the logs of all attempts that nothing follows are here.
 func (p *pod) logsComplete(s *wire.Snapshot) bool {
 	for _, c := range s.Containers {
 		t := c.Current

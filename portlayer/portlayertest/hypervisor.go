@@ -35,7 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"a disk whose source breaks is not there":            ensureWhole,
 		"a VM with a disk that was not made is refused":      createWithoutDisk,
 		"disks that nobody has or wants are collected":       collect,
-		"a watcher is told of every change":                  watch,
+		"a watcher hears of every change":                    watch,
 		"a guest that runs answers each connection":          dial,
 		"a VM that does not run has nobody to dial":          dialRefused,
 		"a guest powers its VM off":                          guestPowersOff,
@@ -253,32 +253,32 @@ func watch(t *tester) {
 	ctx, stop := context.WithCancel(t.ctx)
 	defer stop()
 	changes := t.Hypervisor.Watch(ctx)
-	told := func(what string) {
+	notified := func(what string) {
 		t.Helper()
 		select {
 		case uid, ok := <-changes:
 			require.True(t, ok)
 			require.Equal(t, "uid-1", uid)
 		case <-t.ctx.Done():
-			require.Fail(t, "watcher was not told", what)
+			require.Fail(t, "watcher was not notified", what)
 		}
 		for len(changes) > 0 {
 			<-changes // more than one word about it is allowed
 		}
 	}
 	vm := t.create("uid-1")
-	told("create")
+	notified("create")
 	spec := vm.Spec.Clone()
 	spec.Annotations = map[string]string{"note": "other"}
 	_, err := t.Hypervisor.Update(t.ctx, spec, vm.Version)
 	require.NoError(t, err)
-	told("update")
+	notified("update")
 	require.NoError(t, t.Hypervisor.PowerOn(t.ctx, "uid-1"))
-	told("power on")
+	notified("power on")
 	require.NoError(t, t.Hypervisor.PowerOff(t.ctx, "uid-1"))
-	told("power off")
+	notified("power off")
 	require.NoError(t, t.Hypervisor.Destroy(t.ctx, "uid-1"))
-	told("destroy")
+	notified("destroy")
 	stop()
 	for range changes { // until it is closed
 	}
@@ -320,7 +320,7 @@ func killed(t *tester) {
 	case uid := <-changes:
 		require.Equal(t, "uid-1", uid)
 	case <-t.ctx.Done():
-		require.Fail(t, "watcher was not told")
+		require.Fail(t, "watcher was not notified")
 	}
 	vm := t.await("uid-1", inState(portlayer.StateStopped))
 	assert.NotEmpty(t, vm.StopReason)

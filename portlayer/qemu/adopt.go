@@ -97,7 +97,7 @@ func (h *Hypervisor) adopt(ctx context.Context, v *podVM, r *record) (*process, 
 	}
 }
 
-// notYet tells of a socket that may have a listener in a moment.
+// notYet reports whether a socket may have a listener in a moment.
 func notYet(err error) bool {
 	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
 }
@@ -193,7 +193,7 @@ func (h *Hypervisor) converse(ctx context.Context, v *podVM, p *process, conn *n
 	return err
 }
 
-// recognise tells whether the process of that id has the VM: only its QEMU holds the alive file open. A number from a file
+// recognise returns nil when the process of that id has the VM: only its QEMU holds the alive file open. A number from a file
 // or a socket may be somebody else's by now.
 func recognise(v *podVM, pid int) error {
 	alive, err := os.Stat(v.path(aliveFile))

@@ -72,7 +72,7 @@ type machine struct {
 	accel  Accel
 
 	kernel, initrd *os.File
-	alive          *os.File // its lock tells that QEMU lives
+	alive          *os.File // its lock says that QEMU lives
 	qmp, guest     *os.File // bound sockets; QEMU itself listens, so that a peer sees its process
 	disks          []*os.File
 	taps           []*os.File // one for each NIC; none for networks in user mode

@@ -34,7 +34,7 @@ func (c *ConsoleLog) Close() {
 	c.file = nil
 }
 
-// Running tells whether more may come of the boot that ran when the console was opened.
+// Running reports whether more may come of the boot that ran when the console was opened.
 func (c *ConsoleLog) Running() bool {
 	alive, err := filelock.Held(c.vm.path(aliveFile))
 	if err != nil || !alive {

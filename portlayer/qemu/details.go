@@ -24,7 +24,7 @@ type Details struct {
 	// Owner is the user and group that QEMU runs as; 0 where it runs as whoever started it.
 	Owner     uint32
 	Directory string
-	// Held tells that a process has the VM: a vic that runs.
+	// Held is true when a process has the VM: a vic that runs.
 	Held bool
 	// Groups are the control groups of the process.
 	Groups []string
@@ -165,7 +165,7 @@ func resident(pid int) int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// absent tells that a file or a VM is not there.
+// absent reports whether a file or a VM is not there.
 func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, portlayer.ErrNotFound)
 }

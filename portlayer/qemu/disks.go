@@ -118,7 +118,7 @@ func (h *Hypervisor) CollectDisks(ctx context.Context, keep func(portlayer.DiskR
 // look and the use.
 const collectKey = "collect"
 
-// imagesPresent tells which image disk of a spec is not there.
+// imagesPresent says which image disk of a spec is not there.
 func (h *Hypervisor) imagesPresent(disks []portlayer.Disk) error {
 	for _, d := range disks {
 		if d.Kind != portlayer.DiskImage {

@@ -63,5 +63,5 @@ func writable(path string) error {
 	return errors.Join(err, f.Close())
 }
 
-// outOfSpace tells what more room mends from what is broken.
+// outOfSpace reports whether more room would mend it.
 func outOfSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

@@ -10,7 +10,7 @@ import (
 // include/linux/proc_ns.h).
 const hostProcesses = "pid:[4026531836]"
 
-// OutliveProcess tells, by an error that says why not, whether a pod VM that this process starts can outlive it. In a
+// OutliveProcess returns an error that says why a pod VM that this process starts can't outlive it, or nil. In a
 // process namespace that ends with a container, as in a pod without hostPID, every VM would end with it.
 func OutliveProcess() error {
 	namespace, err := os.Readlink("/proc/self/ns/pid")

@@ -106,7 +106,7 @@ func (h *Hypervisor) greet(ctx context.Context, v *podVM, r *record, p *process)
 	return errors.Join(&portlayer.PowerError{Reason: err.Error()}, undo(ctx, p.kill))
 }
 
-// over tells that ctx has ended. Input and output notice a deadline a moment before ctx does; that counts.
+// over reports whether ctx has ended. Input and output notice a deadline a moment before ctx does; that counts.
 func over(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		return context.DeadlineExceeded

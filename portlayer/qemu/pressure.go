@@ -11,7 +11,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// Pressure is told below these, the kubelet's hard eviction thresholds (KubeletConfiguration, evictionHard). It has none
+// Pressure is reported below these, the kubelet's hard eviction thresholds (KubeletConfiguration, evictionHard). It has none
 // for processes; a VM takes a handful of threads.
 const (
 	memoryPressureBytes  = 100 * mib
@@ -29,7 +29,7 @@ const (
 // room is what there is of something, and what is left of it.
 type room struct{ total, free int64 }
 
-// below tells whether less than that part is left; of what is not counted (inodes of btrfs) there is enough.
+// below reports whether less than that part is left; of what is not counted (inodes of btrfs) there is enough.
 func (r room) below(percent int64) bool { return r.total > 0 && r.free < r.total/100*percent }
 
 func (r room) String() string {

@@ -136,7 +136,7 @@ func (p *process) onEvent(e qmp.Event) {
 		case data.Guest:
 			p.halt(shutdownReason(data.Reason))
 		case data.Reason == "host-qmp-quit":
-			p.command() // it obeys, though perhaps long after it was told
+			p.command() // it obeys, though perhaps long after it was asked
 		}
 	case "GUEST_PANICKED":
 		p.halt("the guest's kernel panicked")

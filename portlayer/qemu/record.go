@@ -32,7 +32,7 @@ type record struct {
 	CreatedAt time.Time `json:"createdAt"`
 	// StartedAt is zero for a VM that was never powered on.
 	StartedAt time.Time `json:"startedAt,omitzero"`
-	// On tells that the VM was started and its end not yet seen. PID and BootID say of which process and which boot of
+	// On is true when the VM was started and its end not yet seen. PID and BootID say of which process and which boot of
 	// the machine; they are for people and for reasons, and no process is ever signalled by them.
 	On         bool   `json:"on"`
 	PID        int    `json:"pid,omitempty"`
@@ -81,7 +81,7 @@ func readRecord(dir string) (*record, error) {
 }
 
 // List shows the VMs of the VCH in dir. It changes nothing, and needs no server nor rights over the processes: the
-// lock that a QEMU inherits tells whether it lives.
+// lock that a QEMU inherits says whether it lives.
 func List(dir string) ([]portlayer.VM, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

@@ -72,7 +72,7 @@ func unitProperties(r *record, pid int, limit int64) []systemd.Property {
 	}
 }
 
-// booted tells that systemd manages this machine, or what looks like one from here (sd_booted(3)).
+// booted reports whether systemd manages this host, or what looks like one from here (sd_booted(3)).
 func booted() bool {
 	info, err := os.Lstat("/run/systemd/system")
 	return err == nil && info.IsDir()

@@ -50,7 +50,7 @@ func (d directories) makeTop(ctx context.Context, name string) error {
 	return err
 }
 
-// exist tells whether a directory is there. It looks into it: vSAN does not list what is at the top as files.
+// exist reports whether a directory is there. It looks into it: vSAN does not list what is at the top as files.
 func (d directories) exist(ctx context.Context, dir string) (bool, error) {
 	browser, err := d.store.Browser(ctx)
 	if err != nil {
@@ -99,7 +99,7 @@ func (d directories) removeTop(ctx context.Context, url, dir string) error {
 	return err
 }
 
-// vsan tells whether the datastore is one of vSAN, and its URL.
+// vsan reports whether the datastore is one of vSAN, and its URL.
 func (d directories) vsan(ctx context.Context) (is bool, url string, err error) {
 	var facts mo.Datastore
 	if err := property.DefaultCollector(d.client).RetrieveOne(ctx, d.store.Reference(), []string{"summary.type", "summary.url"}, &facts); err != nil {

@@ -90,7 +90,7 @@ func (v *volumes) alone(ctx context.Context, m machine, disk types.VStorageObjec
 	return nil
 }
 
-// hasFile tells whether a file is a disk of a VM, or below one of its snapshots.
+// hasFile reports whether a file is a disk of a VM, or below one of its snapshots.
 func hasFile(vm mo.VirtualMachine, file string) bool {
 	return vm.Layout != nil && slices.ContainsFunc(vm.Layout.Disk, func(d types.VirtualMachineFileLayoutDiskLayout) bool {
 		return slices.Contains(d.DiskFile, file)

@@ -111,7 +111,7 @@ func newPlanner(ctx context.Context, cfg Config) (*planner, error) {
 	return p, nil
 }
 
-// missing tells whether err says that there is no such thing.
+// missing reports whether err says that there is no such thing.
 func missing(err error) bool {
 	var none *find.NotFoundError
 	return errors.As(err, &none)

@@ -90,7 +90,7 @@ func (i *inventory) find(uid string) (machine, bool) {
 	return machine{}, false
 }
 
-// hasAddress tells whether a VM was given an address.
+// hasAddress reports whether a VM was given an address.
 func (i *inventory) hasAddress(a netip.Addr) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -170,7 +170,7 @@ func (i *inventory) running() (memoryBytes int64) {
 	return memoryBytes
 }
 
-// hasDisk tells whether a VM has a child of an image's disk.
+// hasDisk reports whether a VM has a child of an image's disk.
 func (i *inventory) hasDisk(ref portlayer.DiskRef) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

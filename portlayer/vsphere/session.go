@@ -236,7 +236,7 @@ func (r *recovering) RoundTrip(ctx context.Context, req, res soap.HasFault) erro
 	return r.next.RoundTrip(ctx, req, res)
 }
 
-// unauthenticated tells whether a call failed for want of a session, or every property that it asked for is missing for it.
+// unauthenticated reports whether a call failed for want of a session, or every property that it asked for is missing for it.
 func unauthenticated(res soap.HasFault, err error) bool {
 	if err != nil {
 		return fault.Is(err, &types.NotAuthenticated{})
@@ -255,7 +255,7 @@ func unauthenticated(res soap.HasFault, err error) bool {
 	return false
 }
 
-// reads tells whether a call changes nothing, so that it may be made twice.
+// reads reports whether a call changes nothing, so that it may be made twice.
 func reads(req soap.HasFault) bool {
 	switch req.(type) {
 	case *methods.RetrievePropertiesExBody, *methods.RetrievePropertiesBody, *methods.FindByUuidBody,
@@ -265,7 +265,7 @@ func reads(req soap.HasFault) bool {
 	return false
 }
 
-// lost tells whether no answer came or only a part of one, rather than a bad one.
+// lost reports whether no answer came or only a part of one, rather than a bad one.
 func lost(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false

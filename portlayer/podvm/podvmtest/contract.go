@@ -36,7 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"the next process goes on where the former one stopped":       podReopen,
 		"a record stays until the pod is forgotten":                   podRecord,
 		"a VM that was killed leaves what is known for the next boot": podKilled,
-		"stats tell of what runs":                                     podStats,
+		"stats are of what runs":                                      podStats,
 		"a start that is given up leaves a VM that can start":         podStartCancelled,
 	}
 	for name, test := range tests {

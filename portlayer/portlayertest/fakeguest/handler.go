@@ -173,7 +173,7 @@ func (g *Guest) getSnapshot(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// getStats tells that each container that runs uses a MiB and a second.
+// getStats says that each container that runs uses a MiB and a second.
 func (g *Guest) getStats(w http.ResponseWriter, _ *http.Request) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

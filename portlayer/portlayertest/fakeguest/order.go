@@ -28,7 +28,7 @@ func (c *container) restarts(code int32) bool {
 
 func (c *container) precedes() bool { return c.role == wire.RoleInit || c.role == wire.RoleSidecar }
 
-// mayStartLocked tells whether the init containers and sidecars before c have done their part.
+// mayStartLocked reports whether the init containers and sidecars before c have done their part.
 func (g *Guest) mayStartLocked(c *container) bool {
 	for _, o := range g.containers {
 		if o == c && c.precedes() || c.role == wire.RoleEphemeral {

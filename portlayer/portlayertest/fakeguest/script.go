@@ -22,7 +22,7 @@ type stdio struct {
 // "echo WORDS", "echo WORDS >&2", "sleep SECONDS", "cat" and "exit N", separated by ";".
 func Script(script string) []string { return []string{"/bin/sh", "-c", script} }
 
-// run interprets args until it is told to stop.
+// run interprets args until it is asked to stop.
 func run(args []string, io stdio, stop <-chan struct{}) int32 {
 	if len(args) != 3 || args[1] != "-c" {
 		return 127

@@ -157,7 +157,7 @@ func (h *Hypervisor) hasDiskLocked(ref portlayer.DiskRef) bool {
 	return false
 }
 
-// HasDisk tells whether a disk is there, for tests of EnsureDisk and CollectDisks.
+// HasDisk reports whether a disk is there, for tests of EnsureDisk and CollectDisks.
 func (h *Hypervisor) HasDisk(ref portlayer.DiskRef) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

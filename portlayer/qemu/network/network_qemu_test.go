@@ -183,7 +183,7 @@ func hostMAC(t *testing.T, n *network.Network) string {
 	return link.Attrs().HardwareAddr.String()
 }
 
-// answers tells whether the gateway answers the station's ARP.
+// answers reports whether the gateway answers the station's ARP.
 func (s *station) answers(n *network.Network) {
 	s.send(ethernet(broadcast, s.mac, 0x0806, arp(s.mac, s.addr, n.Gateway())))
 	s.receive(func(f []byte) bool {
@@ -390,7 +390,7 @@ func serve(t *testing.T, addr string) {
 	}()
 }
 
-// ask returns what a server tells.
+// ask returns what a server says.
 func ask(addr string, patience time.Duration) (string, error) {
 	c, err := net.DialTimeout("tcp4", addr, patience)
 	if err != nil {

@@ -75,7 +75,7 @@ func (v *VCenter) MakeDisk(ctx context.Context, name string, sizeMiB int64) (id 
 	return id, nil
 }
 
-// HasDisk tells whether there is a first-class disk with that ID.
+// HasDisk reports whether there is a first-class disk with that ID.
 func (v *VCenter) HasDisk(id string) bool {
 	_, ok := v.volumes.Get(id)
 	return ok

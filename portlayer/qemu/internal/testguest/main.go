@@ -67,7 +67,7 @@ func boot() error {
 }
 
 func powerOff() {
-	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) // there is nobody to tell
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) // there is nobody to report an error to
 	select {}
 }
 
