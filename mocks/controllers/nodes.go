@@ -6,7 +6,6 @@ import (
 	context "context"
 
 	mock "github.com/stretchr/testify/mock"
-
 	controllers "github.com/virtual-kubelet/vic/controllers"
 
 	v1alpha1 "github.com/virtual-kubelet/vic/api/v1alpha1"

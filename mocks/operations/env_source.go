@@ -6,7 +6,6 @@ import (
 	context "context"
 
 	mock "github.com/stretchr/testify/mock"
-
 	environment "github.com/virtual-kubelet/vic/operations/environment"
 
 	v1 "k8s.io/api/core/v1"

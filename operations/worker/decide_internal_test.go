@@ -26,7 +26,8 @@ func TestDecideAPodWithoutAVM(t *testing.T) {
 		"an image that was asked for is not asked for again": {[]given{late("app")}, "create", nil},
 		"a pod whose spec is not known waits for it":         {[]given{theSpecIsUnknown}, "wait", nil},
 		"a pod that this host can't honour gets no VM, and its user hears why": {
-			[]given{hostNetwork}, "wait",
+			[]given{hostNetwork},
+			"wait",
 			[]string{"Warning UnsupportedField : Pod is not started: spec.hostNetwork"},
 		},
 		"why a pod is refused is said once": {
@@ -34,7 +35,8 @@ func TestDecideAPodWithoutAVM(t *testing.T) {
 		},
 		"a new version of a refused pod is judged anew": {
 			[]given{sawBefore(func(p *corev1.Pod) { p.Generation = 0 }), remembering(func(m *memory) { m.refused = assert.AnError })},
-			"create", []string{"bring app"},
+			"create",
+			[]string{"bring app"},
 		},
 		"a new status of a refused pod changes nothing": {
 			[]given{sawBefore(func(p *corev1.Pod) { p.Status.Message = "other" }), remembering(func(m *memory) { m.refused = assert.AnError })},
@@ -60,7 +62,7 @@ func TestDecideAVMThatIsOff(t *testing.T) {
 		"it is powered on when it has them":                  {[]given{created, claim, hasTheClaimsDisk, diskIsKnown, here("app")}, "powerOn with app", nil},
 		"which disks they are is found out after a restart":  {[]given{created, claim, hasTheClaimsDisk, here("app")}, "volumes", nil},
 		"a disk that it lost is attached again":              {[]given{created, claim, diskIsKnown, here("app")}, "volumes", nil},
-		"a disk that another gave back is tried for at once": {[]given{created, claim, here("app"), func(s *situation) { s.view.releases = 1 }}, "volumes", []string{"try volumes"}},
+		"a disk that another gave back is tried for at once": {[]given{created, claim, here("app"), func(s *situation) { s.releases = 1 }}, "volumes", []string{"try volumes"}},
 		"it is removed when its pod is past its deadline":    {[]given{created, deadline(10)}, "remove", nil},
 		"it is removed when its pod is final":                {[]given{created, reported(corev1.PodFailed)}, "remove", nil},
 		"it is removed when its pod was not admitted":        {[]given{created, rejected}, "remove", nil},
@@ -143,7 +145,8 @@ func TestDecideAVMThatEnded(t *testing.T) {
 	const again = "2026-01-02T12:00:00Z"
 	runRows(t, map[string]row{
 		"one that was killed is powered on at once": {
-			[]given{stopped, endedBecause("signal: killed"), ran, here("app")}, "powerOn with app",
+			[]given{stopped, endedBecause("signal: killed"), ran, here("app")},
+			"powerOn with app",
 			[]string{
 				"Warning PodVMEnded : Pod VM ended unexpectedly: signal: killed",
 				`keep {"endedBoot":"boot-1","ends":1,"restartAt":"` + again + `"}`,
@@ -153,14 +156,16 @@ func TestDecideAVMThatEnded(t *testing.T) {
 			[]given{ran, here("app")}, "create", []string{"Warning PodVMEnded : Pod VM ended unexpectedly: it is gone"},
 		},
 		"one that ends again waits": {
-			[]given{stopped, ran, here("app"), kept(`{"endedBoot":"boot-0","ends":1}`)}, "wait 10s",
+			[]given{stopped, ran, here("app"), kept(`{"endedBoot":"boot-0","ends":1}`)},
+			"wait 10s",
 			[]string{
 				"Warning PodVMEnded : Pod VM ended unexpectedly: it was powered off",
 				`keep {"endedBoot":"boot-1","ends":2,"restartAt":"2026-01-02T12:00:10Z"}`,
 			},
 		},
 		"one that ends time and again waits longer": {
-			[]given{stopped, ran, here("app"), kept(`{"endedBoot":"boot-0","ends":3}`)}, "wait 40s",
+			[]given{stopped, ran, here("app"), kept(`{"endedBoot":"boot-0","ends":3}`)},
+			"wait 40s",
 			[]string{
 				"Warning PodVMEnded : Pod VM ended unexpectedly: it was powered off",
 				`keep {"endedBoot":"boot-1","ends":4,"restartAt":"2026-01-02T12:00:40Z"}`,
@@ -184,7 +189,8 @@ func TestDecideAVMThatEnded(t *testing.T) {
 		},
 		"one that the node's end has stopped is no surprise": {
 			[]given{stopped, former(wire.PhaseStopping, running("app")), because(plan.StopReasonNodeShutdown), here("app")},
-			"powerOn with app", []string{`keep {"endedBoot":"boot-1"}`},
+			"powerOn with app",
+			[]string{`keep {"endedBoot":"boot-1"}`},
 		},
 		"one whose containers the node's end has ended starts again": {
 			[]given{stopped, former(wire.PhaseDone, over("app", 0)), because(plan.StopReasonNodeShutdown), here("app")}, "powerOn with app", nil,
@@ -240,7 +246,8 @@ func TestAfterFollowsTheGuest(t *testing.T) {
 			[]given{runs, has, silentFor(41 * time.Second), remembering(func(m *memory) { m.silence = noon.Add(-41 * time.Second) })}, "wait", nil,
 		},
 		"another silence is reported again": {
-			[]given{runs, has, silentFor(41 * time.Second), remembering(func(m *memory) { m.silence = noon.Add(-time.Hour) })}, "wait",
+			[]given{runs, has, silentFor(41 * time.Second), remembering(func(m *memory) { m.silence = noon.Add(-time.Hour) })},
+			"wait",
 			[]string{"silent since 11:59:19"},
 		},
 	})

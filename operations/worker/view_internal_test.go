@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ func TestAMarkChangesWithWhatAStepMayBringAbout(t *testing.T) {
 	}
 	for name, change := range changes {
 		t.Run(name, func(t *testing.T) {
-			assert.NotEqual(t, before, newSituation(append(base[:len(base):len(base)], change)).Mark())
+			assert.NotEqual(t, before, newSituation(append(slices.Clip(base), change)).Mark())
 		})
 	}
 }

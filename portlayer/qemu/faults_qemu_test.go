@@ -240,7 +240,7 @@ func TestARecordOfAnotherFormatIsRefusedAndKept(t *testing.T) {
 		var refused *portlayer.FormatError
 		require.ErrorAs(t, err, &refused)
 		assert.Equal(t, path, refused.Place)
-		assert.ErrorContains(t, err, "this program reads format 1")
+		require.ErrorContains(t, err, "this program reads format 1")
 		kept, err := os.ReadFile(path)
 		require.NoError(t, err)
 		assert.Equal(t, string(other), string(kept))

@@ -67,7 +67,7 @@ func kindOf(err error) error {
 }
 
 // notStarted is the error of a power-on whose task failed for a reason that is none of our kinds.
-func notStarted(m machine, err error) error {
+func notStarted(err error) error {
 	if failed, ok := errors.AsType[task.Error](err); ok && kindOf(err) == nil {
 		return &portlayer.PowerError{Reason: "vSphere does not start it: " + failed.Error()}
 	}

@@ -62,7 +62,7 @@ func (h *Hypervisor) powerOn(ctx context.Context, m machine) error {
 	case errors.Is(err, errTaskLost), lost(err), ctx.Err() != nil:
 		return err // it may run
 	}
-	err = notStarted(m, err)
+	err = notStarted(err)
 	if fresh {
 		return err
 	}
