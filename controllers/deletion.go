@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/virtual-kubelet/vic/api/v1alpha1"
+	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/internal/logging"
 )
 
@@ -58,7 +59,7 @@ func (r *VirtualContainerHosts) end(ctx context.Context, vch *v1alpha1.VirtualCo
 			return err
 		}
 	}
-	if vch.Spec.DeletionPolicy == v1alpha1.DeletionOrphan {
+	if vch.Spec.DeletionPolicy == config.DeletionOrphan {
 		return errors.Join(r.Nodes.Abandon(ctx, vch.Name), drainer.DeleteNode(ctx, vch.Node()))
 	}
 	never := !registered && vch.Status.Capacity == nil // it never was a node: there is nothing to end
@@ -70,7 +71,7 @@ func (r *VirtualContainerHosts) end(ctx context.Context, vch *v1alpha1.VirtualCo
 			return unreachable(err)
 		}
 	}
-	if err := drainer.Empty(ctx, vch.Node(), vch.Spec.DeletionPolicy == v1alpha1.DeletionDrain); err != nil {
+	if err := drainer.Empty(ctx, vch.Node(), vch.Spec.DeletionPolicy == config.DeletionDrain); err != nil {
 		return err
 	}
 	if err := r.Nodes.Remove(ctx, vch.Name); err != nil && never {

@@ -8,15 +8,6 @@ import (
 	"github.com/virtual-kubelet/vic/api/v1alpha1"
 )
 
-// Credentials are those of a VCH's vCenter.
-type Credentials struct {
-	Username string
-	// CA are certificates in PEM; empty trusts the system's.
-	CA []byte
-	// Password reads the password as it is now.
-	Password func(ctx context.Context) (string, error)
-}
-
 // Observed is what there is to tell of a VCH that is served.
 type Observed struct {
 	// Open tells that the node is open; Err says why not, where that is known.

@@ -56,7 +56,8 @@ func readyOf(n *corev1.Node) corev1.NodeCondition {
 
 func (r *VirtualContainerHosts) ofSecret(ctx context.Context, secret client.Object) []reconcile.Request {
 	return r.of(ctx, func(v *v1alpha1.VirtualContainerHost) bool {
-		return secret.GetNamespace() == r.Namespace && v.Spec.VSphere.CredentialsSecret == secret.GetName()
+		s := v.Spec.VSphere
+		return s != nil && s.CredentialsSecret == secret.GetName() && secret.GetNamespace() == r.Credentials.Namespace
 	})
 }
 

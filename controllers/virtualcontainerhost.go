@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/virtual-kubelet/vic/api/v1alpha1"
+	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/internal/logging"
 )
 
@@ -27,31 +27,14 @@ const (
 	observeInterval = 30 * time.Second
 )
 
-// Labels of nodes.
-const (
-	// NodeTypeLabel has the value NodeType on each node of a virtual kubelet.
-	NodeTypeLabel = "type"
-	NodeType      = "virtual-kubelet"
-	// OwnerLabel has the UID of its VirtualContainerHost on each node that was made for one; others are never touched.
-	OwnerLabel = "vic.virtual-kubelet.io/vch-uid"
-)
-
-// Keys of a credentials secret.
-const (
-	keyUsername = "username"
-	keyPassword = "password"
-	keyCA       = "ca.crt"
-)
-
 // VirtualContainerHosts serves each VirtualContainerHost as a node.
 type VirtualContainerHosts struct {
 	// Client reads objects as they were seen, and writes them.
 	Client client.Client
 	// API reads them as they are: what is drained must not be missed.
-	API client.Reader
-	// Namespace has the secrets with credentials.
-	Namespace string
-	Nodes     Nodes
+	API         client.Reader
+	Credentials CredentialSecrets
+	Nodes       Nodes
 	// Version is what the status tells.
 	Version string
 }
@@ -102,46 +85,22 @@ func (r *VirtualContainerHosts) registered(ctx context.Context, vch *v1alpha1.Vi
 	if err != nil {
 		return false, fmt.Errorf("look for node %s: %w", vch.Node(), err)
 	}
-	if node.Labels[OwnerLabel] != string(vch.UID) {
-		return false, fmt.Errorf("spec.nodeName %s: %w: its label %s is %q", vch.Node(), errForeignNode, OwnerLabel, node.Labels[OwnerLabel])
+	if node.Labels[config.OwnerLabel] != string(vch.UID) {
+		return false, fmt.Errorf("spec.nodeName %s: %w: its label %s is %q", vch.Node(), errForeignNode, config.OwnerLabel, node.Labels[config.OwnerLabel])
 	}
 	return true, nil
 }
 
+// credentials are those of the VCH's vCenter; a VCH without one is refused by those who serve it.
 func (r *VirtualContainerHosts) credentials(ctx context.Context, vch *v1alpha1.VirtualContainerHost) (Credentials, error) {
-	name := vch.Spec.VSphere.CredentialsSecret
-	secret, err := r.secret(ctx, name)
+	if vch.Spec.VSphere == nil {
+		return Credentials{}, nil
+	}
+	credentials, err := r.Credentials.Read(ctx, vch.Spec.VSphere.CredentialsSecret)
 	if err != nil {
-		return Credentials{}, err
+		return Credentials{}, fmt.Errorf("spec.%w", err)
 	}
-	for _, key := range []string{keyUsername, keyPassword} {
-		if trimmed(secret, key) == "" {
-			return Credentials{}, fmt.Errorf("spec.vsphere.credentialsSecret: Secret %s/%s has no %s", r.Namespace, name, key)
-		}
-	}
-	return Credentials{
-		Username: trimmed(secret, keyUsername), CA: secret.Data[keyCA],
-		Password: func(ctx context.Context) (string, error) {
-			secret, err := r.secret(ctx, name)
-			if err != nil {
-				return "", err
-			}
-			return trimmed(secret, keyPassword), nil
-		},
-	}, nil
-}
-
-// trimmed is a value without the end of a line that it had in a file.
-func trimmed(secret *corev1.Secret, key string) string {
-	return strings.TrimRight(string(secret.Data[key]), "\r\n")
-}
-
-func (r *VirtualContainerHosts) secret(ctx context.Context, name string) (*corev1.Secret, error) {
-	var secret corev1.Secret
-	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: name}, &secret); err != nil {
-		return nil, fmt.Errorf("spec.vsphere.credentialsSecret: Secret %s/%s: %w", r.Namespace, name, err)
-	}
-	return &secret, nil
+	return credentials, nil
 }
 
 // tell writes the status, with conditions beside Ready.

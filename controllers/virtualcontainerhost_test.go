@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/virtual-kubelet/vic/api/v1alpha1"
+	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/controllers"
 	controllersmocks "github.com/virtual-kubelet/vic/mocks/controllers"
 )
@@ -54,7 +55,10 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 				return c.Delete(ctx, o)
 			},
 		}).Build()
-	b.reconciler = &controllers.VirtualContainerHosts{Client: b, API: b, Namespace: namespace, Nodes: b.nodes, Version: "v1"}
+	b.reconciler = &controllers.VirtualContainerHosts{
+		Client: b, API: b, Nodes: b.nodes, Version: "v1",
+		Credentials: controllers.CredentialSecrets{Reader: b, Namespace: namespace},
+	}
 	return b
 }
 
@@ -92,7 +96,7 @@ func (b *bench) requireCondition(t *testing.T, kind string, status metav1.Condit
 func vch(change ...func(*v1alpha1.VirtualContainerHost)) *v1alpha1.VirtualContainerHost {
 	v := &v1alpha1.VirtualContainerHost{
 		ObjectMeta: metav1.ObjectMeta{Name: name, UID: "u-1", Generation: 3, Finalizers: []string{controllers.Finalizer}},
-		Spec:       v1alpha1.VirtualContainerHostSpec{VSphere: v1alpha1.VSphere{CredentialsSecret: "vcenter"}},
+		Spec:       config.VCH{VSphere: &config.VSphere{CredentialsSecret: "vcenter"}},
 	}
 	for _, c := range change {
 		c(v)
@@ -113,7 +117,7 @@ func secret(change ...func(*corev1.Secret)) *corev1.Secret {
 
 func node(change ...func(*corev1.Node)) *corev1.Node {
 	n := &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"type": "virtual-kubelet", controllers.OwnerLabel: "u-1"}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"type": "virtual-kubelet", config.OwnerLabel: "u-1"}},
 		Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{
 			{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "VCHReady", Message: "the VCH runs pods"},
 		}},
@@ -132,7 +136,7 @@ func podOn(podName string, change ...func(*corev1.Pod)) *corev1.Pod {
 	return p
 }
 
-func deleted(policy v1alpha1.DeletionPolicy) func(*v1alpha1.VirtualContainerHost) {
+func deleted(policy config.DeletionPolicy) func(*v1alpha1.VirtualContainerHost) {
 	return func(v *v1alpha1.VirtualContainerHost) {
 		now := metav1.Now()
 		v.DeletionTimestamp, v.Spec.DeletionPolicy = &now, policy
@@ -199,7 +203,7 @@ func TestWhatIsWrongWithASpecIsTold(t *testing.T) {
 		"a secret with no password": {[]client.Object{vch(), secret(func(s *corev1.Secret) { s.Data["password"] = nil })}, nil, "has no password"},
 		"a change that is refused":  {[]client.Object{vch(), secret()}, refused, "resource pool: not found"},
 		"somebody else's node":      {[]client.Object{vch(), secret(), node(func(n *corev1.Node) { n.Labels = nil })}, nil, "not this VCH's"},
-		"another VCH's node":        {[]client.Object{vch(), secret(), node(func(n *corev1.Node) { n.Labels[controllers.OwnerLabel] = "u-2" })}, nil, `"u-2"`},
+		"another VCH's node":        {[]client.Object{vch(), secret(), node(func(n *corev1.Node) { n.Labels[config.OwnerLabel] = "u-2" })}, nil, `"u-2"`},
 	} {
 		t.Run(what, func(t *testing.T) {
 			b := newBench(t, tt.objects...)
@@ -250,7 +254,7 @@ func TestADeletedVCHRefusesToGoWhilePodsRun(t *testing.T) {
 		p.OwnerReferences = []metav1.OwnerReference{{Kind: "DaemonSet", Name: "d", Controller: new(true)}}
 	}
 	done := func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }
-	b := newBench(t, vch(deleted(v1alpha1.DeletionRefuse)), secret(), node(), podOn("web"), podOn("daemon", daemon), podOn("done", done))
+	b := newBench(t, vch(deleted(config.DeletionRefuse)), secret(), node(), podOn("web"), podOn("daemon", daemon), podOn("done", done))
 	b.served()
 
 	assert.Positive(t, b.reconcile(t).RequeueAfter)
@@ -267,7 +271,7 @@ func TestADeletedVCHRefusesToGoWhilePodsRun(t *testing.T) {
 }
 
 func TestADeletedVCHIsDrained(t *testing.T) {
-	b := newBench(t, vch(deleted(v1alpha1.DeletionDrain)), secret(), node(), podOn("a"), podOn("b"), podOn("c"), podOn("d"))
+	b := newBench(t, vch(deleted(config.DeletionDrain)), secret(), node(), podOn("a"), podOn("b"), podOn("c"), podOn("d"))
 	b.served()
 	b.evict = apierrors.NewTooManyRequests("disruption budget", 10)
 	b.reconcile(t)
@@ -288,20 +292,20 @@ func (gone) Get(context.Context, client.ObjectKey, client.Object, ...client.GetO
 }
 
 func TestAVCHThatIsGoneIsNotServedAgain(t *testing.T) {
-	b := newBench(t, vch(deleted(v1alpha1.DeletionDrain)), secret(), node())
+	b := newBench(t, vch(deleted(config.DeletionDrain)), secret(), node())
 	b.reconciler.API = gone{}
 	assert.Zero(t, b.reconcile(t).RequeueAfter, "and no node is asked for anything")
 }
 
 func TestAnOrphaningVCHGoesAtOnce(t *testing.T) {
-	b := newBench(t, vch(deleted(v1alpha1.DeletionOrphan)), node(), podOn("a"))
+	b := newBench(t, vch(deleted(config.DeletionOrphan)), node(), podOn("a"))
 	b.nodes.EXPECT().Abandon(mock.Anything, name).Return(nil).Once()
 	b.reconcile(t)
 	assert.Nil(t, b.get(t))
 }
 
 func TestADeletedVCHThatCannotBeReachedStays(t *testing.T) {
-	b := newBench(t, vch(deleted(v1alpha1.DeletionDrain)), secret(), node())
+	b := newBench(t, vch(deleted(config.DeletionDrain)), secret(), node())
 	b.served()
 	b.nodes.EXPECT().Remove(mock.Anything, name).Return(errors.New("no vCenter"))
 	b.reconcile(t)
@@ -309,7 +313,7 @@ func TestADeletedVCHThatCannotBeReachedStays(t *testing.T) {
 }
 
 func TestADeletedVCHThatNeverWasANodeGoes(t *testing.T) {
-	b := newBench(t, vch(deleted(v1alpha1.DeletionRefuse)))
+	b := newBench(t, vch(deleted(config.DeletionRefuse)))
 	b.nodes.EXPECT().Known(name).Return(false)
 	b.nodes.EXPECT().Abandon(mock.Anything, name).Return(nil).Once()
 	b.reconcile(t)
@@ -317,7 +321,7 @@ func TestADeletedVCHThatNeverWasANodeGoes(t *testing.T) {
 }
 
 func TestANodeOfSomebodyElseIsNeverTouched(t *testing.T) {
-	for _, policy := range []v1alpha1.DeletionPolicy{v1alpha1.DeletionRefuse, v1alpha1.DeletionDrain, v1alpha1.DeletionOrphan} {
+	for _, policy := range []config.DeletionPolicy{config.DeletionRefuse, config.DeletionDrain, config.DeletionOrphan} {
 		t.Run(string(policy), func(t *testing.T) {
 			foreign := node(func(n *corev1.Node) { n.Labels = nil })
 			b := newBench(t, vch(deleted(policy)), secret(), foreign, podOn("web"))
@@ -333,7 +337,7 @@ func TestANodeOfSomebodyElseIsNeverTouched(t *testing.T) {
 }
 
 func TestADeletedVCHIsDrainedWithoutItsSecret(t *testing.T) {
-	b := newBench(t, vch(deleted(v1alpha1.DeletionDrain)), node(), podOn("a"))
+	b := newBench(t, vch(deleted(config.DeletionDrain)), node(), podOn("a"))
 	b.served()
 	b.reconcile(t)
 	b.requireCondition(t, v1alpha1.ConditionRemovable, metav1.ConditionFalse, "Draining", "default/a")
@@ -343,7 +347,7 @@ func TestADeletedVCHIsDrainedWithoutItsSecret(t *testing.T) {
 }
 
 func TestAVCHThatWasANodeIsNotGivenUpWithItsVMs(t *testing.T) {
-	b := newBench(t, vch(deleted(v1alpha1.DeletionDrain), func(v *v1alpha1.VirtualContainerHost) {
+	b := newBench(t, vch(deleted(config.DeletionDrain), func(v *v1alpha1.VirtualContainerHost) {
 		v.Status.Capacity = corev1.ResourceList{corev1.ResourcePods: resource.MustParse("110")}
 	}), secret())
 	b.served()

@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"path/filepath"
@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/node/statedir"
 )
 
@@ -15,19 +16,19 @@ func TestALeaderWaitsForTheStateOfTheFormerOne(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	former, err := statedir.Open(dir)
 	require.NoError(t, err)
-	alone := &nodeServer{file: &nodeFile{processFile: processFile{Dir: dir}}}
+	alone := &server{ServerConfig: ServerConfig{Settings: &config.Node{Dir: dir}}}
 	_, err = alone.lockState(t.Context())
 	require.ErrorIs(t, err, statedir.ErrInUse, "without an election there is nobody to wait for")
 
-	next := &nodeServer{file: &nodeFile{processFile: processFile{Dir: dir}, fleetFile: fleetFile{LeaderElection: &leaderElectionFile{}}}}
+	next := &server{ServerConfig: ServerConfig{Settings: &config.Node{Dir: dir, LeaderElection: &config.LeaderElection{}}}}
 	type answer struct {
-		unlock func()
-		err    error
+		state *statedir.Dir
+		err   error
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		unlock, err := next.lockState(t.Context())
-		answered <- answer{unlock, err}
+		state, err := next.lockState(t.Context())
+		answered <- answer{state, err}
 	}()
 	select {
 	case a := <-answered:
@@ -37,8 +38,8 @@ func TestALeaderWaitsForTheStateOfTheFormerOne(t *testing.T) {
 	require.NoError(t, former.Close())
 	a := <-answered
 	require.NoError(t, a.err)
-	assert.Equal(t, dir, next.state.Path)
-	a.unlock()
+	assert.Equal(t, dir, a.state.Path)
+	require.NoError(t, a.state.Close())
 	again, err := statedir.Open(dir)
 	require.NoError(t, err, "it has let go")
 	require.NoError(t, again.Close())

@@ -1,4 +1,4 @@
-package main
+package persona
 
 import (
 	"errors"
@@ -7,70 +7,38 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/api/resource"
-
-	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/persona/flatten"
 )
 
-// imageLimit is one bound of persona.Limits, by the name that users know it by.
-type imageLimit struct {
+// namedLimit is one bound of Limits, by the name that users know it by.
+type namedLimit struct {
 	initial, most int64
-	set           func(l *persona.Limits, n int64)
+	set           func(l *Limits, n int64)
 }
 
-// imageLimits are all of them; docs/images.md says what each is for.
-var imageLimits = map[string]imageLimit{
-	"bytes":      {flatten.DefaultMaxBytes, 8 << 40, func(l *persona.Limits, n int64) { l.Files.Bytes = n }},
-	"entries":    {flatten.DefaultMaxEntries, flatten.MostEntries, func(l *persona.Limits, n int64) { l.Files.Entries = int(n) }},
-	"depth":      {flatten.DefaultMaxDepth, flatten.MostDepth, func(l *persona.Limits, n int64) { l.Files.Depth = int(n) }},
-	"metadata":   {flatten.DefaultMaxMetadataBytes, 16 << 30, func(l *persona.Limits, n int64) { l.Files.MetadataBytes = n }},
-	"attributes": {flatten.DefaultMaxXattrBytes, 64 << 10, func(l *persona.Limits, n int64) { l.Files.XattrBytes = int(n) }},
-	"layers":     {persona.DefaultMaxLayers, 10_000, func(l *persona.Limits, n int64) { l.Layers = int(n) }},
-	"document":   {persona.DefaultMaxDocumentBytes, persona.MostDocumentBytes, func(l *persona.Limits, n int64) { l.DocumentBytes = n }},
+// namedLimits are all of them; docs/images.md says what each is for.
+var namedLimits = map[string]namedLimit{
+	"bytes":      {flatten.DefaultMaxBytes, 8 << 40, func(l *Limits, n int64) { l.Files.Bytes = n }},
+	"entries":    {flatten.DefaultMaxEntries, flatten.MostEntries, func(l *Limits, n int64) { l.Files.Entries = int(n) }},
+	"depth":      {flatten.DefaultMaxDepth, flatten.MostDepth, func(l *Limits, n int64) { l.Files.Depth = int(n) }},
+	"metadata":   {flatten.DefaultMaxMetadataBytes, 16 << 30, func(l *Limits, n int64) { l.Files.MetadataBytes = n }},
+	"attributes": {flatten.DefaultMaxXattrBytes, 64 << 10, func(l *Limits, n int64) { l.Files.XattrBytes = int(n) }},
+	"layers":     {DefaultMaxLayers, 10_000, func(l *Limits, n int64) { l.Layers = int(n) }},
+	"document":   {DefaultMaxDocumentBytes, MostDocumentBytes, func(l *Limits, n int64) { l.DocumentBytes = n }},
 }
 
-// imageLimitFlags is --image-limit, as often as it is given.
-type imageLimitFlags []string
+// LimitNames are the names that Set knows, sorted.
+func LimitNames() []string { return slices.Sorted(maps.Keys(namedLimits)) }
 
-func (f *imageLimitFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar((*[]string)(f), "image-limit", nil,
-		"`NAME=QUANTITY` that no image may exceed, such as bytes=16Gi; repeatable. Names: "+
-			strings.Join(slices.Sorted(maps.Keys(imageLimits)), ", ")+" (docs/images.md has their defaults)")
-}
-
-func (f *imageLimitFlags) limits() (persona.Limits, error) {
-	var limits persona.Limits
-	for _, given := range *f {
-		name, value, ok := strings.Cut(given, "=")
-		if !ok {
-			return persona.Limits{}, misused("--image-limit %q is not of the form NAME=QUANTITY", given)
-		}
-		q, err := resource.ParseQuantity(value)
-		if err == nil {
-			err = setImageLimit(&limits, name, q)
-		}
-		if err != nil {
-			return persona.Limits{}, misused("--image-limit %q: %w", given, err)
-		}
-	}
-	return limits, nil
-}
-
-// setImageLimit sets the limit called name.
-func setImageLimit(limits *persona.Limits, name string, q resource.Quantity) error {
-	limit, ok := imageLimits[name]
+// Set sets the limit of that name.
+func (l *Limits) Set(name string, n int64) error {
+	limit, ok := namedLimits[name]
 	if !ok {
-		return fmt.Errorf("no such limit: there are %s", strings.Join(slices.Sorted(maps.Keys(imageLimits)), ", "))
-	}
-	n, whole := q.AsInt64()
-	if !whole {
-		return errors.New("not a whole number")
+		return errors.New("no such limit: there are " + strings.Join(LimitNames(), ", "))
 	}
 	if n < 1 || n > limit.most {
-		return fmt.Errorf("not within 1 and %d", limit.most)
+		return fmt.Errorf("%d is not within 1 and %d", n, limit.most)
 	}
-	limit.set(limits, n)
+	limit.set(l, n)
 	return nil
 }

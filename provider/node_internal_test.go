@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 
+	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -56,7 +57,7 @@ func conditionOf(t *testing.T, n *corev1.Node, kind corev1.NodeConditionType) co
 func TestNodeObject(t *testing.T) {
 	desc := &Description{
 		InternalIP: "10.0.0.1", Zone: "z", Labels: map[string]string{"type": "mine"},
-		Taints: []corev1.Taint{DefaultTaint()}, KubeletVersion: "v1.37.1-vic-1",
+		Taints: []corev1.Taint{config.DefaultTaint()}, KubeletVersion: "v1.37.1-vic-1",
 		Reserved: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi"), corev1.ResourceCPU: resource.MustParse("100")},
 	}
 	capacity := portlayer.Capacity{CPUMilli: 2500, MemoryBytes: 3 << 30, StorageBytes: 10 << 30, Pods: 50}
@@ -130,9 +131,9 @@ func TestRegister(t *testing.T) {
 		ours  []corev1.Taint
 		want  []corev1.Taint
 	}{
-		"a taint that is no longer wanted goes":     {[]corev1.Taint{foreign, DefaultTaint()}, nil, []corev1.Taint{foreign}},
-		"a taint that is wanted comes":              {[]corev1.Taint{foreign}, []corev1.Taint{DefaultTaint()}, []corev1.Taint{foreign, DefaultTaint()}},
-		"a taint that is there does not come twice": {[]corev1.Taint{DefaultTaint()}, []corev1.Taint{DefaultTaint()}, []corev1.Taint{DefaultTaint()}},
+		"a taint that is no longer wanted goes":     {[]corev1.Taint{foreign, config.DefaultTaint()}, nil, []corev1.Taint{foreign}},
+		"a taint that is wanted comes":              {[]corev1.Taint{foreign}, []corev1.Taint{config.DefaultTaint()}, []corev1.Taint{foreign, config.DefaultTaint()}},
+		"a taint that is there does not come twice": {[]corev1.Taint{config.DefaultTaint()}, []corev1.Taint{config.DefaultTaint()}, []corev1.Taint{config.DefaultTaint()}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -146,11 +147,11 @@ func TestRegister(t *testing.T) {
 	}
 	t.Run("a node that is not there is made", func(t *testing.T) {
 		client := fake.NewClientset()
-		_, err := newReporter(client, &vch{}, DefaultTaint()).register(t.Context())
+		_, err := newReporter(client, &vch{}, config.DefaultTaint()).register(t.Context())
 		require.NoError(t, err)
 		got, err := client.CoreV1().Nodes().Get(t.Context(), "v", metav1.GetOptions{})
 		require.NoError(t, err)
-		assert.Equal(t, []corev1.Taint{DefaultTaint()}, got.Spec.Taints)
+		assert.Equal(t, []corev1.Taint{config.DefaultTaint()}, got.Spec.Taints)
 	})
 }
 

@@ -12,14 +12,6 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// TaintKey is that of the taint which keeps pods away that don't ask for a virtual node.
-const TaintKey = "virtual-kubelet.io/provider"
-
-// DefaultTaint is the taint of `vic node`.
-func DefaultTaint() corev1.Taint {
-	return corev1.Taint{Key: TaintKey, Value: "vic", Effect: corev1.TaintEffectNoSchedule}
-}
-
 // Description is what the Node object says of the node and does not change while it runs.
 type Description struct {
 	// InternalIP is where the API server reaches the kubelet's API, and the hostIP of pods.

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
 
+	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/internal/logging"
 )
 
@@ -74,7 +75,7 @@ func (r *nodeReporter) recreate(ctx context.Context, cause error) error {
 // mergeTaints puts ours in the place of what a former run of ours set, and leaves the rest.
 func mergeTaints(there, ours []corev1.Taint) []corev1.Taint {
 	merged := slices.DeleteFunc(slices.Clone(there), func(t corev1.Taint) bool {
-		return t.Key == TaintKey || slices.ContainsFunc(ours, func(o corev1.Taint) bool { return o.MatchTaint(&t) })
+		return t.Key == config.TaintKey || slices.ContainsFunc(ours, func(o corev1.Taint) bool { return o.MatchTaint(&t) })
 	})
 	return append(merged, ours...)
 }

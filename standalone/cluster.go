@@ -1,31 +1,30 @@
-package main
+package standalone
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/tracing"
+	"github.com/virtual-kubelet/vic/node"
+	"github.com/virtual-kubelet/vic/node/qemuvch"
 	"github.com/virtual-kubelet/vic/node/statedir"
-	"github.com/virtual-kubelet/vic/operations/plan"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
 	"github.com/virtual-kubelet/vic/provider/certs"
-	"github.com/virtual-kubelet/vic/standalone"
 )
 
 const (
@@ -33,60 +32,104 @@ const (
 	serviceAddress = "10.96.0.1"
 	// podAPIPort is where pods reach the API server on the gateway's address, which is this VCH's own.
 	podAPIPort = 6443
-	// clusterDomain is the domain of services.
-	clusterDomain = "cluster.local"
 	// shutdownTimeout bounds the end of all pods beyond their own grace periods.
 	shutdownTimeout = 10 * time.Minute
 )
 
-func up(ctx context.Context, out io.Writer, o upOptions) (err error) {
-	// All that can be wrong without touching anything is found first.
-	image, err := o.node.files()
-	if err != nil {
-		return err
-	}
-	binary, err := besideProgram("vic-controlplane")
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(binary); err != nil {
-		return fmt.Errorf("control plane (make build builds it): %w", err)
-	}
-	state, err := statedir.Open(o.dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, state.Close()) }()
+// Config says what cluster to run.
+type Config struct {
+	// Settings are those of the process, with VCH, the only one: its defaults are set, and all is checked.
+	Settings *config.Node
+	// APIPort is the API server's on loopback; 0 keeps the last one, or takes a free one.
+	APIPort int
+	// AnyKubeletPort serves the kubelet API on a free port where the VCH's is in use.
+	AnyKubeletPort bool
+	// KeepPods leaves pod VMs running at the end, for the next run to adopt.
+	KeepPods bool
+	// Simulator has pods run on a vCenter that a process beside this one simulates.
+	Simulator bool
+	// Patience is called when the end begins, and returns what ends with the user's patience: then pods that run lose their power.
+	Patience func(ctx context.Context) (context.Context, context.CancelFunc)
+	// Events are called as the cluster runs.
+	Events Events
+}
 
-	endTraces, err := sendTraces(ctx, o.node.tracing, o.node.name)
+// Events are what people want to know of a cluster that runs.
+type Events struct {
+	// Ready is called once the node is Ready and serves logs and exec. An error ends the cluster.
+	Ready func(Summary) error
+	// Stopping is called when the end begins, and CuttingPower when it is not patient with pods any more.
+	Stopping, CuttingPower func()
+}
+
+// Summary is a cluster that is ready.
+type Summary struct {
+	NodeName string
+	Capacity portlayer.Capacity
+	// RunsOn names what pods run on.
+	RunsOn string
+	// UserNetwork says that pods have private networks, since this is not root.
+	UserNetwork bool
+	// Kubeconfig is the administrator's.
+	Kubeconfig string
+}
+
+// cluster is a control plane and a node that run.
+type cluster struct {
+	Config
+	state  *statedir.Dir
+	binary string
+
+	network *network.Network
+	control *ControlPlane
+	node    *node.Node
+}
+
+// Run runs a control plane and a node on this host until ctx ends. Then pods end within their grace periods, and all that
+// runs with them.
+func Run(ctx context.Context, cfg Config) (err error) {
+	c := &cluster{Config: cfg}
+	// All that can be wrong without touching anything is found first.
+	if err := c.check(); err != nil {
+		return err
+	}
+	if c.state, err = statedir.Open(cfg.Settings.Dir); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.state.Close()) }()
+	endTraces, err := tracing.Send(ctx, tracing.Config{Endpoint: cfg.Settings.TracingEndpoint, NodeName: c.nodeName()})
 	if err != nil {
 		return err
 	}
 	defer endTraces()
-	c := &localCluster{options: o, state: state, image: image, binary: binary, out: out}
 	return c.run(ctx)
 }
 
-// localCluster is a running `vic up`.
-type localCluster struct {
-	options upOptions
-	state   *statedir.Dir
-	image   qemu.GuestImage
-	binary  string
-	out     io.Writer
-
-	network *network.Network
-	control *standalone.ControlPlane
-	node    *vchNode
+func (c *cluster) check() (err error) {
+	if err := node.CheckFiles(c.Settings); err != nil {
+		return err
+	}
+	if _, err := qemuvch.GuestImage(c.Settings); err != nil {
+		return err
+	}
+	if c.binary, err = node.BesideProgram("vic-controlplane"); err != nil {
+		return err
+	}
+	if _, err := os.Stat(c.binary); err != nil {
+		return fmt.Errorf("control plane (make build builds it): %w", err)
+	}
+	return nil
 }
 
-func (c *localCluster) run(ctx context.Context) (err error) {
-	if c.network, err = openNetworkWithAPI(ctx, c.state); err != nil {
+func (c *cluster) nodeName() string { return c.Settings.VCH.NodeName }
+
+func (c *cluster) run(ctx context.Context) (err error) {
+	if c.network, err = openNetwork(ctx, c.state); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.closeNetwork(ctx)) }()
-	c.control, err = standalone.StartControlPlane(ctx, standalone.ControlPlaneConfig{
-		Binary: c.binary, Dir: c.state, APIPort: c.options.apiPort, PodListen: c.podListen(), NodeName: c.options.node.name,
+	c.control, err = StartControlPlane(ctx, ControlPlaneConfig{
+		Binary: c.binary, Dir: c.state, APIPort: c.APIPort, PodListen: c.podListen(), NodeName: c.nodeName(),
 	})
 	if err != nil {
 		return err
@@ -95,72 +138,72 @@ func (c *localCluster) run(ctx context.Context) (err error) {
 	if err := c.openNode(ctx); err != nil {
 		return err
 	}
+	defer c.node.Close(context.WithoutCancel(ctx))
+	if err := importHello(ctx, c.node.Images()); err != nil {
+		return err
+	}
 	return c.serve(ctx)
 }
 
 // podListen is the gateway's address, so that pods reach the API server; user-mode networking has none.
-func (c *localCluster) podListen() string {
+func (c *cluster) podListen() string {
 	if c.network == nil {
 		return ""
 	}
 	return netip.AddrPortFrom(c.network.Gateway(), podAPIPort).String()
 }
 
-func (c *localCluster) openNode(ctx context.Context) error {
-	address, err := nodeAddress(c.network)
+func (c *cluster) openNode(ctx context.Context) error {
+	address, err := c.address()
 	if err != nil {
 		return err
 	}
-	rest, err := clientcmd.BuildConfigFromFlags("", c.state.NodeKubeconfig())
+	api, err := clientcmd.BuildConfigFromFlags("", c.state.NodeKubeconfig())
 	if err != nil {
 		return fmt.Errorf("read the node's kubeconfig: %w", err)
 	}
-	images, err := c.options.images()
-	if err != nil {
-		return err
-	}
-	c.node, err = openVCHNode(ctx, vchNodeConfig{
-		Flags: c.options.node, State: c.state, Rest: rest, Images: images,
-		VCH: func(ctx context.Context) (*vch, error) {
-			if c.options.simulator {
-				return c.openSimulated(ctx)
-			}
-			// Pods that a former run had on a simulated vCenter are to run here.
-			if err := standalone.StopSimulator(ctx, c.state); err != nil {
-				return nil, err
-			}
-			return openQEMU(ctx, c.options.node, c.state, c.image, c.network)
-		},
-		Address: address, Listen: c.options.kubeletListen(address), DNS: c.dns(),
+	c.node, err = node.Open(ctx, node.Config{
+		Settings: c.Settings, VCH: &node.VCH{Entry: *c.Settings.VCH}, State: c.state, API: api, Address: address,
+		AnyPort: c.AnyKubeletPort, PortSetting: "--kubelet-port", Hosts: c.hosts(), Open: c.openHost,
 	})
-	if err != nil {
-		return err
-	}
-	if err := importHello(ctx, c.node.images); err != nil {
-		c.node.close()
-		return err
-	}
-	return nil
+	return err
 }
 
-// dns gives pods the API server's names in /etc/hosts, since the cluster has no name service. Without a network of our own
-// there is no way from pods to the API server.
-func (c *localCluster) dns() plan.ClusterDNS {
-	dns := plan.ClusterDNS{Domain: clusterDomain}
+func (c *cluster) address() (netip.Addr, error) {
 	if c.network != nil {
-		dns.Hosts = []wire.Host{{IP: serviceAddress, Names: []string{
-			"kubernetes.default.svc." + clusterDomain, "kubernetes.default.svc", "kubernetes.default",
-		}}}
+		return c.network.Gateway(), nil
 	}
-	return dns
+	return node.HostAddress()
+}
+
+func (c *cluster) openHost(ctx context.Context) (*node.Host, error) {
+	if c.Simulator {
+		return c.openSimulated(ctx)
+	}
+	// Pods that a former run had on a simulated vCenter are to run here.
+	if err := StopSimulator(ctx, c.state); err != nil {
+		return nil, err
+	}
+	return qemuvch.Open(ctx, qemuvch.Config{Settings: c.Settings, VCH: &c.Settings.VCH.VCH, State: c.state, Network: c.network})
+}
+
+// hosts gives pods the API server's names in /etc/hosts, since the cluster has no name service. Without a network of our own
+// there is no way from pods to the API server.
+func (c *cluster) hosts() []wire.Host {
+	if c.network == nil {
+		return nil
+	}
+	return []wire.Host{{IP: serviceAddress, Names: []string{
+		"kubernetes.default.svc." + c.Settings.ClusterDomain, "kubernetes.default.svc", "kubernetes.default",
+	}}}
 }
 
 // serve runs the node until ctx ends, then ends pods and node while the API server still listens.
-func (c *localCluster) serve(ctx context.Context) error {
+func (c *cluster) serve(ctx context.Context) error {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	group, life := errgroup.WithContext(life)
-	group.Go(func() error { return c.node.run(life) })
+	group.Go(func() error { return c.node.Run(life) })
 	group.Go(func() error { return c.approve(life) })
 	group.Go(func() error {
 		select {
@@ -181,33 +224,25 @@ func (c *localCluster) serve(ctx context.Context) error {
 	})
 	group.Go(func() error { return c.announce(ctx, life) })
 	err := group.Wait()
-	c.node.close()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
 }
 
-// shutdown ends the pods, and has their last statuses written. Another signal ends their grace periods: what runs then
-// loses its power.
-func (c *localCluster) shutdown(ctx context.Context) error {
+// shutdown ends the pods, and has their last statuses written.
+func (c *cluster) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
-	patient, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	patient, stop := c.Patience(ctx)
 	defer stop()
-	if c.options.keepPods {
-		fmt.Fprintln(c.out, "stopping; pod VMs go on (--keep-pods)")
-	} else {
-		fmt.Fprintln(c.out, "stopping; pods end within their grace periods (Ctrl-C again cuts their power)")
-	}
-	done := context.AfterFunc(patient, func() { fmt.Fprintln(c.out, "cutting the power of the pods that run") })
-	err := c.node.endPods(patient, c.options.keepPods)
-	done()
-	return errors.Join(err, c.node.flush(ctx))
+	c.Events.Stopping()
+	defer context.AfterFunc(patient, c.Events.CuttingPower)()
+	return c.node.Shutdown(ctx, patient, c.KeepPods)
 }
 
 // approve signs off the node's serving certificate, as the administrator that `vic up` is.
-func (c *localCluster) approve(ctx context.Context) error {
+func (c *cluster) approve(ctx context.Context) error {
 	rest, err := clientcmd.BuildConfigFromFlags("", c.state.Kubeconfig())
 	if err != nil {
 		return fmt.Errorf("read kubeconfig: %w", err)
@@ -217,13 +252,13 @@ func (c *localCluster) approve(ctx context.Context) error {
 		return fmt.Errorf("make API client: %w", err)
 	}
 	return certs.NewApprover(certs.ApproverConfig{
-		Client: client, NodeName: c.options.node.name, IPs: c.node.certificateIPs(), DNSNames: []string{c.options.node.name},
+		Client: client, NodeName: c.nodeName(), IPs: c.node.CertificateIPs(), DNSNames: []string{c.nodeName()},
 	}).Run(ctx)
 }
 
-// announce says once that the node is Ready, and what to type.
-func (c *localCluster) announce(ctx, life context.Context) error {
-	for _, done := range []<-chan struct{}{c.node.ready(), c.node.signed()} {
+// announce says once that the node is Ready.
+func (c *cluster) announce(ctx, life context.Context) error {
+	for _, done := range []<-chan struct{}{c.node.Ready(), c.node.Signed()} {
 		select {
 		case <-done:
 		case <-ctx.Done():
@@ -232,37 +267,18 @@ func (c *localCluster) announce(ctx, life context.Context) error {
 			return nil
 		}
 	}
-	capacity, err := c.node.capacity(life)
+	capacity, err := c.node.Capacity(life)
 	if err != nil {
 		return err
 	}
-	var note string
-	if c.network == nil {
-		note = "\n" + qemu.UserNetworkMeans
-	}
-	_, err = fmt.Fprintf(c.out, `node %s is Ready: %s; pods run on %s%s
-
-  export KUBECONFIG=%s
-  bin/kubectl apply -f examples/hello.yaml
-  bin/kubectl get pods -o wide
-  bin/kubectl exec -it hello -- sh
-
-%s
-`, c.options.node.name, capacity, c.node.vch.runsOn, note, c.state.Kubeconfig(), c.options.ending())
-	return err
+	return c.Events.Ready(Summary{
+		NodeName: c.nodeName(), Capacity: capacity, RunsOn: c.node.RunsOn(), UserNetwork: c.network == nil, Kubeconfig: c.state.Kubeconfig(),
+	})
 }
 
-// ending says what the end does to pods.
-func (o *upOptions) ending() string {
-	if o.keepPods {
-		return "Ctrl-C stops the control plane and the node; pod VMs go on (--keep-pods)."
-	}
-	return "Ctrl-C ends the pods within their grace periods and stops everything."
-}
-
-// closeNetwork takes the network down, unless VMs run on it: those that --keep-pods leaves, and those of a former run
-// where this one could not start. Without it they would be adopted later and reach nobody.
-func (c *localCluster) closeNetwork(ctx context.Context) error {
+// closeNetwork takes the network down, unless VMs run on it: those that KeepPods leaves, and those of a former run where
+// this one could not start. Without it they would be adopted later and reach nobody.
+func (c *cluster) closeNetwork(ctx context.Context) error {
 	if c.network == nil {
 		return nil
 	}
@@ -272,9 +288,9 @@ func (c *localCluster) closeNetwork(ctx context.Context) error {
 	return c.network.Down(context.WithoutCancel(ctx))
 }
 
-// vmsRun tells whether VMs of a state directory run, whoever started them; a simulated vCenter is left only for such.
+// vmsRun is true when VMs of a state directory run, whoever started them; a simulated vCenter is left only for such.
 func vmsRun(state *statedir.Dir) (bool, error) {
-	if runs, err := standalone.SimulatorRuns(state); runs || err != nil {
+	if runs, err := SimulatorRuns(state); runs || err != nil {
 		return runs, err
 	}
 	vms, err := qemu.List(state.VCH())
@@ -283,7 +299,7 @@ func vmsRun(state *statedir.Dir) (bool, error) {
 
 // importHello gives the store the image of examples/hello.yaml, which the build leaves beside the program.
 func importHello(ctx context.Context, images *persona.Store) error {
-	archive, err := besideProgram("hello.tar")
+	archive, err := node.BesideProgram("hello.tar")
 	if err != nil {
 		return err
 	}

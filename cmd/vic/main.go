@@ -5,9 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/root"
 )
 
 // Exit codes.
@@ -17,29 +21,23 @@ const (
 )
 
 func main() {
-	os.Exit(run())
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stderr)
+	stop()
+	os.Exit(code)
 }
 
-func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	err := newCommand().ExecuteContext(ctx)
+// run runs a command line, and says on stderr why it failed.
+func run(ctx context.Context, args []string, stderr io.Writer) int {
+	cmd := root.NewCommand() //nolint:contextcheck // ExecuteContext gives it
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(ctx)
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "vic:", err)
-	if misuse := (*usageError)(nil); errors.As(err, &misuse) {
+	fmt.Fprintln(stderr, "vic:", err)
+	if misuse := (*cli.MisuseError)(nil); errors.As(err, &misuse) {
 		return exitMisused
 	}
 	return exitFailed
-}
-
-// usageError is a mistake in what the user typed.
-type usageError struct{ error }
-
-func (e *usageError) Unwrap() error { return e.error }
-
-// misused makes a usageError, fmt.Errorf's way.
-func misused(format string, args ...any) error {
-	return &usageError{fmt.Errorf(format, args...)}
 }

@@ -1,15 +1,14 @@
-package main
+package tracing
 
 import (
 	"context"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
-	"github.com/virtual-kubelet/vic/internal/tracing"
 )
 
-// sendTraces sends traces until end is called, which sends the last ones.
-func sendTraces(ctx context.Context, endpoint, node string) (end func(), err error) {
-	shutdown, err := tracing.SetUp(ctx, tracing.Config{Endpoint: endpoint, NodeName: node})
+// Send is SetUp for a whole program: it sends spans until end is called, which sends the last ones. What is lost is logged.
+func Send(ctx context.Context, cfg Config) (end func(), err error) {
+	shutdown, err := SetUp(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -1,25 +1,24 @@
-package main
+package vspherevch
 
 import (
 	"context"
-	"fmt"
 	"net"
 
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/channels"
 )
 
-// guestListener is where guests of VCHs on vSphere dial in.
+// guestListener is where guests of VCHs dial in.
 type guestListener struct {
 	*channels.Listener
 	stop   context.CancelFunc
 	served chan error
 }
 
-// listenForGuests listens at that address, named by key where it can't, until close is called.
-func listenForGuests(ctx context.Context, key, address string, authority *channels.Authority) (*guestListener, error) {
+// listenForGuests listens at that address until close is called.
+func listenForGuests(ctx context.Context, address string, authority *channels.Authority) (*guestListener, error) {
 	on, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
+		return nil, err
 	}
 	g := &guestListener{Listener: channels.New(authority), served: make(chan error, 1)}
 	ctx, g.stop = context.WithCancel(context.WithoutCancel(ctx))

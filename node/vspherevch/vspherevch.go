@@ -1,16 +1,16 @@
-package main
+package vspherevch
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"path/filepath"
 	"time"
 
+	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/node"
 	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
@@ -18,230 +18,197 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/channels"
 )
 
-// podScope is the scope that pods of a VCH on vSphere join.
-const podScope = "pods"
+const (
+	// podScope is the scope that pods of a VCH on vSphere join.
+	podScope = "pods"
+	// authorityFile is in the node's directory. Anybody who can read it can take the place of this host and of its guests.
+	authorityFile = "guests.pem"
+	// logOutTimeout bounds the farewell to vSphere.
+	logOutTimeout = 10 * time.Second
+	// probeTimeout bounds the look at what a changed VCH would be.
+	probeTimeout = time.Minute
+)
 
-// authorityFile is in the node's directory: who has it can take the place of this host and of its guests.
-const authorityFile = "guests.pem"
-
-// refusals are of all VCHs: several may have one account.
-var refusals vsphere.Refusals
-
-// logOutTimeout bounds the farewell to vSphere.
-const logOutTimeout = 10 * time.Second
-
-// vsphereFile is the part of a node's configuration that says where on vSphere its pods run; docs/vsphere.md shows every key.
-type vsphereFile struct {
-	// VCH is the VCH's name; that of the node if it is empty.
-	VCH          string `json:"vch"`
-	Address      string `json:"address"`
-	User         string `json:"user"`
-	PasswordFile string `json:"passwordFile"`
-	CAFile       string `json:"caFile"`
-	Thumbprint   string `json:"thumbprint"`
-	Insecure     bool   `json:"insecure"`
-
-	Datacenter string `json:"datacenter"`
-	Pool       string `json:"pool"`
-	Folder     string `json:"folder"`
-	Datastore  string `json:"datastore"`
-	Directory  string `json:"directory"`
-	BootISO    string `json:"bootISO"`
-
-	StoragePolicy     string `json:"storagePolicy"`
-	MemoryReservation bool   `json:"memoryReservation"`
-	AntiAffinity      bool   `json:"antiAffinity"`
-	MHzPerCore        int64  `json:"mhzPerCore"`
-	// Tags are attached to VMs where it is there.
-	Tags *tagsFile `json:"tags"`
-
-	Network      string `json:"network"`
-	Gateway      string `json:"gateway"`
-	FirstAddress string `json:"firstAddress"`
-	LastAddress  string `json:"lastAddress"`
-	MTU          int    `json:"mtu"`
-
-	// password is read instead of PasswordFile, and ca are certificates beside CAFile's: they come from the cluster.
-	password func(context.Context) (string, error)
-	ca       []byte
-
-	// GuestListen is where guests dial in, and AdvertiseAddresses are what they dial: HOST:PORT, stable over restarts.
-	GuestListen        string   `json:"guestListen"`
-	AdvertiseAddresses []string `json:"advertiseAddresses"`
+// VSphere opens the VCHs of a process on vSphere. It implements node.Hypervisor and node.Guests.
+type VSphere struct {
+	// refusals are of all VCHs: several may have one account.
+	refusals vsphere.Refusals
+	guests   *guestListener // of the process, from Listen on
 }
 
-// tagsFile says in which category tags are.
-type tagsFile struct {
-	Category string `json:"category"`
-}
+var (
+	_ node.Hypervisor = (*VSphere)(nil)
+	_ node.Guests     = (*VSphere)(nil)
+)
 
-// check refuses what can be seen to be wrong without asking anybody.
-func (f *vsphereFile) check(subnet netip.Prefix, guests bool) error {
-	for _, needed := range []struct{ key, value string }{
-		{"address", f.Address},
-		{"user", f.User},
-		{"passwordFile", f.PasswordFile},
-		{"bootISO", f.BootISO},
-		{"network", f.Network},
-	} {
-		if needed.value == "" && (needed.key != "passwordFile" || f.password == nil) {
-			return fmt.Errorf("vsphere.%s is missing", needed.key)
-		}
-	}
-	if err := f.checkGuests(guests); err != nil {
+// New returns a VSphere without a place where guests dial in.
+func New() *VSphere { return &VSphere{} }
+
+// Check implements node.Hypervisor: any host will do.
+func (s *VSphere) Check() error { return nil }
+
+// Purge implements node.Hypervisor: nothing runs on this host.
+func (s *VSphere) Purge(context.Context, *statedir.Dir) error { return nil }
+
+// Listen implements node.Guests.
+func (s *VSphere) Listen(ctx context.Context, at node.GuestsAt) error {
+	authority, err := loadAuthority(ctx, at)
+	if err != nil {
 		return err
 	}
-	trusts := 0
-	for _, set := range []bool{f.CAFile != "", f.Thumbprint != "", f.Insecure} {
-		if set {
-			trusts++
-		}
-	}
-	switch {
-	case trusts > 1:
-		return errors.New("vsphere: of caFile, thumbprint and insecure only one can be set")
-	case !subnet.IsValid():
-		return errors.New("subnet is missing: it is that of the port group vsphere.network")
-	case f.MHzPerCore < 0:
-		return errors.New("vsphere.mhzPerCore is less than nothing")
-	case f.Tags != nil && f.Tags.Category == "":
-		return errors.New("vsphere.tags.category is missing")
-	}
-	scope, err := f.scope(subnet)
-	if err == nil {
-		_, err = portlayer.NewScope(scope)
-	}
-	return err
-}
-
-// checkGuests refuses a place to dial in that is none. elsewhere tells that the process has one.
-func (f *vsphereFile) checkGuests(elsewhere bool) error {
-	if f.GuestListen == "" && !elsewhere {
-		return errors.New("vsphere.guestListen is missing")
-	}
-	if f.GuestListen != "" {
-		if _, _, err := net.SplitHostPort(f.GuestListen); err != nil {
-			return fmt.Errorf("vsphere.guestListen: %w", err)
-		}
-	}
-	if len(f.AdvertiseAddresses) == 0 {
-		return errors.New("vsphere.advertiseAddresses is missing: guests dial them")
-	}
-	for _, a := range f.AdvertiseAddresses {
-		if host, _, err := net.SplitHostPort(a); err != nil || host == "" {
-			return fmt.Errorf("vsphere.advertiseAddresses: %q is no HOST:PORT", a)
-		}
+	s.guests, err = listenForGuests(ctx, at.Address, authority)
+	if err != nil {
+		return fmt.Errorf("guestListen: %w", err)
 	}
 	return nil
 }
 
-// scope is the port group with the addresses that pods may have in it.
-func (f *vsphereFile) scope(subnet netip.Prefix) (portlayer.ScopeConfig, error) {
-	s := portlayer.ScopeConfig{Name: podScope, Subnet: subnet, MTU: f.MTU, Hardware: vsphere.HardwareAddress}
-	for _, a := range []struct {
-		key, value string
-		to         *netip.Addr
-	}{{"gateway", f.Gateway, &s.Gateway}, {"firstAddress", f.FirstAddress, &s.First}, {"lastAddress", f.LastAddress, &s.Last}} {
-		if a.value == "" {
-			continue
-		}
-		var err error
-		if *a.to, err = netip.ParseAddr(a.value); err != nil {
-			return s, fmt.Errorf("vsphere.%s: %w", a.key, err)
-		}
-	}
-	for _, a := range f.AdvertiseAddresses {
-		if to, err := netip.ParseAddrPort(a); err == nil { // or it is a name
-			s.Reserved = append(s.Reserved, to.Addr())
-		}
-	}
-	return s, nil
-}
+// Serve implements node.Guests.
+func (s *VSphere) Serve(ctx context.Context) error { return s.guests.run(ctx) }
 
-func (f *vsphereFile) target() vsphere.Target {
-	return vsphere.Target{
-		Address: f.Address, User: f.User, PasswordFile: f.PasswordFile, CAFile: f.CAFile, Thumbprint: f.Thumbprint, Insecure: f.Insecure,
-		Password: f.password, CA: f.ca, Refusals: &refusals,
-	}
-}
+// Close implements node.Guests.
+func (s *VSphere) Close() { s.guests.close() }
 
-// open opens the VCH. Its guests dial in where those of all VCHs of the process do, or where this one says.
-func (f *vsphereFile) open(ctx context.Context, flags nodeFlags, state *statedir.Dir, subnet netip.Prefix, guests *guestListener) (*vch, error) {
-	scope, err := f.scope(subnet)
+func loadAuthority(ctx context.Context, at node.GuestsAt) (*channels.Authority, error) {
+	if at.Authority == nil {
+		return channels.LoadAuthority(filepath.Join(at.State.Node(), authorityFile))
+	}
+	pem, err := at.Authority(ctx, channels.MakeAuthority)
 	if err != nil {
 		return nil, err
 	}
-	var run func(context.Context) error
-	stop := func() {}
-	if f.GuestListen == "" && guests == nil {
-		return nil, errors.New("guestListen is missing")
+	a, err := channels.ParseAuthority(pem)
+	if err != nil {
+		return nil, fmt.Errorf("authority of guests: %w", err)
 	}
-	if f.GuestListen != "" {
-		authority, err := channels.LoadAuthority(filepath.Join(state.Node(), authorityFile))
+	return a, nil
+}
+
+// Probe implements node.Hypervisor.
+func (s *VSphere) Probe(ctx context.Context, v *node.VCH) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	return s.WithSession(ctx, v, vsphere.Probe)
+}
+
+// WithSession logs in and calls do with the VCH, which has no guests.
+func (s *VSphere) WithSession(ctx context.Context, v *node.VCH, do func(context.Context, vsphere.Config) error) error {
+	session, err := vsphere.Connect(ctx, s.target(v))
+	if err != nil {
+		return err
+	}
+	defer logOut(ctx, session)
+	return do(ctx, vchConfig(&v.Entry, session))
+}
+
+// Open implements node.Hypervisor. Guests dial in where those of all VCHs of the process do, or where this one says.
+func (s *VSphere) Open(ctx context.Context, v *node.VCH, state *statedir.Dir) (*node.Host, error) {
+	scope, err := scopeOf(&v.VCH)
+	if err != nil {
+		return nil, err
+	}
+	guests, stop := s.guests, func() {}
+	var run func(context.Context) error
+	if own := v.VSphere.GuestListen; own != "" {
+		authority, err := loadAuthority(ctx, node.GuestsAt{State: state})
 		if err != nil {
 			return nil, err
 		}
-		if guests, err = listenForGuests(ctx, "vsphere.guestListen", f.GuestListen, authority); err != nil {
-			return nil, err
+		if guests, err = listenForGuests(ctx, own, authority); err != nil {
+			return nil, fmt.Errorf("vsphere.guestListen: %w", err)
 		}
 		run, stop = guests.run, guests.close
 	}
-	h, closeAll, err := f.openHypervisor(ctx, flags, guests.At(f.AdvertiseAddresses))
+	if guests == nil {
+		return nil, errors.New("guestListen is missing")
+	}
+	h, closeAll, err := s.open(ctx, v, guests.At(v.VSphere.AdvertiseAddresses))
 	if err != nil {
 		stop()
 		return nil, err
 	}
 	leave := guests.Admit(h)
-	return &vch{
-		hypervisor: h, scope: scope, instanceType: "vic-vsphere", system: "vSphere", runsOn: "vSphere at " + f.Address, network: "bridge",
-		capabilities: podvm.Capabilities{Hypervisor: "vsphere", PodNetwork: true, HotAddDisk: true, Volumes: vsphere.VolumeDriver},
-		run:          run,
-		close:        func() { stop(); leave(); closeAll() },
+	return &node.Host{
+		Hypervisor: h, Scope: scope, InstanceType: "vic-vsphere", System: "vSphere", RunsOn: "vSphere at " + v.VSphere.Address, Network: "bridge",
+		Capabilities: podvm.Capabilities{Hypervisor: "vsphere", PodNetwork: true, HotAddDisk: true, Volumes: vsphere.VolumeDriver},
+		Run:          run,
+		Close:        func() { stop(); leave(); closeAll() },
 	}, nil
 }
 
-// claims are what no other VCH may have too, each in words that name it.
-func (f *vsphereFile) claims(node string) []string {
-	name := cmp.Or(f.VCH, node)
-	return []string{
-		fmt.Sprintf("vsphere.vch %s at %s", name, f.Address),
-		fmt.Sprintf("vsphere.directory %s of datastore %q at %s", cmp.Or(f.Directory, vsphere.DefaultDirectory(name)), f.Datastore, f.Address),
+// open logs in and finds the VCH. The function it returns lets go of it.
+func (s *VSphere) open(ctx context.Context, v *node.VCH, guests vsphere.GuestChannels) (*vsphere.Hypervisor, func(), error) {
+	session, err := vsphere.Connect(ctx, s.target(v))
+	if err != nil {
+		return nil, nil, err
 	}
+	cfg := vchConfig(&v.Entry, session)
+	cfg.Guests = guests
+	h, err := vsphere.Open(ctx, cfg)
+	if err != nil {
+		logOut(ctx, session)
+		return nil, nil, err
+	}
+	logging.From(ctx).InfoContext(ctx, "VCH opened", "address", v.VSphere.Address)
+	return h, func() { h.Close(); logOut(ctx, session) }, nil
 }
 
-// config is the VCH, without guests.
-func (f *vsphereFile) config(node string, session *vsphere.Session) vsphere.Config {
-	cfg := vsphere.Config{
-		Name: cmp.Or(f.VCH, node), Session: session, Datacenter: f.Datacenter, Pool: f.Pool, Folder: f.Folder, Datastore: f.Datastore,
-		Directory: f.Directory, Networks: map[string]string{podScope: f.Network}, BootISO: f.BootISO,
-		StoragePolicy: f.StoragePolicy, ReserveMemory: f.MemoryReservation, AntiAffinity: f.AntiAffinity, MHzPerCore: f.MHzPerCore,
-	}
-	if f.Tags != nil {
-		cfg.TagCategory = f.Tags.Category
-	}
-	return cfg
-}
-
-func (f *vsphereFile) logOut(ctx context.Context, session *vsphere.Session) {
+func logOut(ctx context.Context, session *vsphere.Session) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logOutTimeout)
 	defer cancel()
 	session.Close(ctx)
 }
 
-// openHypervisor logs in and finds the VCH. The function it returns lets go of it.
-func (f *vsphereFile) openHypervisor(ctx context.Context, flags nodeFlags, guests vsphere.GuestChannels) (*vsphere.Hypervisor, func(), error) {
-	session, err := vsphere.Connect(ctx, f.target())
-	if err != nil {
-		return nil, nil, err
+func (s *VSphere) target(v *node.VCH) vsphere.Target {
+	at := v.VSphere
+	t := vsphere.Target{
+		Address: at.Address, User: at.User, PasswordFile: at.PasswordFile, CAFile: at.CAFile, Thumbprint: at.Thumbprint, Insecure: at.Insecure,
+		Refusals: &s.refusals,
 	}
-	cfg := f.config(flags.name, session)
-	cfg.MaxPods, cfg.Guests = flags.capacity.pods, guests
-	cfg.CPUMilli, cfg.MemoryBytes = flags.capacity.cpu*1000, flags.capacity.memory.bytes
-	h, err := vsphere.Open(ctx, cfg)
-	if err != nil {
-		f.logOut(ctx, session)
-		return nil, nil, err
+	if c := v.Credentials; c != nil {
+		t.User, t.Password, t.CA = c.Username, c.Password, c.CA
 	}
-	logging.From(ctx).InfoContext(ctx, "VCH opened", "address", f.Address)
-	return h, func() { h.Close(); f.logOut(ctx, session) }, nil
+	return t
+}
+
+// vchConfig is what the port layer makes a VCH of, without guests. All that settings say of a VCH on vSphere becomes it here.
+func vchConfig(e *config.Entry, session *vsphere.Session) vsphere.Config {
+	s := e.VSphere
+	cfg := vsphere.Config{
+		Name: e.Name, Session: session, Datacenter: s.Datacenter, Pool: s.Pool, Folder: s.Folder, Datastore: s.Datastore,
+		Directory: s.Directory, Networks: map[string]string{podScope: s.Network}, BootISO: s.BootISO,
+		StoragePolicy: s.StoragePolicy, ReserveMemory: s.MemoryReservation, AntiAffinity: s.AntiAffinity, MHzPerCore: s.MHzPerCore,
+		MaxPods: e.Limits.Pods().Value(), CPUMilli: e.Limits.Cpu().MilliValue(), MemoryBytes: e.Limits.Memory().Value(),
+	}
+	if s.Tags != nil {
+		cfg.TagCategory = s.Tags.Category
+	}
+	return cfg
+}
+
+// scopeOf is the port group with the addresses that pods may have in it.
+func scopeOf(v *config.VCH) (portlayer.ScopeConfig, error) {
+	s := v.VSphere
+	scope := portlayer.ScopeConfig{Name: podScope, MTU: int(s.MTU), Hardware: vsphere.HardwareAddress}
+	var err error
+	if scope.Subnet, err = netip.ParsePrefix(v.Subnet); err != nil {
+		return scope, fmt.Errorf("subnet: %w", err)
+	}
+	for _, a := range []struct {
+		field, value string
+		to           *netip.Addr
+	}{{"gateway", s.Gateway, &scope.Gateway}, {"firstAddress", s.FirstAddress, &scope.First}, {"lastAddress", s.LastAddress, &scope.Last}} {
+		if a.value == "" {
+			continue
+		}
+		if *a.to, err = netip.ParseAddr(a.value); err != nil {
+			return scope, fmt.Errorf("vsphere.%s: %w", a.field, err)
+		}
+	}
+	for _, a := range s.AdvertiseAddresses {
+		if to, err := netip.ParseAddrPort(a); err == nil { // or it is a name
+			scope.Reserved = append(scope.Reserved, to.Addr())
+		}
+	}
+	return scope, nil
 }

@@ -38,7 +38,8 @@ func join(t *testing.T, name string, settings ...string) *member {
 	return m
 }
 
-// enlist prepares a node whose state is in dir and does not start it. Its credential is to be written.
+// enlist prepares a node whose state is in dir and does not start it. Its credential is to be written. Settings are lines of its
+// file: those of its VCH are indented.
 func enlist(t *testing.T, name, dir string, settings ...string) *member {
 	t.Helper()
 	m := &member{cluster: newCluster(filepath.Join(dir, "s")), name: name}
@@ -51,13 +52,19 @@ func enlist(t *testing.T, name, dir string, settings ...string) *member {
 		err := shared.client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{})
 		require.NoError(t, err)
 	})
-	if *onVSphere && !slices.Contains(settings, "vsphere:") {
+	if *onVSphere && !slices.Contains(settings, "  vsphere:") {
 		settings = append(settings, m.onVCenter(t)...)
 	}
-	lines := append([]string{
-		"nodeName: " + name, "dir: " + m.dir, fmt.Sprintf("port: %d", freePort(t)), "accel: " + shared.accel(t),
-	}, settings...)
-	require.NoError(t, os.WriteFile(m.config, []byte(strings.Join(lines, "\n")+"\n"), 0o600))
+	process := []string{"dir: " + m.dir, "accel: " + shared.accel(t)}
+	vch := []string{"vch:", "  name: " + name, fmt.Sprintf("  port: %d", freePort(t))}
+	for _, line := range settings {
+		if strings.HasPrefix(line, " ") {
+			vch = append(vch, line)
+		} else {
+			process = append(process, line)
+		}
+	}
+	require.NoError(t, os.WriteFile(m.config, []byte(strings.Join(append(process, vch...), "\n")+"\n"), 0o600))
 	return m
 }
 

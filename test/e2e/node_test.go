@@ -36,7 +36,7 @@ func TestNodeJoinsACluster(t *testing.T) {
 	config := filepath.Join(dir, "node.yaml")
 	state := filepath.Join(dir, "state")
 	// The default port may be taken on the machine that runs the tests.
-	require.NoError(t, os.WriteFile(config, []byte("nodeName: "+joinedNode+"\ndir: "+state+"\nport: 20250\nlabels: {rack: r1}\n"), 0o600))
+	require.NoError(t, os.WriteFile(config, []byte("dir: "+state+"\nvch: {name: "+joinedNode+", port: 20250, labels: {rack: r1}}\n"), 0o600))
 	// Only vms and importImage are used of it: its API server is the shared one.
 	node := newCluster(state)
 	node.importImage(t)

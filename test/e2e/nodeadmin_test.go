@@ -19,7 +19,7 @@ import (
 
 // TestNodeIsAdministered does to a node what administrators do, with the cluster's own controllers.
 func TestNodeIsAdministered(t *testing.T) {
-	m := join(t, "managed", "labels: {rack: r7}")
+	m := join(t, "managed", "  labels: {rack: r7}")
 	ns := shared.namespace(t)
 	everywhere := m.daemonSet(t, ns, "everywhere", sleepForever)
 	web := m.deployment(t, ns, "web", corev1.Toleration{Key: "out", Operator: corev1.TolerationOpExists})

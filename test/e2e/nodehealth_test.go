@@ -46,8 +46,8 @@ func borrowedQEMU(t *testing.T) string {
 // TestNodeTellsOfItsHealth takes from a node what it needs, and gives it back.
 func TestNodeTellsOfItsHealth(t *testing.T) {
 	disk, qemu := smallDisk(t, 512), borrowedQEMU(t)
-	m := enlist(t, "unwell", disk, "evictionPressureTransitionPeriod: 1s", "cpu: 3", "memory: 4Gi", "ephemeralStorage: 1Gi",
-		"pods: 7", "reserved: {cpu: 500m, memory: 1Gi, ephemeral-storage: 256Mi}")
+	m := enlist(t, "unwell", disk, "evictionPressureTransitionPeriod: 1s",
+		"  limits: {cpu: 3, memory: 4Gi, ephemeral-storage: 1Gi, pods: 7}", "  reserved: {cpu: 500m, memory: 1Gi, ephemeral-storage: 256Mi}")
 	shared.nodeCredential(t, m.name, m.credential)
 	m.begin(t)
 	node := m.object(t)

@@ -17,23 +17,27 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestSeveralNodesOfOneFile has one process be two nodes of this machine, and changes the list while it runs.
+// TestSeveralNodesOfOneFile has one process be two nodes of this machine, one of them told as the cluster would have it, and changes
+// the list while it runs.
 func TestSeveralNodesOfOneFile(t *testing.T) {
 	c := newCluster(filepath.Join(t.TempDir(), "s"))
 	c.client = shared.client
 	t.Cleanup(func() { c.purge(t) })
 	config := filepath.Join(t.TempDir(), "node.yaml")
 	write := func(vchs ...string) {
-		text := fmt.Sprintf("dir: %s\naccel: %s\nvchs:\n%s", c.dir, shared.accel(t), strings.Join(vchs, ""))
+		text := fmt.Sprintf("dir: %s\naccel: %s\n%s", c.dir, shared.accel(t), strings.Join(vchs, ""))
 		require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
 	}
 	node := func(name, more string) string {
-		return fmt.Sprintf("- {nodeName: %s, memory: 2Gi, cpu: 2%s}\n", name, more)
+		return fmt.Sprintf("vchs: [{name: %s, limits: {memory: 2Gi, cpu: 2}%s}]\n", name, more)
+	}
+	object := func(name, limits string) string {
+		return fmt.Sprintf("---\napiVersion: vic.virtual-kubelet.io/v1alpha1\nkind: VirtualContainerHost\nmetadata: {name: %s}\nspec:\n  qemu: {}\n  limits: {memory: 2Gi, cpu: 2%s}\n", name, limits)
 	}
 	get := func(name string) (*corev1.Node, error) {
 		return shared.client.CoreV1().Nodes().Get(t.Context(), name, metav1.GetOptions{})
 	}
-	write(node("one", ""), node("two", ", pods: 5"))
+	write(node("one", ""), object("two", ", pods: 5"))
 	c.startNode(t, shared.kubeconfig(), config)
 	for _, name := range []string{"one", "two"} {
 		c.eventually(t, "node "+name+" is Ready", func(context.Context) (bool, string) {
@@ -57,7 +61,7 @@ func TestSeveralNodesOfOneFile(t *testing.T) {
 	b := shared.create(t, pod(ns, "b", sleepForever, small, on("two")))
 	a, b = c.waitReady(t, a), c.waitReady(t, b)
 
-	write("- {nodeName: one, shoeSize: 9}\n")
+	write("vchs: [{name: one, shoeSize: 9}]\n")
 	c.eventually(t, "a wrong file is reported", func(context.Context) (bool, string) {
 		return strings.Contains(c.out.String(), "shoeSize"), c.out.String()
 	})

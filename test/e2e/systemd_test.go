@@ -24,7 +24,7 @@ func TestPodVMsOutliveTheService(t *testing.T) {
 	kubeconfig, config, state := filepath.Join(dir, "kubeconfig"), filepath.Join(dir, "node.yaml"), filepath.Join(dir, "state")
 	shared.nodeCredential(t, joinedNode, kubeconfig)
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil,
-		"nodeName: %s\ndir: %s\nport: 20251\naccel: %s\nlabels: {run-by: systemd}\n", joinedNode, state, shared.accel(t)), 0o600))
+		"dir: %s\naccel: %s\nvch: {name: %s, port: 20251, labels: {run-by: systemd}}\n", state, shared.accel(t), joinedNode), 0o600))
 	node := newCluster(state)
 	node.importImage(t)
 	sd := startSystemd(t, map[string]string{"vic-node.service": serviceFor(t, kubeconfig, config)})
@@ -153,7 +153,7 @@ func (s *systemd) onlyVM(t *testing.T, state string) vm {
 func TestNodeRefusesAContainer(t *testing.T) {
 	dir := t.TempDir()
 	config, state := filepath.Join(dir, "node.yaml"), filepath.Join(dir, "state")
-	require.NoError(t, os.WriteFile(config, []byte("nodeName: contained\ndir: "+state+"\n"), 0o600))
+	require.NoError(t, os.WriteFile(config, []byte("vch: {name: contained}\ndir: "+state+"\n"), 0o600))
 	out, err := exec.Command("unshare", "--pid", "--fork", "--mount-proc", "--kill-child",
 		bin("vic"), "node", "--kubeconfig", shared.kubeconfig(), "--config", config).CombinedOutput()
 	require.Error(t, err)

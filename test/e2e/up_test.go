@@ -59,9 +59,9 @@ func TestBadInputIsRefusedWithAReason(t *testing.T) {
 	everywhere := strconv.Itoa(wide.Addr().(*net.TCPAddr).Port)
 	empty := t.TempDir()
 	bad := filepath.Join(empty, "node.yaml")
-	require.NoError(t, os.WriteFile(bad, []byte("nodeName: n\nshoeSize: 9\n"), 0o600))
+	require.NoError(t, os.WriteFile(bad, []byte("vch: {name: n}\nshoeSize: 9\n"), 0o600))
 	good := filepath.Join(empty, "good.yaml")
-	require.NoError(t, os.WriteFile(good, []byte("nodeName: n\ndir: "+filepath.Join(empty, "e")+"\n"), 0o600))
+	require.NoError(t, os.WriteFile(good, []byte("vch: {name: n}\ndir: "+filepath.Join(empty, "e")+"\n"), 0o600))
 	nowhere := filepath.Join(empty, "kubeconfig")
 	require.NoError(t, clientcmd.WriteToFile(clientcmdapi.Config{
 		Clusters:       map[string]*clientcmdapi.Cluster{"c": {Server: "https://127.0.0.1:1"}},

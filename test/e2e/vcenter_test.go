@@ -48,7 +48,7 @@ func serveVCenter(t *testing.T, c simulated.Config, networkDir string) *vcenter 
 // settings are those of a node whose VCH is made by `vic vch create`.
 func (v *vcenter) settings(t *testing.T) []string {
 	t.Helper()
-	return append(v.connection(t), "  pool: /DC0/host/DC0_C0/Resources/vic", "  folder: /DC0/vm/vic", `  bootISO: "[LocalDS_0] isos/boot.iso"`)
+	return append(v.connection(t), "    pool: /DC0/host/DC0_C0/Resources/vic", "    folder: /DC0/vm/vic", `    bootISO: "[LocalDS_0] isos/boot.iso"`)
 }
 
 // connection are the settings that every node has whose pods run there.
@@ -56,16 +56,16 @@ func (v *vcenter) connection(t *testing.T) []string {
 	t.Helper()
 	to, guests := v.Target(), netip.AddrPortFrom(v.network.Gateway(), uint16(freePort(t)))
 	return []string{
-		fmt.Sprintf("subnet: %s", v.network.Subnet()),
-		"vsphere:",
-		"  address: " + to.Address,
-		"  user: " + to.User,
-		"  passwordFile: " + to.PasswordFile,
-		"  caFile: " + to.CAFile,
-		"  network: " + simulated.PortGroup,
-		fmt.Sprintf("  gateway: %s", v.network.Gateway()),
-		fmt.Sprintf("  guestListen: %q", guests),
-		fmt.Sprintf("  advertiseAddresses: [%q]", guests),
+		fmt.Sprintf("  subnet: %s", v.network.Subnet()),
+		"  vsphere:",
+		"    address: " + to.Address,
+		"    user: " + to.User,
+		"    passwordFile: " + to.PasswordFile,
+		"    caFile: " + to.CAFile,
+		"    network: " + simulated.PortGroup,
+		fmt.Sprintf("    gateway: %s", v.network.Gateway()),
+		fmt.Sprintf("    guestListen: %q", guests),
+		fmt.Sprintf("    advertiseAddresses: [%q]", guests),
 	}
 }
 
@@ -79,7 +79,7 @@ func (m *member) onVCenter(t *testing.T) []string {
 			m.kill()
 		}
 	})
-	return append(m.vcenter.connection(t), fmt.Sprintf("  bootISO: %q", simulated.BootISO))
+	return append(m.vcenter.connection(t), fmt.Sprintf("    bootISO: %q", simulated.BootISO))
 }
 
 // podVMs are those that the vCenter has, in the order of `vic podvm ls`.

@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/virtual-kubelet/vic/api/v1alpha1"
+	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/internal/version"
 )
 
@@ -101,9 +102,9 @@ func (c *controller) vch(v *vcenter, name string, first, last int) *v1alpha1.Vir
 	return &v1alpha1.VirtualContainerHost{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "VirtualContainerHost"},
 		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: v1alpha1.VirtualContainerHostSpec{
+		Spec: config.VCH{
 			Subnet: v.network.Subnet().String(), Limits: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("7")},
-			VSphere: v1alpha1.VSphere{
+			VSphere: &config.VSphere{
 				Address: v.Target().Address, CredentialsSecret: "vcenter",
 				Pool: "/DC0/host/DC0_C0/Resources/" + name, Folder: "/DC0/vm/" + name, BootISO: "[LocalDS_0] isos/boot.iso",
 				Network: "/DC0/network/DC0_DVPG0", Gateway: v.network.Gateway().String(),
@@ -163,12 +164,14 @@ func TestVirtualContainerHosts(t *testing.T) {
 		}
 	})
 	first, second := c.vch(v, "pool-a", 100, 149), c.vch(v, "pool-b", 150, 199)
+	target := v.Target()
+	t.Setenv("GOVC_TLS_CA_CERTS", target.CAFile)
 	for _, vch := range []*v1alpha1.VirtualContainerHost{first, second} {
-		m := &member{config: filepath.Join(t.TempDir(), "node.yaml")}
-		text := strings.Join(append([]string{"nodeName: " + vch.Name}, v.settings(t)...), "\n")
-		text = regexp.MustCompile(`(Resources|vm)/vic`).ReplaceAllString(text, "$1/"+vch.Name)
-		require.NoError(t, os.WriteFile(m.config, []byte(text), 0o600))
-		out, err := m.vch(t, "create", "--boot-iso", bin("guest/boot.iso"))
+		m := &member{config: filepath.Join(t.TempDir(), "vch.yaml")} // of the object itself
+		text, err := yaml.Marshal(vch)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(m.config, text, 0o600))
+		out, err := m.vch(t, "create", "--boot-iso", bin("guest/boot.iso"), "--user", target.User, "--password-file", target.PasswordFile)
 		require.NoError(t, err, out)
 	}
 
@@ -176,7 +179,6 @@ func TestVirtualContainerHosts(t *testing.T) {
 	out, err := c.apply(t, first)
 	require.NoError(t, err, out)
 	c.wait(t, "pool-a", "waits for its credentials", says("Accepted", metav1.ConditionFalse, `Secret vic-system/vcenter`))
-	target := v.Target()
 	shared.kubectl(t, "-n", vicNamespace, "create", "secret", "generic", "vcenter", "--from-literal=username="+target.User,
 		"--from-file=password="+target.PasswordFile, "--from-file=ca.crt="+target.CAFile)
 	out, err = c.apply(t, second)
@@ -225,6 +227,18 @@ func TestVirtualContainerHosts(t *testing.T) {
 		out, err = c.apply(t, first)
 		require.NoError(t, err, out)
 		c.wait(t, "pool-a", "is accepted", says("Accepted", metav1.ConditionTrue, ""))
+	})
+	t.Run("QEMU is refused, with a reason", func(t *testing.T) {
+		here := &v1alpha1.VirtualContainerHost{TypeMeta: first.TypeMeta, ObjectMeta: metav1.ObjectMeta{Name: "here"}, Spec: config.VCH{QEMU: &config.QEMU{}}}
+		out, err := c.apply(t, here)
+		require.NoError(t, err, out)
+		c.wait(t, "here", "is refused", says("Accepted", metav1.ConditionFalse, "spec.qemu: "))
+		shared.kubectl(t, "delete", "vch", "here", "--timeout=60s")
+		both := here.DeepCopy()
+		both.Spec.VSphere = first.Spec.VSphere
+		out, err = c.apply(t, both)
+		require.Error(t, err)
+		assert.Contains(t, out, "exactly one of qemu and vsphere")
 	})
 	// On another machine: it has nothing of the leader's directory.
 	elsewhere := t.TempDir()

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"io"
@@ -8,15 +8,18 @@ import (
 	"unicode/utf8"
 )
 
-// plainWriter passes on what a terminal shows as it is: printable characters, tabs and ends of line. What a VM writes may
+// PlainWriter passes on what a terminal shows as it is: printable characters, tabs and ends of line. What a VM writes may
 // hold sequences by which a terminal would obey it.
-type plainWriter struct {
+type PlainWriter struct {
 	w    io.Writer
 	rest []byte // the beginning of a character
 	in   sequence
 }
 
-// sequence is where a plainWriter is in a control sequence (ECMA-48, section 5).
+// NewPlainWriter returns a PlainWriter to w.
+func NewPlainWriter(w io.Writer) *PlainWriter { return &PlainWriter{w: w} }
+
+// sequence is where a PlainWriter is in a control sequence (ECMA-48, section 5).
 type sequence int
 
 const (
@@ -32,7 +35,7 @@ const (
 )
 
 // Write takes all of b, whatever of it is shown.
-func (p *plainWriter) Write(b []byte) (int, error) {
+func (p *PlainWriter) Write(b []byte) (int, error) {
 	text := slices.Concat(p.rest, b)
 	p.rest = nil
 	var shown strings.Builder
@@ -53,8 +56,8 @@ func (p *plainWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// shows tells whether r is to be seen, and follows sequences. None goes beyond a line: what comes after it is text.
-func (p *plainWriter) shows(r rune) bool {
+// shows is true when r is to be seen, and follows sequences. None goes beyond a line: what comes after it is text.
+func (p *PlainWriter) shows(r rune) bool {
 	if r == '\n' {
 		p.in = inText
 		return true
@@ -93,9 +96,9 @@ func (p *plainWriter) shows(r rune) bool {
 	return r == '\t' || r == utf8.RuneError || unicode.IsPrint(r)
 }
 
-// plain is s without what could command a terminal, on one line.
-func plain(s string) string {
+// Plain is s without what could command a terminal, on one line.
+func Plain(s string) string {
 	var b strings.Builder
-	_, _ = (&plainWriter{w: &b}).Write([]byte(s)) // a Builder takes everything
+	_, _ = (&PlainWriter{w: &b}).Write([]byte(s)) // a Builder takes everything
 	return strings.ReplaceAll(b.String(), "\n", " ")
 }

@@ -1,103 +1,128 @@
-package main
+package cli
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-
-	"github.com/virtual-kubelet/vic/provider"
 )
 
-// capacityFlags say what a node offers, and when it is short of it.
-type capacityFlags struct {
-	cpu             int64
-	memory, storage quantityFlag
-	pods            int64
-	reserved        resourcesFlag
-	transition      time.Duration
+// A list of what a flag has been given is emptied by reset, so that what is given takes the place of what there was.
+type resetter interface{ reset() }
+
+// sizeValue is a quantity such as 512Mi.
+type sizeValue struct{ to *resource.Quantity }
+
+func (v sizeValue) String() string {
+	if v.to == nil || v.to.IsZero() {
+		return ""
+	}
+	return v.to.String()
 }
 
-func (f *capacityFlags) add(cmd *cobra.Command) {
-	*f = capacityFlags{transition: provider.DefaultPressureTransition}
-	cmd.Flags().Int64Var(&f.cpu, "cpu", 0, "processors that the node offers to pods; 0 is the machine's")
-	cmd.Flags().Var(&f.memory, "memory", "memory that the node offers to pods, such as 8Gi (default: the machine's)")
-	cmd.Flags().Var(&f.storage, "ephemeral-storage", "storage that the node offers to pods, such as 100Gi (default: the state directory's disk)")
-	cmd.Flags().Int64Var(&f.pods, "pods", 0, "pods that the node has room for; 0 is 110, the kubelet's default")
-	cmd.Flags().Var(&f.reserved, "reserved", "`RESOURCE=QUANTITY,…` of that to keep from pods: cpu, memory, ephemeral-storage")
-	cmd.Flags().DurationVar(&f.transition, "eviction-pressure-transition-period", f.transition, "how long the node tells of a pressure after it was seen last")
+func (v sizeValue) Type() string { return "size" }
+
+func (v sizeValue) Set(s string) error {
+	q, err := parseSize(s)
+	if err == nil {
+		*v.to = q
+	}
+	return err
 }
 
-func (f *capacityFlags) validate() error {
-	switch {
-	case f.cpu < 0:
-		return misused("--cpu %d is below zero", f.cpu)
-	case f.pods < 0:
-		return misused("--pods %d is below zero", f.pods)
-	case f.transition < 0:
-		return misused("--eviction-pressure-transition-period %v is below zero", f.transition)
+func parseSize(s string) (resource.Quantity, error) {
+	q, err := resource.ParseQuantity(s)
+	if err != nil || q.Sign() <= 0 {
+		return resource.Quantity{}, fmt.Errorf("%q is no size above zero, such as 512Mi or 4Gi", s)
 	}
-	return nil
+	return q, nil
 }
 
-// capacity is what the configuration says of them.
-func (f *vchFile) capacity(transition time.Duration) (capacityFlags, error) {
-	c := capacityFlags{cpu: f.CPU, pods: f.Pods, reserved: resourcesFlag{}, transition: transition}
-	if f.Memory != "" {
-		if err := c.memory.Set(f.Memory); err != nil {
-			return c, fmt.Errorf("memory: %w", err)
-		}
-	}
-	if f.EphemeralStorage != "" {
-		if err := c.storage.Set(f.EphemeralStorage); err != nil {
-			return c, fmt.Errorf("ephemeralStorage: %w", err)
-		}
-	}
-	for name, q := range f.Reserved {
-		if err := c.reserved.put(name, q); err != nil {
-			return c, fmt.Errorf("reserved: %w", err)
-		}
-	}
-	return c, nil
-}
+// Size is a flag of a size such as 512Mi; zero is not set.
+type Size struct{ q resource.Quantity }
 
-// checkReserved refuses to reserve all that there is.
-func (f *capacityFlags) checkReserved(capacity corev1.ResourceList) error {
-	for name, reserved := range f.reserved {
-		if has := capacity[name]; reserved.Cmp(has) >= 0 {
-			return misused("--reserved %s=%s leaves nothing of the node's %s", name, reserved.String(), has.String())
-		}
-	}
-	return nil
-}
-
-// reservable are the resources that may be reserved.
-var reservable = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}
-
-// resourcesFlag is an amount of each of some resources, such as cpu=500m,memory=1Gi.
-type resourcesFlag corev1.ResourceList
-
-// Type implements pflag.Value.
-func (r *resourcesFlag) Type() string { return "resources" }
+// Bytes is the size.
+func (s *Size) Bytes() int64 { return s.q.Value() }
 
 // String implements pflag.Value.
-func (r *resourcesFlag) String() string {
+func (s *Size) String() string { return sizeValue{&s.q}.String() }
+
+// Type implements pflag.Value.
+func (s *Size) Type() string { return "size" }
+
+// Set implements pflag.Value.
+func (s *Size) Set(text string) error { return sizeValue{&s.q}.Set(text) }
+
+// amountValue is one resource of a list: a size, or a number of which 0 is what there is.
+type amountValue struct {
+	of   *corev1.ResourceList
+	name corev1.ResourceName
+	size bool
+}
+
+func (v amountValue) String() string {
+	if v.of == nil {
+		return ""
+	}
+	q, ok := (*v.of)[v.name]
+	switch {
+	case ok:
+		return q.String()
+	case v.size:
+		return ""
+	}
+	return "0"
+}
+
+func (v amountValue) Type() string {
+	if v.size {
+		return "size"
+	}
+	return "int"
+}
+
+func (v amountValue) Set(s string) error {
+	q, err := resource.ParseQuantity(s)
+	if v.size {
+		q, err = parseSize(s)
+	}
+	if err != nil {
+		return err
+	}
+	if q.IsZero() {
+		delete(*v.of, v.name)
+		return nil
+	}
+	if *v.of == nil {
+		*v.of = corev1.ResourceList{}
+	}
+	(*v.of)[v.name] = q
+	return nil
+}
+
+// resourcesValue is an amount of each of some resources, such as cpu=500m,memory=1Gi.
+type resourcesValue struct{ of *corev1.ResourceList }
+
+func (v resourcesValue) Type() string { return "resources" }
+
+func (v resourcesValue) String() string {
+	if v.of == nil {
+		return ""
+	}
 	var all []string
-	for _, name := range slices.Sorted(maps.Keys(*r)) {
-		q := (*r)[name]
+	for _, name := range slices.Sorted(maps.Keys(*v.of)) {
+		q := (*v.of)[name]
 		all = append(all, string(name)+"="+q.String())
 	}
 	return strings.Join(all, ",")
 }
 
-// Set implements pflag.Value.
-func (r *resourcesFlag) Set(s string) error {
-	parsed := resourcesFlag{}
+func (v resourcesValue) Set(s string) error {
+	parsed := corev1.ResourceList{}
 	for part := range strings.SplitSeq(s, ",") {
 		name, text, ok := strings.Cut(strings.TrimSpace(part), "=")
 		if !ok {
@@ -107,24 +132,64 @@ func (r *resourcesFlag) Set(s string) error {
 		if err != nil {
 			return fmt.Errorf("%q is no quantity, such as 500m or 1Gi: %w", part, err)
 		}
-		if err := parsed.put(name, q); err != nil {
-			return err
+		if _, twice := parsed[corev1.ResourceName(name)]; twice {
+			return fmt.Errorf("%s is given twice", name)
 		}
+		parsed[corev1.ResourceName(name)] = q
 	}
-	*r = parsed
+	*v.of = parsed
 	return nil
 }
 
-func (r resourcesFlag) put(name string, q resource.Quantity) error {
-	if !slices.Contains(reservable, corev1.ResourceName(name)) {
-		return fmt.Errorf("%q is none of cpu, memory, ephemeral-storage", name)
+// listValue is repeatable.
+type listValue struct{ of *[]string }
+
+func (v listValue) Type() string { return "stringArray" }
+
+func (v listValue) String() string {
+	if v.of == nil {
+		return ""
 	}
-	if q.Sign() < 0 {
-		return fmt.Errorf("%s=%s is below zero", name, q.String())
-	}
-	if _, twice := r[corev1.ResourceName(name)]; twice {
-		return fmt.Errorf("%s is given twice", name)
-	}
-	r[corev1.ResourceName(name)] = q
+	return strings.Join(*v.of, ",")
+}
+
+func (v listValue) Set(s string) error {
+	*v.of = append(*v.of, s)
 	return nil
 }
+
+func (v listValue) reset() { *v.of = nil }
+
+// pairsValue is a repeatable KEY=VALUE.
+type pairsValue[T any] struct {
+	of    *map[string]T
+	form  string
+	parse func(text string) (T, error)
+}
+
+func (v pairsValue[T]) Type() string { return "stringArray" }
+
+func (v pairsValue[T]) String() string {
+	if v.of == nil {
+		return ""
+	}
+	return strings.Join(slices.Sorted(maps.Keys(*v.of)), ",")
+}
+
+func (v pairsValue[T]) Set(s string) error {
+	key, text, ok := strings.Cut(s, "=")
+	if !ok || key == "" {
+		return errors.New("it is not of the form " + v.form)
+	}
+	value, err := v.parse(text)
+	if err != nil {
+		return err
+	}
+	if *v.of == nil {
+		*v.of = map[string]T{}
+	}
+	(*v.of)[key] = value
+	return nil
+}
+
+func (v pairsValue[T]) reset() { *v.of = nil }

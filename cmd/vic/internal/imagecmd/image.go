@@ -1,4 +1,4 @@
-package main
+package imagecmd
 
 import (
 	"errors"
@@ -9,48 +9,60 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
+	"github.com/virtual-kubelet/vic/config"
+	"github.com/virtual-kubelet/vic/node"
 	"github.com/virtual-kubelet/vic/persona"
 )
 
-func newImageCommand() *cobra.Command {
-	return newGroup("image", "Manage the images of a state directory",
-		newImageImportCommand(), newImagePullCommand(), newImageListCommand(), newImageRemoveCommand(), newImagePruneCommand())
+// NewCommand returns `vic image`.
+func NewCommand() *cobra.Command {
+	return cli.NewGroup("image", "Manage the images of a state directory",
+		newImportCommand(), newPullCommand(), newListCommand(), newRemoveCommand(), newPruneCommand())
 }
 
 // imageFlags are those of every image command.
-type imageFlags struct {
-	dir      string
-	registry registryFlags
-	limits   imageLimitFlags
+type imageFlags struct{ settings *cli.Settings }
+
+// add adds the flags that all of them have. Commands that bring images have more.
+func (f *imageFlags) add(cmd *cobra.Command) {
+	n := config.DefaultNode()
+	n.Dir = cli.DefaultDir()
+	f.settings = cli.NewSettings(cmd.Flags(), n)
+	f.settings.Dir()
 }
+
+// dir is the state directory.
+func (f *imageFlags) dir() string { return f.settings.Node.Dir }
 
 // openStore opens the image store of the state directory, and makes both where they are missing: images can be imported
 // before the first `vic up`.
 func (f *imageFlags) openStore() (*persona.Store, error) {
-	config, err := f.registry.config()
+	n := f.settings.Node
+	if err := n.CheckProcess(); err != nil {
+		return nil, f.settings.Name(err)
+	}
+	cfg, err := node.ImageStore(n)
+	if err != nil {
+		return nil, f.settings.Name(err)
+	}
+	state, err := cli.MakeState(n.Dir)
 	if err != nil {
 		return nil, err
 	}
-	if config.Limits, err = f.limits.limits(); err != nil {
-		return nil, err
-	}
-	state, err := makeState(f.dir)
-	if err != nil {
-		return nil, err
-	}
-	config.Dir = state.Images()
-	return persona.Open(config)
+	cfg.Dir = state.Images()
+	return persona.Open(cfg)
 }
 
 // openExistingStore opens the image store of a state directory that must be there.
 func (f *imageFlags) openExistingStore() (*persona.Store, error) {
-	if _, err := openExisting(f.dir); err != nil {
+	if _, err := cli.OpenExisting(f.dir()); err != nil {
 		return nil, err
 	}
 	return f.openStore()
 }
 
-func newImageImportCommand() *cobra.Command {
+func newImportCommand() *cobra.Command {
 	var flags imageFlags
 	cmd := &cobra.Command{
 		Use:   "import FILE-or-OCI-LAYOUT [NAME]",
@@ -75,12 +87,12 @@ func newImageImportCommand() *cobra.Command {
 			return printImage(cmd.OutOrStdout(), "imported", img)
 		},
 	}
-	addDirFlag(cmd, &flags.dir)
-	flags.limits.add(cmd)
+	flags.add(cmd)
+	flags.settings.ImageLimits()
 	return cmd
 }
 
-func newImageListCommand() *cobra.Command {
+func newListCommand() *cobra.Command {
 	var flags imageFlags
 	var output string
 	cmd := &cobra.Command{
@@ -99,8 +111,8 @@ func newImageListCommand() *cobra.Command {
 			return printImages(cmd.OutOrStdout(), output, images)
 		},
 	}
-	addDirFlag(cmd, &flags.dir)
-	addOutputFlag(cmd, &output)
+	flags.add(cmd)
+	cli.AddOutputFlag(cmd, &output)
 	return cmd
 }
 
@@ -113,7 +125,7 @@ func checkName(name string) error {
 // imageMisuse makes a bad name the user's mistake.
 func imageMisuse(err error) error {
 	if errors.Is(err, persona.ErrInvalidName) {
-		return misused("%w", err)
+		return cli.Misused("%w", err)
 	}
 	return err
 }
@@ -124,11 +136,11 @@ func printImage(w io.Writer, done string, img persona.Image) error {
 }
 
 func printImages(w io.Writer, output string, images []persona.Image) error {
-	if output == outputJSON {
+	if output == cli.OutputJSON {
 		if images == nil {
 			images = []persona.Image{}
 		}
-		return printJSON(w, images)
+		return cli.PrintJSON(w, images)
 	}
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "NAME\tIMAGE ID\tDISK\tCREATED")

@@ -1,21 +1,29 @@
-package main
+package imagecmd
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/compression"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/clitest"
+	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/internal/ociimage"
 	"github.com/virtual-kubelet/vic/internal/testregistry"
 	"github.com/virtual-kubelet/vic/node/statedir"
+	"github.com/virtual-kubelet/vic/operations/images"
+	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm/rundir"
 )
@@ -30,9 +38,9 @@ func startPrivateRegistry(t *testing.T) privateRegistry {
 	t.Helper()
 	ca, err := testregistry.NewAuthority()
 	require.NoError(t, err)
-	config, err := ca.ServerTLS()
+	serving, err := ca.ServerTLS()
 	require.NoError(t, err)
-	r, err := testregistry.StartTLS(t.Context(), config, testregistry.TokenAuth("me", "secret"))
+	r, err := testregistry.StartTLS(t.Context(), serving, testregistry.TokenAuth("me", "secret"))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
 	p := privateRegistry{r, t.TempDir(), filepath.Join(t.TempDir(), "config.json")}
@@ -66,7 +74,7 @@ func TestImagePullWithAnAuthorityAndCredentials(t *testing.T) {
 	ref := r.push(t, "team/app:1", "x")
 	dir := t.TempDir()
 	pull := func(args ...string) (string, error) {
-		return execute(t, append([]string{"image", "pull", ref, "--dir", dir}, args...)...)
+		return clitest.Execute(t, NewCommand(), append([]string{"pull", ref, "--dir", dir}, args...)...)
 	}
 	_, err := pull()
 	require.ErrorContains(t, err, "certificate signed by unknown authority")
@@ -88,18 +96,18 @@ func TestImagePullWithAnAuthorityAndCredentials(t *testing.T) {
 
 func TestImagePullWithACredentialProvider(t *testing.T) {
 	r := startPrivateRegistry(t)
-	bin, config := t.TempDir(), filepath.Join(t.TempDir(), "config.yaml")
-	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `{apiVersion: kubelet.config.k8s.io/v1, kind: CredentialProviderConfig, providers: [
+	bin, file := t.TempDir(), filepath.Join(t.TempDir(), "config.yaml")
+	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `{apiVersion: kubelet.config.k8s.io/v1, kind: CredentialProviderConfig, providers: [
 {name: login, matchImages: [%q], defaultCacheDuration: 1m, apiVersion: credentialprovider.kubelet.k8s.io/v1}]}`, r.Host), 0o600))
 	login := func(script string) {
 		require.NoError(t, os.WriteFile(filepath.Join(bin, "login"), []byte("#!/bin/sh\n"+script), 0o700))
 	}
 	pull := func() (string, error) {
-		return execute(t, "image", "pull", r.push(t, "app:1", "x"), "--dir", t.TempDir(), "--registry-hosts-dir", r.hostsDir,
-			"--image-credential-provider-config", config, "--image-credential-provider-bin-dir", bin)
+		return clitest.Execute(t, NewCommand(), "pull", r.push(t, "app:1", "x"), "--dir", t.TempDir(), "--registry-hosts-dir", r.hostsDir,
+			"--image-credential-provider-config", file, "--image-credential-provider-bin-dir", bin)
 	}
 	_, err := pull()
-	require.ErrorContains(t, err, `--image-credential-provider-config: `+config+`: providers[0] "login"`)
+	require.ErrorContains(t, err, `--image-credential-provider-config: `+file+`: providers[0] "login"`)
 	login("echo no login >&2; exit 1")
 	_, err = pull()
 	require.ErrorContains(t, err, "credential provider login, image "+r.Host+"/app: exit status 1: no login")
@@ -114,8 +122,8 @@ func TestBadAuthfileIsRefusedAndNotQuoted(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.json")
 	require.NoError(t, os.WriteFile(file, []byte(`{"auths":{"r.example":{"auth":"hunter2"}}}`), 0o600))
 	for path, says := range map[string]string{file: "r.example", file + ".none": "no such file"} {
-		_, err := execute(t, "image", "pull", "r.example/app", "--dir", filepath.Join(t.TempDir(), "d"), "--authfile", path)
-		var misuse *usageError
+		_, err := clitest.Execute(t, NewCommand(), "pull", "r.example/app", "--dir", filepath.Join(t.TempDir(), "d"), "--authfile", path)
+		var misuse *cli.MisuseError
 		require.ErrorAs(t, err, &misuse)
 		require.ErrorContains(t, err, "--authfile")
 		require.ErrorContains(t, err, says)
@@ -127,32 +135,35 @@ func TestImagePrune(t *testing.T) {
 	r := startPrivateRegistry(t)
 	dir := t.TempDir()
 	vic := func(args ...string) string {
-		out, err := execute(t, append(args, "--dir", dir)...)
+		out, err := clitest.Execute(t, NewCommand(), append(args, "--dir", dir)...)
 		require.NoError(t, err)
 		return out
 	}
 	pull := func(ref string) {
-		vic("image", "pull", ref, "--quiet", "--registry-hosts-dir", r.hostsDir, "--authfile", r.authFile)
+		vic("pull", ref, "--quiet", "--registry-hosts-dir", r.hostsDir, "--authfile", r.authFile)
 	}
 	pull(r.push(t, "app:1", "old"))
 	tagged := r.push(t, "app:1", "new")
 	pull(tagged)
 
 	untagged := `app@sha256:\w{64} \(sha256:\w{64}, 1 MiB\)\n`
-	require.Regexp(t, `^would remove \S+/`+untagged+`would free 0\.\d MiB\n$`, vic("image", "prune", "--dry-run"))
-	require.Regexp(t, `^removed \S+/`+untagged+`freed 0\.\d MiB\n$`, vic("image", "prune"))
-	require.Equal(t, "freed 0.0 MiB\n", vic("image", "prune"))
-	require.Contains(t, vic("image", "ls"), tagged)
-	require.Regexp(t, `^would remove `+tagged, vic("image", "prune", "-a", "--dry-run"))
-	require.Regexp(t, `^removed `+tagged, vic("image", "prune", "-a"))
-	require.NotContains(t, vic("image", "ls"), tagged)
+	require.Regexp(t, `^would remove \S+/`+untagged+`would free 0\.\d MiB\n$`, vic("prune", "--dry-run"))
+	require.Regexp(t, `^removed \S+/`+untagged+`freed 0\.\d MiB\n$`, vic("prune"))
+	require.Equal(t, "freed 0.0 MiB\n", vic("prune"))
+	require.Contains(t, vic("ls"), tagged)
+	require.Regexp(t, `^would remove `+tagged, vic("prune", "-a", "--dry-run"))
+	require.Regexp(t, `^removed `+tagged, vic("prune", "-a"))
+	require.NotContains(t, vic("ls"), tagged)
 }
 
 func TestImagesOfPodsElsewhereAreInUse(t *testing.T) {
-	flags := imageFlags{dir: t.TempDir()}
-	state, err := statedir.At(flags.dir)
+	flags := imageFlags{settings: cli.NewSettings(nil, &config.Node{Dir: t.TempDir()})}
+	state, err := statedir.At(flags.dir())
 	require.NoError(t, err)
-	putVM(t, state.VCH(), "here")
+	record, err := json.Marshal(map[string]any{"spec": portlayer.Spec{ID: "here", Owner: portlayer.Owner{Kind: "Pod", UID: "here"}}})
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Join(state.VCH(), "vms", "here"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(state.VCH(), "vms", "here", "vm.json"), record, 0o600))
 	runs, err := rundir.Open(rundir.Config{Root: state.Runs()})
 	require.NoError(t, err)
 	for _, uid := range []string{"here", "elsewhere"} {
@@ -171,4 +182,71 @@ func TestImagesOfPodsElsewhereAreInUse(t *testing.T) {
 		uids = append(uids, vm.ID())
 	}
 	require.Equal(t, []string{"here", "elsewhere"}, uids)
+}
+
+func TestNameOfSeveralMayGoWhileTheImageIsInUse(t *testing.T) {
+	img := persona.Image{Names: []string{"hello:1", "hello:2"}, ID: "sha256:0123"}
+	require.True(t, hasAnotherName(img, "docker.io/library/hello:1"))
+	require.False(t, hasAnotherName(img, "sha256:0123"))
+	img.Names = img.Names[:1]
+	require.False(t, hasAnotherName(img, "hello:1"))
+}
+
+func TestUsersAreNamed(t *testing.T) {
+	users := []portlayer.Owner{{Namespace: "n", Name: "a"}, {Namespace: "n", Name: "b"}, {Namespace: "n", Name: "c"}}
+	require.Equal(t, "pod n/a", describeUsers(users[:1]))
+	require.Equal(t, "pod n/a and another", describeUsers(users[:2]))
+	require.Equal(t, "pod n/a and 2 others", describeUsers(users))
+}
+
+func TestImagesAreListedForPeopleAndScripts(t *testing.T) {
+	created := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	stored := []persona.Image{
+		{Names: []string{"hello:1", "hello:2"}, ID: "sha256:0123456789abcdef", DiskBytes: 3<<20 + 1, Created: created},
+		{RepoDigests: []string{"app@sha256:aa"}, ID: "sha256:02", DiskBytes: 1 << 20, Created: created},
+		{ID: "sha256:03", Created: created},
+	}
+	var out bytes.Buffer
+	require.NoError(t, printImages(&out, cli.OutputTable, stored))
+	require.Equal(t, `NAME              IMAGE ID      DISK  CREATED
+hello:1, hello:2  0123456789ab  4Mi   2026-01-02
+app@sha256:aa     02            1Mi   2026-01-02
+<none>            03            0Mi   2026-01-02
+`, out.String())
+	out.Reset()
+	require.NoError(t, printImages(&out, cli.OutputJSON, nil))
+	require.JSONEq(t, "[]", out.String())
+}
+
+func TestAnImageThatAPodHasIsNotRemoved(t *testing.T) {
+	r := startPrivateRegistry(t)
+	dir := t.TempDir()
+	vic := func(args ...string) (string, error) {
+		return clitest.Execute(t, NewCommand(), append(args, "--dir", dir)...)
+	}
+	ref := r.push(t, "app:1", "x")
+	_, err := vic("pull", ref, "--quiet", "--registry-hosts-dir", r.hostsDir, "--authfile", r.authFile)
+	require.NoError(t, err)
+	store, err := persona.Open(persona.Config{Dir: filepath.Join(dir, "images")})
+	require.NoError(t, err)
+	img, err := store.Lookup(ref)
+	require.NoError(t, err)
+	runs, err := rundir.Open(rundir.Config{Root: filepath.Join(dir, "run")})
+	require.NoError(t, err)
+	records, err := runs.Dir("u")
+	require.NoError(t, err)
+	require.NoError(t, records.SaveVM(portlayer.VM{Spec: portlayer.Spec{
+		ID: "u", Owner: portlayer.Owner{Kind: "Pod", UID: "u", Namespace: "n", Name: "p"},
+		Disks: []portlayer.Disk{{Kind: portlayer.DiskImage, Serial: images.DiskSerial(img)}},
+	}}))
+
+	_, err = vic("rm", ref)
+	require.ErrorContains(t, err, "is in use by pod n/p (--force removes it all the same)")
+	out, err := vic("prune", "--all")
+	require.NoError(t, err)
+	require.Equal(t, "freed 0.0 MiB\n", out)
+	_, err = vic("rm", ref, "--force")
+	require.NoError(t, err)
+	_, err = vic("rm", ref)
+	require.ErrorContains(t, err, ref)
 }

@@ -1,4 +1,4 @@
-package main
+package imagecmd
 
 import (
 	"errors"
@@ -18,7 +18,7 @@ type pruneFlags struct {
 	all, dryRun bool
 }
 
-func newImagePruneCommand() *cobra.Command {
+func newPruneCommand() *cobra.Command {
 	var flags pruneFlags
 	cmd := &cobra.Command{
 		Use:   "prune",
@@ -28,7 +28,7 @@ It does not ask first: --dry-run shows what would go.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return flags.run(cmd) },
 	}
-	addDirFlag(cmd, &flags.dir)
+	flags.add(cmd)
 	cmd.Flags().BoolVarP(&flags.all, "all", "a", false, "remove images with a tag too")
 	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "only show what would be removed")
 	return cmd

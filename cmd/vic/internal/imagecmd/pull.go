@@ -1,4 +1,4 @@
-package main
+package imagecmd
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
+	"github.com/virtual-kubelet/vic/node"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/persona/keyring"
 )
@@ -15,10 +17,9 @@ type pullFlags struct {
 	imageFlags
 	authFile string
 	quiet    bool
-	programs credentialFlags
 }
 
-func newImagePullCommand() *cobra.Command {
+func newPullCommand() *cobra.Command {
 	var flags pullFlags
 	cmd := &cobra.Command{
 		Use:   "pull NAME",
@@ -28,12 +29,12 @@ in one line, elsewhere in a line now and then.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return flags.run(cmd, args[0]) },
 	}
-	addDirFlag(cmd, &flags.dir)
+	flags.add(cmd)
 	cmd.Flags().StringVar(&flags.authFile, "authfile", "", "`FILE` with credentials, as docker login writes it (default: none)")
 	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "do not show how far it is")
-	flags.programs.add(cmd)
-	flags.registry.add(cmd)
-	flags.limits.add(cmd)
+	flags.settings.Credentials()
+	flags.settings.Registries()
+	flags.settings.ImageLimits()
 	return cmd
 }
 
@@ -68,18 +69,22 @@ func (f *pullFlags) pull(
 
 // credentials are those for the image of --authfile, and then of programs; there may be none.
 func (f *pullFlags) credentials(ctx context.Context, image string) ([]persona.Credentials, error) {
-	programs, err := f.programs.open()
+	n := f.settings.Node
+	if err := n.CheckProcess(); err != nil {
+		return nil, f.settings.Name(err)
+	}
+	programs, err := node.ImageCredentials(n)
 	if err != nil {
-		return nil, err
+		return nil, f.settings.Name(err)
 	}
 	var ring keyring.Keyring
 	if f.authFile != "" {
 		text, err := os.ReadFile(f.authFile)
 		if err != nil {
-			return nil, misused("--authfile: %w", err)
+			return nil, cli.Misused("--authfile: %w", err)
 		}
 		if err := ring.AddConfigJSON(text, ""); err != nil {
-			return nil, misused("--authfile %s: %w", f.authFile, err)
+			return nil, cli.Misused("--authfile %s: %w", f.authFile, err)
 		}
 	}
 	auth := ring.Lookup(image)

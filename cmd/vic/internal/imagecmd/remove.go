@@ -1,4 +1,4 @@
-package main
+package imagecmd
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/persona"
@@ -18,7 +19,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 )
 
-func newImageRemoveCommand() *cobra.Command {
+func newRemoveCommand() *cobra.Command {
 	var flags imageFlags
 	var force bool
 	cmd := &cobra.Command{
@@ -39,7 +40,7 @@ with it the VM keeps its disk, and a pod that starts anew needs the image again.
 			return failed
 		},
 	}
-	addDirFlag(cmd, &flags.dir)
+	flags.add(cmd)
 	cmd.Flags().BoolVar(&force, "force", false, "remove images also that pod VMs have")
 	return cmd
 }
@@ -64,7 +65,7 @@ func (f *imageFlags) remove(ctx context.Context, store *persona.Store, ref strin
 // podVMs are those of the state directory, where there are any: QEMU's, and those of pods that run elsewhere or whose VM has
 // vanished, as they were last seen.
 func (f *imageFlags) podVMs() ([]podvm.VM, error) {
-	state, err := openExisting(f.dir)
+	state, err := cli.OpenExisting(f.dir())
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package main
+package podvmcmd
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 )
 
@@ -21,7 +22,7 @@ type consoleOptions struct {
 	tail   int
 }
 
-func newPodVMConsoleCommand() *cobra.Command {
+func newConsoleCommand() *cobra.Command {
 	var o consoleOptions
 	cmd := &cobra.Command{
 		Use:   "console " + podVMArg,
@@ -32,7 +33,7 @@ func newPodVMConsoleCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		PreRunE: func(*cobra.Command, []string) error {
 			if o.tail < -1 {
-				return misused("--tail %d is no number of lines, nor -1 for all", o.tail)
+				return cli.Misused("--tail %d is no number of lines, nor -1 for all", o.tail)
 			}
 			return nil
 		},
@@ -40,7 +41,7 @@ func newPodVMConsoleCommand() *cobra.Command {
 			return o.run(cmd.Context(), cmd.OutOrStdout(), args[0])
 		},
 	}
-	addDirFlag(cmd, &o.dir)
+	cli.AddDirFlag(cmd.Flags(), &o.dir)
 	cmd.Flags().BoolVarP(&o.follow, "follow", "f", false, "go on until the VM ends")
 	cmd.Flags().BoolVar(&o.raw, "raw", false, "pass on control characters and sequences")
 	cmd.Flags().IntVar(&o.tail, "tail", -1, "show this many lines from the end; -1 is all that is kept")
@@ -58,7 +59,7 @@ func (o consoleOptions) run(ctx context.Context, w io.Writer, name string) error
 	}
 	defer console.Close()
 	if !o.raw {
-		w = &plainWriter{w: w}
+		w = cli.NewPlainWriter(w)
 	}
 	kept, err := console.Read(ctx)
 	if err != nil {

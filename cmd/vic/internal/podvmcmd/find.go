@@ -1,10 +1,11 @@
-package main
+package podvmcmd
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
@@ -16,7 +17,7 @@ const podVMArg = "[NAMESPACE/]POD|UID"
 
 // findPodVM returns the one pod VM that a user means, and the state directory dir that it is in.
 func findPodVM(dir, name string) (*statedir.Dir, portlayer.VM, error) {
-	state, err := openExisting(dir)
+	state, err := cli.OpenExisting(dir)
 	if err != nil {
 		return nil, portlayer.VM{}, err
 	}
@@ -56,5 +57,5 @@ func choosePodVM(vms []portlayer.VM, name string) (portlayer.VM, error) {
 	for _, vm := range found {
 		each = append(each, vm.Spec.Owner.Namespace+"/"+vm.Spec.Owner.Name+" "+vm.ID())
 	}
-	return portlayer.VM{}, misused("%q is the name of %d pod VMs, say which: %s", name, len(found), strings.Join(each, ", "))
+	return portlayer.VM{}, cli.Misused("%q is the name of %d pod VMs, say which: %s", name, len(found), strings.Join(each, ", "))
 }

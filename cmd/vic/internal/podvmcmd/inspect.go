@@ -1,4 +1,4 @@
-package main
+package podvmcmd
 
 import (
 	"errors"
@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/podvmview"
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
@@ -20,7 +22,7 @@ import (
 
 // podVMDetails is all that is known of one pod VM. Scripts read it, so names stay.
 type podVMDetails struct {
-	podVMView
+	podvmview.PodVM
 	Node          string          `json:"node"`
 	Generation    int64           `json:"generation"`
 	Version       uint64          `json:"version"`
@@ -57,7 +59,7 @@ type interfaceView struct {
 	Gateway string `json:"gateway"`
 }
 
-func newPodVMInspectCommand() *cobra.Command {
+func newInspectCommand() *cobra.Command {
 	var dir, output string
 	cmd := &cobra.Command{
 		Use:   "inspect " + podVMArg,
@@ -79,8 +81,8 @@ func newPodVMInspectCommand() *cobra.Command {
 			return printPodVM(cmd.OutOrStdout(), output, view)
 		},
 	}
-	addDirFlag(cmd, &dir)
-	addFormFlag(cmd, &output, outputText, outputJSON, outputYAML)
+	cli.AddDirFlag(cmd.Flags(), &dir)
+	cli.AddFormFlag(cmd, &output, cli.OutputText, cli.OutputJSON, cli.OutputYAML)
 	return cmd
 }
 
@@ -104,7 +106,7 @@ func lastSnapshot(runs, uid string) (*wire.Snapshot, error) {
 func detailsOf(d qemu.Details) podVMDetails {
 	owner, size := d.Spec.Owner, d.Spec.Size
 	v := podVMDetails{
-		podVMView: viewOf(d.VM), Node: owner.Node, Generation: owner.Generation, Version: d.Version, UUID: d.UUID,
+		PodVM: podvmview.Of(d.VM), Node: owner.Node, Generation: owner.Generation, Version: d.Version, UUID: d.UUID,
 		StopReason: d.StopReason, VCPUs: size.VCPUs, CPUMilli: size.CPUMilli, ResidentBytes: d.ResidentBytes, Held: d.Held,
 		Owner: d.Owner, ControlGroups: d.Groups, Directory: d.Directory, ConsoleBytes: d.ConsoleBytes,
 		Disks: []diskView{}, Interfaces: []interfaceView{}, Containers: podvm.Containers(d.Spec),
@@ -132,9 +134,9 @@ func joined[A fmt.Stringer](addresses []A) string {
 
 func printPodVM(w io.Writer, output string, v podVMDetails) error {
 	switch output {
-	case outputJSON:
-		return printJSON(w, v)
-	case outputYAML:
+	case cli.OutputJSON:
+		return cli.PrintJSON(w, v)
+	case cli.OutputYAML:
 		b, err := yaml.Marshal(v)
 		if err != nil {
 			return err
@@ -152,7 +154,7 @@ func printPodVM(w io.Writer, output string, v podVMDetails) error {
 func (v podVMDetails) writePower(w io.Writer) {
 	fmt.Fprintf(w, "Pod\t%s/%s\nUID\t%s\nNode\t%s\nState\t%s\n", v.Namespace, v.Name, v.UID, v.Node, v.State)
 	if v.StopReason != "" {
-		fmt.Fprintf(w, "Stopped because\t%s\n", plain(v.StopReason))
+		fmt.Fprintf(w, "Stopped because\t%s\n", cli.Plain(v.StopReason))
 	}
 	fmt.Fprintf(w, "Created\t%s\n", v.Created.Format(time.RFC3339))
 	if v.Started != nil {
@@ -193,9 +195,9 @@ func (v podVMDetails) writeGuest(w io.Writer) {
 		fmt.Fprintln(w, "Guest\thas said nothing yet")
 		return
 	}
-	fmt.Fprintf(w, "Guest\t%s at %s, boot %s\n", plain(string(g.Phase)), g.Time.Format(time.RFC3339), plain(g.BootID))
+	fmt.Fprintf(w, "Guest\t%s at %s, boot %s\n", cli.Plain(string(g.Phase)), g.Time.Format(time.RFC3339), cli.Plain(g.BootID))
 	for _, c := range g.Containers {
-		fmt.Fprintf(w, "Container\t%s\n", plain(containerLine(c)))
+		fmt.Fprintf(w, "Container\t%s\n", cli.Plain(containerLine(c)))
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package podvmcmd
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm/rundir"
@@ -33,7 +34,7 @@ type removeOptions struct {
 	timeout    time.Duration
 }
 
-func newPodVMRemoveCommand() *cobra.Command {
+func newRemoveCommand() *cobra.Command {
 	var o removeOptions
 	cmd := &cobra.Command{
 		Use:   "rm " + podVMArg,
@@ -44,7 +45,7 @@ func newPodVMRemoveCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		PreRunE: func(*cobra.Command, []string) error {
 			if o.timeout <= 0 {
-				return misused("--timeout %s is no time above zero", o.timeout)
+				return cli.Misused("--timeout %s is no time above zero", o.timeout)
 			}
 			return nil
 		},
@@ -52,7 +53,7 @@ func newPodVMRemoveCommand() *cobra.Command {
 			return o.run(cmd.Context(), cmd.OutOrStdout(), args[0])
 		},
 	}
-	addDirFlag(cmd, &o.dir)
+	cli.AddDirFlag(cmd.Flags(), &o.dir)
 	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "`FILE` of the cluster that is asked whether the pod is wanted; default is the state directory's")
 	cmd.Flags().BoolVar(&o.force, "force", false, "end the VM of a pod that is still wanted")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", time.Minute, "how long the removal may take")

@@ -1,9 +1,7 @@
-package main
+package podvmview
 
 import (
 	"cmp"
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -12,20 +10,11 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/spf13/cobra"
-
-	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
-	"github.com/virtual-kubelet/vic/portlayer/qemu"
 )
 
-func newPodVMCommand() *cobra.Command {
-	return newGroup("podvm", "Show what the hypervisor really holds",
-		newPodVMListCommand(), newPodVMInspectCommand(), newPodVMConsoleCommand(), newPodVMRemoveCommand())
-}
-
-// podVMView is a pod VM as users and scripts see it.
-type podVMView struct {
+// PodVM is a pod VM as users and scripts see it. Names stay.
+type PodVM struct {
 	Name        string    `json:"name"`
 	Namespace   string    `json:"namespace"`
 	UID         string    `json:"uid"`
@@ -36,60 +25,35 @@ type podVMView struct {
 	Created     time.Time `json:"created"`
 }
 
-func newPodVMListCommand() *cobra.Command {
-	var dir, output string
-	cmd := &cobra.Command{
-		Use:   "ls",
-		Short: "List pod VMs; needs no API server",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			state, err := openExisting(dir)
-			if err != nil {
-				return err
-			}
-			vms, err := listPodVMs(cmd.Context(), state)
-			if err != nil {
-				return err
-			}
-			return printPodVMs(cmd.OutOrStdout(), output, vms)
-		},
+// Of shows a VM.
+func Of(vm portlayer.VM) PodVM {
+	owner := vm.Spec.Owner
+	v := PodVM{
+		Name: owner.Name, Namespace: owner.Namespace, UID: owner.UID, State: string(vm.State), PID: vm.PID,
+		MemoryBytes: vm.Spec.Size.MemoryBytes, Created: vm.CreatedAt,
 	}
-	addDirFlag(cmd, &dir)
-	addOutputFlag(cmd, &output)
-	return cmd
+	for _, nic := range vm.Spec.NICs {
+		for _, a := range nic.Addresses {
+			v.IP = cmp.Or(v.IP, a.Addr().String())
+		}
+	}
+	return v
 }
 
-// listPodVMs are the pod VMs that QEMU holds for a state directory, and those of its simulated vCenter.
-func listPodVMs(ctx context.Context, state *statedir.Dir) ([]portlayer.VM, error) {
-	vms, err := qemu.List(state.VCH())
-	if err != nil {
-		return nil, err
-	}
-	more, err := listSimulated(ctx, state)
-	return append(vms, more...), err
-}
-
-func printPodVMs(w io.Writer, output string, vms []portlayer.VM) error {
-	views := podVMViews(vms)
-	if output == outputJSON {
-		return printJSON(w, views)
-	}
-	return printPodVMViews(w, views)
-}
-
-// podVMViews are sorted by namespace and name.
-func podVMViews(vms []portlayer.VM) []podVMView {
-	views := make([]podVMView, 0, len(vms))
+// All shows VMs, sorted by namespace and name.
+func All(vms []portlayer.VM) []PodVM {
+	views := make([]PodVM, 0, len(vms))
 	for _, vm := range vms {
-		views = append(views, viewOf(vm))
+		views = append(views, Of(vm))
 	}
-	slices.SortFunc(views, func(a, b podVMView) int {
+	slices.SortFunc(views, func(a, b PodVM) int {
 		return strings.Compare(a.Namespace+"/"+a.Name+"/"+a.UID, b.Namespace+"/"+b.Name+"/"+b.UID)
 	})
 	return views
 }
 
-func printPodVMViews(w io.Writer, views []podVMView) error {
+// Table writes a table of VMs.
+func Table(w io.Writer, views []PodVM) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "NAMESPACE\tNAME\tSTATE\tIP\tPID\tMEMORY\tAGE\tUID")
 	for _, v := range views {
@@ -105,59 +69,4 @@ func pidText(pid int) string {
 		return "-"
 	}
 	return strconv.Itoa(pid)
-}
-
-func viewOf(vm portlayer.VM) podVMView {
-	owner := vm.Spec.Owner
-	v := podVMView{
-		Name: owner.Name, Namespace: owner.Namespace, UID: owner.UID, State: string(vm.State), PID: vm.PID,
-		MemoryBytes: vm.Spec.Size.MemoryBytes, Created: vm.CreatedAt,
-	}
-	for _, nic := range vm.Spec.NICs {
-		for _, a := range nic.Addresses {
-			v.IP = cmp.Or(v.IP, a.Addr().String())
-		}
-	}
-	return v
-}
-
-const (
-	outputTable = "table"
-	outputText  = "text"
-	outputJSON  = "json"
-	outputYAML  = "yaml"
-)
-
-func addDirFlag(cmd *cobra.Command, dir *string) {
-	def, err := statedir.DefaultPath()
-	if err != nil {
-		def = ""
-	}
-	cmd.Flags().StringVar(dir, "dir", def, "state directory")
-}
-
-func addOutputFlag(cmd *cobra.Command, output *string) {
-	addFormFlag(cmd, output, outputTable, outputJSON)
-}
-
-// addFormFlag lets users choose one of several forms of the result; the first is the default.
-func addFormFlag(cmd *cobra.Command, output *string, forms ...string) {
-	all := strings.Join(forms, ", ")
-	cmd.Flags().StringVarP(output, "output", "o", forms[0], "form of the result: "+all)
-	pre := cmd.PreRunE
-	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
-		if !slices.Contains(forms, *output) {
-			return misused("--output %q is none of %s", *output, all)
-		}
-		if pre != nil {
-			return pre(cmd, args)
-		}
-		return nil
-	}
-}
-
-func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }

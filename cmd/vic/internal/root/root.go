@@ -1,8 +1,7 @@
-package main
+package root
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -14,25 +13,33 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/klog/v2"
 
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/imagecmd"
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/nodecmd"
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/podvmcmd"
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/simulatorcmd"
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/upcmd"
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/vchcmd"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/version"
 )
 
-// envPrefix begins the environment variables that set flags: --api-port is VIC_API_PORT.
-const envPrefix = "VIC_"
+// EnvPrefix begins the environment variables that set flags: --api-port is VIC_API_PORT.
+const EnvPrefix = "VIC_"
 
 // klogVerbosity makes what client-go says at its usual level a debug line: -4 is slog.LevelDebug.
 const klogVerbosity = 4
 
-func newCommand() *cobra.Command {
+// NewCommand returns vic.
+func NewCommand() *cobra.Command {
 	var level, format string
 	cmd := &cobra.Command{
 		Use:           "vic",
 		Short:         "Kubernetes pods that are virtual machines",
-		Long:          "vic makes a virtual container host a Kubernetes node and runs every pod on it in a virtual machine of its own.\n\nEvery flag can be set from the environment: --api-port is " + envPrefix + "API_PORT. The flag wins.",
+		Long:          "vic makes a virtual container host a Kubernetes node and runs every pod on it in a virtual machine of its own.\n\nEvery flag can be set from the environment: --api-port is " + EnvPrefix + "API_PORT. The flag wins.",
 		Version:       version.Version,
 		Args:          cobra.ArbitraryArgs,
-		RunE:          helpOnly,
+		RunE:          cli.HelpOnly,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,11 +50,11 @@ func newCommand() *cobra.Command {
 		},
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return misused("%w (see %s --help)", err, cmd.CommandPath())
+		return cli.Misused("%w (see %s --help)", err, cmd.CommandPath())
 	})
 	cmd.PersistentFlags().StringVar(&level, "log-level", "info", "least level of log lines on standard error: debug, info, warn or error")
 	cmd.PersistentFlags().StringVar(&format, "log-format", "text", "form of log lines: text or json")
-	cmd.AddCommand(newUpCommand(), newNodeCommand(), newVCHCommand(), newPodVMCommand(), newImageCommand(), newSimulatorCommand())
+	cmd.AddCommand(upcmd.NewCommand(), nodecmd.NewCommand(), vchcmd.NewCommand(), podvmcmd.NewCommand(), imagecmd.NewCommand(), simulatorcmd.NewCommand())
 	wrapArgs(cmd)
 	return cmd
 }
@@ -57,7 +64,7 @@ func wrapArgs(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return misused("%w (see %s --help)", err, cmd.CommandPath())
+				return cli.Misused("%w (see %s --help)", err, cmd.CommandPath())
 			}
 			return nil
 		}
@@ -71,13 +78,13 @@ func wrapArgs(cmd *cobra.Command) {
 func fromEnvironment(flags *pflag.FlagSet) error {
 	var first error
 	flags.VisitAll(func(f *pflag.Flag) {
-		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		name := EnvPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		value, ok := os.LookupEnv(name)
 		if !ok || f.Changed || first != nil {
 			return
 		}
 		if err := flags.Set(f.Name, value); err != nil {
-			first = misused("environment variable %s: %w", name, err)
+			first = cli.Misused("environment variable %s: %w", name, err)
 		}
 	})
 	return first
@@ -106,7 +113,7 @@ func warnOfError(ctx context.Context, err error, msg string, keysAndValues ...an
 func newLogHandler(w io.Writer, level, format string) (slog.Handler, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, misused("--log-level %q is none of debug, info, warn, error", level)
+		return nil, cli.Misused("--log-level %q is none of debug, info, warn, error", level)
 	}
 	options := &slog.HandlerOptions{Level: l}
 	switch format {
@@ -115,47 +122,6 @@ func newLogHandler(w io.Writer, level, format string) (slog.Handler, error) {
 	case "json":
 		return slog.NewJSONHandler(w, options), nil
 	default:
-		return nil, misused("--log-format %q is none of text, json", format)
+		return nil, cli.Misused("--log-format %q is none of text, json", format)
 	}
-}
-
-// newGroup makes a command that only holds others.
-func newGroup(use, short string, subs ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, RunE: helpOnly}
-	cmd.AddCommand(subs...)
-	return cmd
-}
-
-// helpOnly runs a command that only holds others.
-func helpOnly(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return misused("unknown command %q for %q", args[0], cmd.CommandPath())
-	}
-	return cmd.Help()
-}
-
-// quantityFlag is a size such as 512Mi; zero is not set.
-type quantityFlag struct {
-	bytes int64
-	text  string
-}
-
-func (q *quantityFlag) String() string { return q.text }
-func (q *quantityFlag) Type() string   { return "size" }
-
-func (q *quantityFlag) Set(s string) error {
-	n, err := parseQuantity(s)
-	if err != nil {
-		return err
-	}
-	q.bytes, q.text = n, s
-	return nil
-}
-
-func parseQuantity(s string) (int64, error) {
-	q, err := parseResource(s)
-	if err != nil || q.Sign() <= 0 {
-		return 0, fmt.Errorf("%q is no size above zero, such as 512Mi or 4Gi", s)
-	}
-	return q.Value(), nil
 }

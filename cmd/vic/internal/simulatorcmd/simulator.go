@@ -1,55 +1,31 @@
-package main
+package simulatorcmd
 
 import (
-	"context"
-
 	"github.com/spf13/cobra"
 
-	"github.com/virtual-kubelet/vic/portlayer/qemu"
-	"github.com/virtual-kubelet/vic/portlayer/vsphere/simulated"
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
+	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/standalone"
 )
 
-// simulatorCommand is the command that `vic up --vsphere-simulator` runs as a process of its own.
-const simulatorCommand = "simulated-vcenter"
-
-type simulatorOptions struct{ dir, accel, bootISO string }
-
-func newSimulatorCommand() *cobra.Command {
-	var o simulatorOptions
+// NewCommand returns the command.
+func NewCommand() *cobra.Command {
+	var dir string
+	var vc standalone.SimulatedVCenter
 	cmd := &cobra.Command{
-		Use:    simulatorCommand,
+		Use:    standalone.SimulatorCommand,
 		Short:  "Serve the simulated vCenter of vic up --vsphere-simulator, which starts this",
 		Args:   cobra.NoArgs,
 		Hidden: true,
-		RunE:   func(cmd *cobra.Command, _ []string) error { return o.serve(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if vc.State, err = cli.OpenExisting(dir); err != nil {
+				return err
+			}
+			return standalone.ServeSimulator(cmd.Context(), vc)
+		},
 	}
-	addDirFlag(cmd, &o.dir)
-	cmd.Flags().StringVar(&o.accel, "accel", string(qemu.AccelTCG), "kvm or tcg")
-	cmd.Flags().StringVar(&o.bootISO, "boot-iso", "", "`FILE` that VMs boot")
+	cli.AddDirFlag(cmd.Flags(), &dir)
+	cmd.Flags().StringVar(&vc.Accelerator, "accel", config.AccelTCG, "kvm or tcg")
+	cmd.Flags().StringVar(&vc.BootISO, "boot-iso", "", "`FILE` that VMs boot")
 	return cmd
-}
-
-// serve has the vCenter until ctx ends, and its VMs with it.
-func (o simulatorOptions) serve(ctx context.Context) error {
-	state, err := openExisting(o.dir)
-	if err != nil {
-		return err
-	}
-	if err := standalone.BecomeSimulator(state); err != nil {
-		return err
-	}
-	network, err := openNetworkWithAPI(ctx, state)
-	if err != nil {
-		return err
-	}
-	vc, err := simulated.Start(ctx, simulated.Config{
-		Dir: state.Simulator(), Accel: qemu.Accel(o.accel), Network: simulated.Taps{Network: network}, BootISO: o.bootISO,
-	})
-	if err != nil {
-		return err
-	}
-	<-ctx.Done()
-	vc.Close() //nolint:contextcheck // ctx has ended
-	return nil
 }

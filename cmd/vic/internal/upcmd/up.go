@@ -1,141 +1,142 @@
-package main
+package upcmd
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"net/netip"
-	"os"
+	"io"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 
-	"github.com/virtual-kubelet/vic/node/statedir"
-	"github.com/virtual-kubelet/vic/persona"
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
+	"github.com/virtual-kubelet/vic/config"
+	"github.com/virtual-kubelet/vic/node"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
-	"github.com/virtual-kubelet/vic/provider"
 	"github.com/virtual-kubelet/vic/standalone"
 )
 
 // defaultNodeName is what other tools expect `vic up` to call its node.
 const defaultNodeName = "vic-local"
 
-// upOptions are the flags of `vic up`.
-type upOptions struct {
-	dir         string
-	apiPort     int
-	kubeletPort int
-	keepPods    bool
-	purge       bool
-	// simulator has pods run on a simulated vCenter.
-	simulator bool
-	node      nodeFlags
-	registry  registryFlags
-	limits    imageLimitFlags
+// options are the flags of `vic up`.
+type options struct {
+	settings *cli.Settings
+	cluster  standalone.Config
+	purge    bool
 }
 
-func newUpCommand() *cobra.Command {
-	var o upOptions
+// NewCommand returns `vic up`.
+func NewCommand() *cobra.Command {
+	var o options
 	cmd := &cobra.Command{
 		Use:   "up",
-		Short: "Run a cluster of one node on this machine",
-		Long: `Runs a control plane and a node on this machine, in the foreground, until SIGINT or SIGTERM.
+		Short: "Run a cluster of one node on this host",
+		Long: `Runs a control plane and a node on this host, in the foreground, until SIGINT or SIGTERM.
 
 Everything is kept under one directory (--dir), so several run side by side. At the end pods end within their grace
 periods, or lose their power at a second signal, and nothing is left running; their objects stay, and they run again at
 the next vic up.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.validate(); err != nil {
+			if err := o.complete(); err != nil {
 				return err
 			}
 			if o.purge {
-				return purge(cmd.Context(), o.dir)
+				return standalone.Purge(cmd.Context(), o.settings.Node.Dir)
 			}
-			return up(cmd.Context(), cmd.OutOrStdout(), o)
+			return o.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
-	addDirFlag(cmd, &o.dir)
-	f := cmd.Flags()
-	f.IntVar(&o.apiPort, "api-port", 0, "port of the API server on loopback; 0 keeps the last one, or takes a free one")
-	f.IntVar(&o.kubeletPort, "kubelet-port", 0, fmt.Sprintf("port of the node's kubelet API; 0 takes %d, or a free one where that is in use", kubeletPort))
-	f.BoolVar(&o.keepPods, "keep-pods", false, "leave pod VMs running at the end, for the next vic up to adopt")
-	f.BoolVar(&o.purge, "purge", false, "stop and remove everything of the directory, and do nothing else")
-	f.BoolVar(&o.simulator, "vsphere-simulator", false, "have pods run on a vCenter that is simulated, with VMs that are QEMU's (docs/vsphere.md)")
-	o.node.add(cmd)
-	o.registry.add(cmd)
-	o.limits.add(cmd)
+	o.add(cmd)
 	return cmd
 }
 
-func (o *upOptions) validate() error {
-	if o.dir == "" {
-		return misused("--dir is empty")
-	}
-	for flag, port := range map[string]int{"--api-port": o.apiPort, "--kubelet-port": o.kubeletPort} {
-		if port < 0 || port > 65535 {
-			return misused("%s %d is no port (0 to 65535)", flag, port)
-		}
-	}
-	_, err := o.images()
-	return errors.Join(o.node.validate(), err)
+func (o *options) add(cmd *cobra.Command) {
+	n := config.DefaultNode()
+	n.Dir = cli.DefaultDir()
+	// The only node of a cluster must take all pods.
+	n.VCH = &config.Entry{Name: defaultNodeName, VCH: config.VCH{Taints: &[]corev1.Taint{}}}
+	o.settings = cli.NewSettings(cmd.Flags(), n)
+	o.settings.Dir()
+	f := cmd.Flags()
+	f.IntVar(&o.cluster.APIPort, "api-port", 0, "port of the API server on loopback; 0 keeps the last one, or takes a free one")
+	f.BoolVar(&o.cluster.KeepPods, "keep-pods", false, "leave pod VMs running at the end, for the next vic up to adopt")
+	f.BoolVar(&o.purge, "purge", false, "stop and remove everything of the directory, and do nothing else")
+	f.BoolVar(&o.cluster.Simulator, "vsphere-simulator", false, "have pods run on a vCenter that is simulated, with VMs that are QEMU's (docs/vsphere.md)")
+	o.settings.VCH()
+	o.settings.Process()
+	o.settings.Images()
+	o.settings.Credentials()
+	o.settings.Registries()
+	o.settings.ImageLimits()
 }
 
-// kubeletListen is where the node serves the kubelet's API: on the port that a user gave, else where tools expect it.
-func (o *upOptions) kubeletListen(address netip.Addr) provider.Listen {
-	port := cmp.Or(o.kubeletPort, kubeletPort)
-	return provider.Listen{
-		Address: netip.AddrPortFrom(address, uint16(port)).String(), OrAnyPort: o.kubeletPort == 0, Setting: "--kubelet-port",
+// complete sets what was not given, and refuses what is wrong before anything is touched.
+func (o *options) complete() error {
+	if port := o.cluster.APIPort; port < 0 || port > 65535 {
+		return cli.Misused("--api-port: %d is no port (0 to 65535)", port)
+	}
+	n := o.settings.Node
+	o.cluster.AnyKubeletPort = n.VCH.Port == 0
+	n.SetDefaults()
+	err := n.Check()
+	if err == nil {
+		err = node.CheckFiles(n)
+	}
+	return o.settings.Name(err)
+}
+
+func (o *options) run(ctx context.Context, out io.Writer) error {
+	p := printer{out: out, keepPods: o.cluster.KeepPods}
+	o.cluster.Settings = o.settings.Node
+	o.cluster.Events = standalone.Events{Ready: p.ready, Stopping: p.stopping, CuttingPower: p.cuttingPower}
+	// Another signal ends the patience with pods.
+	o.cluster.Patience = func(ctx context.Context) (context.Context, context.CancelFunc) {
+		return signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	}
+	return o.settings.Name(standalone.Run(ctx, o.cluster))
+}
+
+// printer says to people how far the cluster is.
+type printer struct {
+	out      io.Writer
+	keepPods bool
+}
+
+// ready says what to type.
+func (p printer) ready(s standalone.Summary) error {
+	var note string
+	if s.UserNetwork {
+		note = "\n" + qemu.UserNetworkMeans
+	}
+	_, err := fmt.Fprintf(p.out, `node %s is Ready: %d CPUs, %.1f GiB; pods run on %s%s
+
+  export KUBECONFIG=%s
+  bin/kubectl apply -f examples/hello.yaml
+  bin/kubectl get pods -o wide
+  bin/kubectl exec -it hello -- sh
+
+%s
+`, s.NodeName, s.Capacity.CPUMilli/1000, float64(s.Capacity.MemoryBytes)/(1<<30), s.RunsOn, note, s.Kubeconfig, p.ending())
+	return err
+}
+
+// ending says what the end does to pods.
+func (p printer) ending() string {
+	if p.keepPods {
+		return "Ctrl-C stops the control plane and the node; pod VMs go on (--keep-pods)."
+	}
+	return "Ctrl-C ends the pods within their grace periods and stops everything."
+}
+
+func (p printer) stopping() {
+	if p.keepPods {
+		fmt.Fprintln(p.out, "stopping; pod VMs go on (--keep-pods)")
+	} else {
+		fmt.Fprintln(p.out, "stopping; pods end within their grace periods (Ctrl-C again cuts their power)")
 	}
 }
 
-// images is the configuration of the image store, but for its directory.
-func (o *upOptions) images() (persona.Config, error) {
-	config, err := o.registry.config()
-	if err != nil {
-		return persona.Config{}, err
-	}
-	config.Limits, err = o.limits.limits()
-	return config, err
-}
-
-// purge stops and removes everything of a state directory, also what a killed vic left.
-func purge(ctx context.Context, dir string) (err error) {
-	named, err := statedir.At(dir)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(named.Path); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	state, err := statedir.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, state.Close()) }()
-	binary, err := besideProgram("vic-controlplane")
-	if err != nil {
-		return err
-	}
-	several, err := state.VCHs()
-	if err != nil {
-		return err
-	}
-	for _, one := range several {
-		if err := purgeVCH(ctx, one); err != nil {
-			return err
-		}
-	}
-	if err := errors.Join(standalone.StopControlPlane(ctx, binary, state), standalone.StopSimulator(ctx, state)); err != nil {
-		return err
-	}
-	return purgeVCH(ctx, state)
-}
-
-// purgeVCH ends what runs on this machine of a VCH, and removes its directory.
-func purgeVCH(ctx context.Context, state *statedir.Dir) error {
-	if err := errors.Join(qemu.Purge(ctx, state.VCH()), purgeNetwork(ctx, state)); err != nil {
-		return err
-	}
-	return state.Purge()
-}
+func (p printer) cuttingPower() { fmt.Fprintln(p.out, "cutting the power of the pods that run") }

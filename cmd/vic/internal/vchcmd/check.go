@@ -1,4 +1,4 @@
-package main
+package vchcmd
 
 import (
 	"context"
@@ -9,15 +9,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 )
 
-func newVCHCommand() *cobra.Command {
-	return newGroup("vch", "Make, check, show and remove virtual container hosts on vSphere",
-		newVCHCheckCommand(), newVCHCreateCommand(), newVCHListCommand(), newVCHInspectCommand(), newVCHRemoveCommand())
+// NewCommand returns `vic vch`.
+func NewCommand() *cobra.Command {
+	return cli.NewGroup("vch", "Make, check, show and remove virtual container hosts on vSphere",
+		newCheckCommand(), newCreateCommand(), newListCommand(), newInspectCommand(), newRemoveCommand())
 }
 
-func newVCHCheckCommand() *cobra.Command {
+func newCheckCommand() *cobra.Command {
 	var flags vchFlags
 	cmd := &cobra.Command{
 		Use:   "check",
@@ -37,7 +39,7 @@ folder, datastore, port group, boot ISO and every privilege. It changes nothing,
 
 // checkVCH shows what was found.
 func checkVCH(ctx context.Context, out io.Writer, cfg vsphere.Config) error {
-	w := tabwriter.NewWriter(&plainWriter{w: out}, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(cli.NewPlainWriter(out), 0, 0, 2, ' ', 0)
 	wrong := 0
 	for _, finding := range vsphere.Check(ctx, cfg) {
 		word := "ok"

@@ -1,4 +1,4 @@
-package main
+package vchcmd
 
 import (
 	"cmp"
@@ -8,6 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
+	"github.com/virtual-kubelet/vic/config"
+	"github.com/virtual-kubelet/vic/node"
+	"github.com/virtual-kubelet/vic/node/vspherevch"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 )
 
@@ -19,29 +23,40 @@ type vchFlags struct {
 	dryRun             bool
 }
 
-// govc are the environment variables of govc that stand in for keys which the file leaves out.
-var govc = []struct {
-	name string
-	key  func(*vsphereFile) *string
-}{
-	{"GOVC_URL", func(f *vsphereFile) *string { return &f.Address }},
-	{"GOVC_USERNAME", func(f *vsphereFile) *string { return &f.User }},
-	{"GOVC_DATACENTER", func(f *vsphereFile) *string { return &f.Datacenter }},
-	{"GOVC_RESOURCE_POOL", func(f *vsphereFile) *string { return &f.Pool }},
-	{"GOVC_FOLDER", func(f *vsphereFile) *string { return &f.Folder }},
-	{"GOVC_DATASTORE", func(f *vsphereFile) *string { return &f.Datastore }},
-	{"GOVC_NETWORK", func(f *vsphereFile) *string { return &f.Network }},
+// Variable is an environment variable of govc that stands in for a key of the vsphere section which the file leaves out.
+type Variable struct {
+	Name, Key string
+	of        func(*config.VSphere) *string
 }
 
-// complete has flags win over the file, and the file over the environment.
-func (f *vchFlags) complete(v *vsphereFile) {
-	v.User, v.PasswordFile = cmp.Or(f.user, v.User), cmp.Or(f.passwordFile, v.PasswordFile)
-	for _, variable := range govc {
-		key := variable.key(v)
-		*key = cmp.Or(*key, os.Getenv(variable.name))
+// Variables are all of them.
+func Variables() []Variable {
+	return []Variable{
+		{"GOVC_URL", "address", func(s *config.VSphere) *string { return &s.Address }},
+		{"GOVC_USERNAME", "user", func(s *config.VSphere) *string { return &s.User }},
+		{"GOVC_DATACENTER", "datacenter", func(s *config.VSphere) *string { return &s.Datacenter }},
+		{"GOVC_RESOURCE_POOL", "pool", func(s *config.VSphere) *string { return &s.Pool }},
+		{"GOVC_FOLDER", "folder", func(s *config.VSphere) *string { return &s.Folder }},
+		{"GOVC_DATASTORE", "datastore", func(s *config.VSphere) *string { return &s.Datastore }},
+		{"GOVC_NETWORK", "network", func(s *config.VSphere) *string { return &s.Network }},
+		{caVariable, "caFile", func(s *config.VSphere) *string { return &s.CAFile }},
 	}
-	if v.CAFile == "" && v.Thumbprint == "" && !v.Insecure {
-		v.CAFile = os.Getenv("GOVC_TLS_CA_CERTS")
+}
+
+// caVariable counts only where the file does not say whom to trust.
+const caVariable = "GOVC_TLS_CA_CERTS"
+
+// complete has flags win over the file, and the file over the environment. A Secret that an object names is the cluster's,
+// which these commands don't ask: the account is given to them.
+func (f *vchFlags) complete(s *config.VSphere) {
+	s.CredentialsSecret = ""
+	s.User, s.PasswordFile = cmp.Or(f.user, s.User), cmp.Or(f.passwordFile, s.PasswordFile)
+	for _, variable := range Variables() {
+		if variable.Name == caVariable && (s.Thumbprint != "" || s.Insecure) {
+			continue
+		}
+		key := variable.of(s)
+		*key = cmp.Or(*key, os.Getenv(variable.Name))
 	}
 }
 
@@ -56,70 +71,65 @@ func (f *vchFlags) addDryRun(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "only show what would be done")
 }
 
-// files are the VCHs on vSphere that the file has and the flags mean; there is at least one.
-func (f *vchFlags) files() ([]*vchFile, error) {
+// entries are the VCHs on vSphere that the file has and the flags mean; there is at least one.
+func (f *vchFlags) entries() ([]*config.Entry, error) {
 	if (f.user == "") != (f.passwordFile == "") {
-		return nil, misused("--user and --password-file belong together")
+		return nil, cli.Misused("--user and --password-file belong together")
 	}
 	if f.config == "" {
-		return nil, misused("--config is needed: the file of vic node, with its vsphere section (docs/vsphere.md)")
+		return nil, cli.Misused("--config is needed: the file of vic node, with a vsphere section (docs/vsphere.md)")
 	}
-	file, err := completeNodeFile(f.config, f.complete)
-	if err != nil {
+	settings := cli.NewSettings(nil, config.DefaultNode())
+	if err := settings.ReadFile(f.config); err != nil {
 		return nil, err
 	}
-	var found []*vchFile
-	for _, n := range file.vchs() {
-		if n.VSphere != nil && (f.node == "" || f.node == n.NodeName) {
-			found = append(found, n)
+	settings.Node.SetDefaults()
+	var found []*config.Entry
+	for _, e := range settings.Node.Entries() {
+		if e.VSphere == nil || f.node != "" && f.node != e.NodeName {
+			continue
 		}
+		f.complete(e.VSphere)
+		if err := e.Check(); err != nil {
+			return nil, cli.Misused("--config %s: %w", f.config, err)
+		}
+		found = append(found, e)
 	}
 	switch {
 	case len(found) == 0 && f.node != "":
-		return nil, misused("--config %s: it has no node %s with a vsphere section (--node)", f.config, f.node)
+		return nil, cli.Misused("--config %s: it has no node %s with a vsphere section (--node)", f.config, f.node)
 	case len(found) == 0:
-		return nil, misused("--config %s: it has no vsphere section", f.config)
+		return nil, cli.Misused("--config %s: it has no vsphere section", f.config)
 	}
 	return found, nil
 }
 
-// file is the one VCH that the flags mean.
-func (f *vchFlags) file() (*vchFile, error) {
-	found, err := f.files()
+// entry is the one VCH that the flags mean.
+func (f *vchFlags) entry() (*config.Entry, error) {
+	found, err := f.entries()
 	if err != nil {
 		return nil, err
 	}
 	if len(found) > 1 {
 		var names []string
-		for _, n := range found {
-			names = append(names, n.NodeName)
+		for _, e := range found {
+			names = append(names, e.NodeName)
 		}
-		return nil, misused("--config %s: it has several VCHs; --node says which: %s", f.config, strings.Join(names, ", "))
+		return nil, cli.Misused("--config %s: it has several VCHs; --node says which: %s", f.config, strings.Join(names, ", "))
 	}
 	return found[0], nil
 }
 
 // with logs in and calls do with the VCH that the flags mean.
 func (f *vchFlags) with(ctx context.Context, do func(context.Context, vsphere.Config) error) error {
-	n, err := f.file()
+	e, err := f.entry()
 	if err != nil {
 		return err
 	}
-	return n.withSession(ctx, do)
+	return withSession(ctx, e, do)
 }
 
-// withSession logs in and calls do with the VCH.
-func (n *vchFile) withSession(ctx context.Context, do func(context.Context, vsphere.Config) error) error {
-	session, err := vsphere.Connect(ctx, n.VSphere.target())
-	if err != nil {
-		return err
-	}
-	defer n.VSphere.logOut(ctx, session)
-	cfg := n.VSphere.config(n.NodeName, session)
-	offered, err := n.capacity(0)
-	if err != nil {
-		return err
-	}
-	cfg.MaxPods, cfg.CPUMilli, cfg.MemoryBytes = offered.pods, offered.cpu*1000, offered.memory.bytes
-	return do(ctx, cfg)
+// withSession logs in and calls do with a VCH.
+func withSession(ctx context.Context, e *config.Entry, do func(context.Context, vsphere.Config) error) error {
+	return vspherevch.New().WithSession(ctx, &node.VCH{Entry: *e}, do)
 }

@@ -1,4 +1,4 @@
-package main
+package vchcmd
 
 import (
 	"context"
@@ -7,13 +7,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 )
 
-func newVCHCreateCommand() *cobra.Command {
+func newCreateCommand() *cobra.Command {
 	var flags vchFlags
 	var in vsphere.Install
-	var memory quantityFlag
+	var memory cli.Size
 	cmd := &cobra.Command{
 		Use:   "create",
 		Short: "Make what a node's VCH lacks: resource pool, VM folder, directory, boot ISO",
@@ -23,9 +24,9 @@ back. It needs more privileges than the node does (docs/vsphere.md).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if in.CPUMHz < 0 {
-				return misused("--cpu-limit %d is below zero", in.CPUMHz)
+				return cli.Misused("--cpu-limit %d is below zero", in.CPUMHz)
 			}
-			in.MemoryMiB = memory.bytes >> 20
+			in.MemoryMiB = memory.Bytes() >> 20
 			return flags.with(cmd.Context(), func(ctx context.Context, cfg vsphere.Config) error {
 				steps, err := vsphere.PlanInstall(ctx, cfg, in)
 				if err != nil {
@@ -56,7 +57,7 @@ back. It needs more privileges than the node does (docs/vsphere.md).`,
 	return cmd
 }
 
-func newVCHRemoveCommand() *cobra.Command {
+func newRemoveCommand() *cobra.Command {
 	var flags vchFlags
 	cmd := &cobra.Command{
 		Use:   "rm",
@@ -92,7 +93,7 @@ a folder with anything in it: delete the pods first, then stop the node. The boo
 // printSteps says of each step what was done.
 func printSteps(out io.Writer, steps []vsphere.Step, done func(vsphere.Step) string) error {
 	for _, s := range steps {
-		if _, err := fmt.Fprintf(&plainWriter{w: out}, "%s: %s %s\n", done(s), s.Subject, s.Detail); err != nil {
+		if _, err := fmt.Fprintf(cli.NewPlainWriter(out), "%s: %s %s\n", done(s), s.Subject, s.Detail); err != nil {
 			return err
 		}
 	}

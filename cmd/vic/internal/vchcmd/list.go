@@ -1,19 +1,25 @@
-package main
+package vchcmd
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/podvmview"
+	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 )
+
+// inspectTimeout bounds the look at one VCH.
+const inspectTimeout = time.Minute
 
 // vchView is a VCH as users and scripts see it.
 type vchView struct {
@@ -32,12 +38,12 @@ type vchView struct {
 	StorageBytes     int64 `json:"storageBytes"`
 	FreeStorageBytes int64 `json:"freeStorageBytes"`
 	// VMs are the pods' that the VCH has, Running those of them that run.
-	VMs     int         `json:"vms"`
-	Running int         `json:"running"`
-	PodVMs  []podVMView `json:"podVMs,omitempty"`
+	VMs     int               `json:"vms"`
+	Running int               `json:"running"`
+	PodVMs  []podvmview.PodVM `json:"podVMs,omitempty"`
 }
 
-func newVCHListCommand() *cobra.Command {
+func newListCommand() *cobra.Command {
 	var flags vchFlags
 	var output string
 	cmd := &cobra.Command{
@@ -47,23 +53,23 @@ func newVCHListCommand() *cobra.Command {
 Those that the cluster has are listed by kubectl get virtualcontainerhosts.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := flags.files()
+			all, err := flags.entries()
 			if err != nil {
 				return err
 			}
 			var views []vchView
-			for _, n := range all {
-				views = append(views, inspectVCH(cmd.Context(), n))
+			for _, e := range all {
+				views = append(views, inspectVCH(cmd.Context(), e))
 			}
 			return printVCHs(cmd.OutOrStdout(), output, views)
 		},
 	}
 	flags.add(cmd)
-	addOutputFlag(cmd, &output)
+	cli.AddOutputFlag(cmd, &output)
 	return cmd
 }
 
-func newVCHInspectCommand() *cobra.Command {
+func newInspectCommand() *cobra.Command {
 	var flags vchFlags
 	var output string
 	cmd := &cobra.Command{
@@ -71,11 +77,11 @@ func newVCHInspectCommand() *cobra.Command {
 		Short: "Show where a VCH is on vSphere, what it offers, and its pod VMs",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			n, err := flags.file()
+			e, err := flags.entry()
 			if err != nil {
 				return err
 			}
-			view := inspectVCH(cmd.Context(), n)
+			view := inspectVCH(cmd.Context(), e)
 			if err := printVCH(cmd.OutOrStdout(), output, view); err != nil || view.Error == "" {
 				return err
 			}
@@ -83,17 +89,17 @@ func newVCHInspectCommand() *cobra.Command {
 		},
 	}
 	flags.add(cmd)
-	addFormFlag(cmd, &output, outputText, outputJSON)
+	cli.AddFormFlag(cmd, &output, cli.OutputText, cli.OutputJSON)
 	return cmd
 }
 
 // inspectVCH asks vSphere; what goes wrong is in the view.
-func inspectVCH(ctx context.Context, n *vchFile) vchView {
-	v := vchView{Node: n.NodeName, VCH: cmp.Or(n.VSphere.VCH, n.NodeName), Address: n.VSphere.Address}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+func inspectVCH(ctx context.Context, e *config.Entry) vchView {
+	v := vchView{Node: e.NodeName, VCH: e.Name, Address: e.VSphere.Address}
+	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
 	var found vsphere.Inspection
-	err := n.withSession(ctx, func(ctx context.Context, cfg vsphere.Config) (err error) {
+	err := withSession(ctx, e, func(ctx context.Context, cfg vsphere.Config) (err error) {
 		found, err = vsphere.Inspect(ctx, cfg)
 		return err
 	})
@@ -111,15 +117,15 @@ func inspectVCH(ctx context.Context, n *vchFile) vchView {
 			v.Running++
 		}
 	}
-	v.PodVMs = podVMViews(found.VMs)
+	v.PodVMs = podvmview.All(found.VMs)
 	return v
 }
 
 func printVCHs(w io.Writer, output string, views []vchView) error {
-	if output == outputJSON {
-		return printJSON(w, slices.Concat([]vchView{}, views))
+	if output == cli.OutputJSON {
+		return cli.PrintJSON(w, slices.Concat([]vchView{}, views))
 	}
-	t := tabwriter.NewWriter(&plainWriter{w: w}, 0, 8, 2, ' ', 0)
+	t := tabwriter.NewWriter(cli.NewPlainWriter(w), 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "NODE\tADDRESS\tCPU\tMEMORY\tFREE\tSTORAGE FREE\tVMS\tRUNNING\tSTATE")
 	for _, v := range views {
 		if v.Error != "" {
@@ -133,10 +139,10 @@ func printVCHs(w io.Writer, output string, views []vchView) error {
 }
 
 func printVCH(w io.Writer, output string, v vchView) error {
-	if output == outputJSON {
-		return printJSON(w, v)
+	if output == cli.OutputJSON {
+		return cli.PrintJSON(w, v)
 	}
-	t := tabwriter.NewWriter(&plainWriter{w: w}, 0, 8, 2, ' ', 0)
+	t := tabwriter.NewWriter(cli.NewPlainWriter(w), 0, 8, 2, ' ', 0)
 	for _, line := range []struct{ key, value string }{
 		{"Node", v.Node},
 		{"VCH", v.VCH},
@@ -155,5 +161,5 @@ func printVCH(w io.Writer, output string, v vchView) error {
 		return err
 	}
 	fmt.Fprintln(w)
-	return printPodVMViews(w, v.PodVMs)
+	return podvmview.Table(w, v.PodVMs)
 }

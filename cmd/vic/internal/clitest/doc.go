@@ -1,0 +1,2 @@
+// Package clitest runs commands in tests.
+package clitest

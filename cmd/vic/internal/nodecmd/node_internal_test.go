@@ -1,0 +1,92 @@
+package nodecmd
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
+	"github.com/virtual-kubelet/vic/config"
+)
+
+// complete returns the settings of a file with that text, and of flags.
+func complete(t *testing.T, text string, args ...string) (*config.Node, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "node.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	var o options
+	cmd := &cobra.Command{}
+	o.add(cmd)
+	require.NoError(t, cmd.ParseFlags(append(args, "--config", path)))
+	return o.settings.Node, o.complete()
+}
+
+func TestAFlagWinsOverTheFile(t *testing.T) {
+	n, err := complete(t, `
+kubeconfig: /file
+dir: /file
+accel: kvm
+imageGCPeriod: 1h
+insecureRegistries: [file:1]
+registryMirrors: {docker.io: "https://file.example", quay.io: "https://file.example"}
+vch: {name: n}
+`, "--kubeconfig", "/flag", "--accel", "tcg", "--insecure-registry", "a:1", "--insecure-registry", "b:2", "--registry-mirror", "docker.io=https://flag.example")
+	require.NoError(t, err)
+	assert.Equal(t, "/flag", n.Kubeconfig)
+	assert.Equal(t, "/file", n.Dir, "what no flag says is the file's")
+	assert.Equal(t, "tcg", n.Accelerator)
+	assert.Equal(t, "1h0m0s", n.ImageGCPeriod.Duration.String())
+	assert.Equal(t, []string{"a:1", "b:2"}, n.InsecureRegistries, "what is given takes the place of the file's")
+	assert.Equal(t, map[string]string{"docker.io": "https://flag.example"}, n.RegistryMirrors)
+	assert.EqualValues(t, 85, n.ImageGCHighThresholdPercent, "and what neither says is the default")
+}
+
+func TestWhatIsWrongIsNamedAsTheUserWroteIt(t *testing.T) {
+	const file = "kubeconfig: /k\nvch: {name: n}\n"
+	tests := map[string]struct {
+		text string
+		args []string
+		says string
+	}{
+		"a key of the file":             {file + "accel: warp", nil, `accel: "warp" is none of`},
+		"a flag over a file":            {file + "accel: kvm", []string{"--accel", "warp"}, `--accel: "warp" is none of`},
+		"an entry":                      {"kubeconfig: /k\nvchs: [{name: n, port: -1}]", nil, "vchs[0].port: -1 is no port"},
+		"an unknown key":                {file + "shoeSize: 9", nil, "shoeSize: unknown key"},
+		"a file that is named by a key": {file + "registryHostsDir: /none", nil, "registryHostsDir: "},
+		"a program that is not there":   {file + "imageCredentialProviderConfig: /none\nimageCredentialProviderBinDir: /bin", nil, "imageCredentialProviderConfig: "},
+		"a limit that is too much":      {file + "imageLimits: {depth: 3000}", nil, "imageLimits.depth: 3000 is not within 1 and 2047"},
+		"a collector that is none":      {file + "tracingEndpoint: ftp://c", nil, "tracingEndpoint: "},
+		"a credential that is missing":  {"vch: {name: n}", nil, "--kubeconfig is needed, or kubeconfig in --config"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := complete(t, tt.text, tt.args...)
+			var misuse *cli.MisuseError
+			require.ErrorAs(t, err, &misuse)
+			require.ErrorContains(t, err, tt.says)
+		})
+	}
+}
+
+func TestAFileThatIsMissingIsNoMisuse(t *testing.T) {
+	var o options
+	cmd := &cobra.Command{}
+	o.add(cmd)
+	require.NoError(t, cmd.ParseFlags([]string{"--config", filepath.Join(t.TempDir(), "absent")}))
+	err := o.complete()
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorContains(t, err, "--config")
+	var misuse *cli.MisuseError
+	assert.NotErrorAs(t, err, &misuse)
+}
+
+func TestACredentialThatIsMissingIsNamed(t *testing.T) {
+	n, err := complete(t, "kubeconfig: /none\nvch: {name: n}")
+	require.NoError(t, err)
+	o := options{settings: cli.NewSettings(nil, n)}
+	require.ErrorContains(t, o.run(t.Context()), "--kubeconfig /none: ")
+}

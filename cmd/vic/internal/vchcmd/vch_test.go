@@ -1,0 +1,103 @@
+package vchcmd_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/clitest"
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/vchcmd"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/simulated"
+)
+
+// bench is a vCenter that is simulated, with no VMs, and a file with a VCH there.
+type bench struct{ file, iso string }
+
+func newBench(t *testing.T) bench {
+	t.Helper()
+	// No VM is ever powered on.
+	vc, err := simulated.Start(t.Context(), simulated.Config{Dir: t.TempDir(), Binary: "/bin/true", Image: "/bin/true"})
+	require.NoError(t, err)
+	t.Cleanup(vc.Close)
+	b := bench{filepath.Join(t.TempDir(), "node.yaml"), filepath.Join(t.TempDir(), "boot.iso")}
+	require.NoError(t, os.WriteFile(b.iso, []byte("boots"), 0o600))
+	to := vc.Target()
+	text := fmt.Sprintf(`
+vch:
+  name: pool
+  subnet: 192.0.2.0/24
+  vsphere:
+    {address: %q, user: %s, passwordFile: %s, caFile: %s, network: %s, gateway: 192.0.2.1, guestListen: ":1", advertiseAddresses: ["192.0.2.2:1"],
+      pool: /DC0/host/DC0_C0/Resources/vic, folder: /DC0/vm/vic, bootISO: "[LocalDS_0] isos/boot.iso"}
+`, to.Address, to.User, to.PasswordFile, to.CAFile, simulated.PortGroup)
+	require.NoError(t, os.WriteFile(b.file, []byte(text), 0o600))
+	return b
+}
+
+// vch runs `vic vch`.
+func (b bench) vch(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	return clitest.Execute(t, vchcmd.NewCommand(), append(args, "--config", b.file)...)
+}
+
+func TestAVCHIsMadeCheckedShownAndRemoved(t *testing.T) {
+	b := newBench(t)
+	out, err := b.vch(t, "check")
+	require.EqualError(t, err, "the VCH is not as it has to be")
+	for _, missing := range []string{"resource pool", "VM folder", "boot ISO"} {
+		assert.Regexp(t, "(?m)^WRONG +"+missing, out)
+	}
+	assert.Regexp(t, "(?m)^ok +datacenter +/DC0$", out)
+
+	out, err = b.vch(t, "create", "--boot-iso", b.iso, "--dry-run")
+	require.NoError(t, err)
+	assert.Contains(t, out, "would make: VM folder /DC0/vm/vic\n")
+	out, err = b.vch(t, "create", "--boot-iso", b.iso, "--memory-limit", "4Gi")
+	require.NoError(t, err)
+	assert.Contains(t, out, "made: resource pool /DC0/host/DC0_C0/Resources/vic\n")
+	out, err = b.vch(t, "create", "--boot-iso", b.iso)
+	require.NoError(t, err)
+	assert.Contains(t, out, "exists: VM folder /DC0/vm/vic\n")
+	out, err = b.vch(t, "check")
+	require.NoError(t, err, out)
+
+	out, err = b.vch(t, "ls")
+	require.NoError(t, err)
+	assert.Regexp(t, `(?m)^NODE +ADDRESS +CPU +MEMORY +FREE +STORAGE FREE +VMS +RUNNING +STATE$`, out)
+	assert.Regexp(t, `(?m)^pool +\S+ +\d+ +4096Mi +\d+Mi +\d+Mi +0 +0 +ok$`, out)
+	out, err = b.vch(t, "inspect")
+	require.NoError(t, err)
+	assert.Regexp(t, `(?m)^Resource pool: +/DC0/host/DC0_C0/Resources/vic$`, out)
+	assert.Regexp(t, `(?m)^Pod VMs: +0, 0 of them running$`, out)
+	out, err = b.vch(t, "ls", "-o", "json")
+	require.NoError(t, err)
+	var views []map[string]any
+	require.NoError(t, json.Unmarshal([]byte(out), &views))
+	require.Len(t, views, 1)
+	assert.Equal(t, "pool", views[0]["vch"])
+
+	out, err = b.vch(t, "rm", "--dry-run")
+	require.NoError(t, err)
+	assert.Contains(t, out, "would remove: VM folder /DC0/vm/vic\n")
+	out, err = b.vch(t, "rm")
+	require.NoError(t, err)
+	assert.Contains(t, out, "removed: VM folder /DC0/vm/vic\n")
+	out, err = b.vch(t, "ls")
+	require.NoError(t, err, "what is wrong with one is in its row")
+	assert.Regexp(t, `(?m)^pool +\S+ +- .* resource pool`, out)
+	out, err = b.vch(t, "inspect", "-o", "json")
+	require.ErrorContains(t, err, "VCH of node pool: ")
+	assert.Contains(t, out, `"error": `)
+}
+
+func TestThePasswordOfAnAccountIsReadFromItsFile(t *testing.T) {
+	b := newBench(t)
+	_, err := b.vch(t, "check", "--user", "nobody", "--password-file", "/none")
+	require.ErrorContains(t, err, "connect to vSphere at ")
+	require.ErrorContains(t, err, "/none")
+}
