@@ -183,7 +183,7 @@ func (c *checker) bootISO(ctx context.Context) {
 	c.note("boot ISO", iso, err)
 }
 
-// may tells which privileges are missing on an object.
+// may says which privileges are missing on an object.
 func (c *checker) may(ctx context.Context, kind string, ref types.ManagedObjectReference) error {
 	user, err := c.session.manage.UserSession(ctx)
 	if err == nil && user == nil {

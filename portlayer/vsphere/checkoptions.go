@@ -18,7 +18,7 @@ func (c *checker) hosts(ctx context.Context) {
 	read := property.DefaultCollector(c.session.client)
 	pool, err := c.finder.ResourcePoolOrDefault(ctx, c.config.Pool)
 	if err != nil {
-		return // told of the resource pool
+		return // said of the resource pool
 	}
 	var facts mo.ResourcePool
 	if err := read.RetrieveOne(ctx, pool.Reference(), []string{"owner"}, &facts); err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // free refuses a disk that another VM has, running or not: by what vSphere notes of it, and by the files of the VMs on its
-// datastore, which also tell of a disk that was attached as a file.
+// datastore, which also show a disk that was attached as a file.
 func (v *volumes) free(ctx context.Context, m machine, disk types.VStorageObject) error {
 	for _, consumer := range disk.Config.ConsumerId {
 		name, ours, err := v.consumer(ctx, m, consumer.Id)
@@ -34,7 +34,7 @@ func inUse(by ...string) error {
 	return fmt.Errorf("%w: it is attached to %s", portlayer.ErrVolumeInUse, strings.Join(by, ", "))
 }
 
-// consumer names a VM by the UUID that vSphere notes with a disk, and tells whether it is m.
+// consumer names a VM by the UUID that vSphere notes with a disk, and reports whether it is m.
 func (v *volumes) consumer(ctx context.Context, m machine, id string) (name string, ours bool, err error) {
 	index := object.NewSearchIndex(v.h.client)
 	for _, instance := range []bool{true, false} {

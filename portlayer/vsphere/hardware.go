@@ -84,7 +84,7 @@ func sumHosts(hosts []mo.HostSystem) hardware {
 	return sum
 }
 
-// summedHardware is what a cluster says of hosts that run VMs; nothing where it says nothing. vCenter tells effectiveMemory in MB
+// summedHardware is what a cluster says of hosts that run VMs; nothing where it says nothing. vCenter gives effectiveMemory in MB
 // (vSphere API reference, ComputeResourceSummary), govmomi's simulator in bytes: more than there is in all can't be MB.
 func summedHardware(s types.ComputeResourceSummary) hardware {
 	if s.NumCpuCores <= 0 || s.TotalCpu <= 0 || s.TotalMemory <= 0 {

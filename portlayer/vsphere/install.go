@@ -33,7 +33,7 @@ type Install struct {
 type Step struct {
 	// Subject and Detail say what it is.
 	Subject, Detail string
-	// Exists tells that it is there, and nothing is done.
+	// Exists is true when it is there, and nothing is done.
 	Exists bool
 
 	make func(ctx context.Context) error

@@ -38,13 +38,13 @@ type inventory struct {
 	touched  map[types.ManagedObjectReference]uint64 // by our own operations, how often
 	strange  map[types.ManagedObjectReference]bool   // VMs that are left alone, and were logged
 	foreign  map[types.ManagedObjectReference]error  // VMs whose records have another format
-	current  bool                                    // the collector tells of every change
+	current  bool                                    // the collector reports every change
 	since    time.Time                               // current or not
 }
 
 // hooks are what an inventory needs of the hypervisor.
 type hooks struct {
-	// notify tells of a VM that has changed, and forget of an instance UUID that is gone.
+	// notify is called with a VM that has changed, and forget of an instance UUID that is gone.
 	notify func(uid string)
 	forget func(vm string)
 	// named is the instance UUID that a pod's VM has.
@@ -59,7 +59,7 @@ func newInventory(session *Session, folder types.ManagedObjectReference, hooks h
 	}
 }
 
-// list returns all pod VMs. While nobody tells of changes it reads them.
+// list returns all pod VMs. While nothing reports changes it reads them.
 func (i *inventory) list(ctx context.Context) ([]portlayer.VM, error) {
 	if !i.isCurrent() {
 		if err := i.readAll(ctx); err != nil {
@@ -152,7 +152,7 @@ func (i *inventory) drop(m machine) {
 	i.gone(m)
 }
 
-// gone tells those who have something for a VM.
+// gone notifies those who have something for a VM.
 func (i *inventory) gone(m machine) {
 	i.hooks.forget(m.uuid)
 	i.hooks.notify(m.uid())
@@ -267,7 +267,7 @@ func (i *inventory) leave(ref types.ManagedObjectReference) {
 	}
 }
 
-// read reads some VMs. One that is gone meanwhile is told of by another update; all are read then.
+// read reads some VMs. Another update reports one that is gone meanwhile; all are read then.
 func (i *inventory) read(ctx context.Context, refs []types.ManagedObjectReference) error {
 	if len(refs) == 0 {
 		return nil

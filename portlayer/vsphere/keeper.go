@@ -9,7 +9,7 @@ import (
 )
 
 // keeper keeps something beside pods in line with them: at the beginning, and after each change. What it fails at holds up no
-// pod, is told once, and tried again.
+// pod, is reported once, and tried again.
 type keeper struct {
 	// what is kept, in the words of a log.
 	what string
@@ -29,7 +29,7 @@ func (h *Hypervisor) keep(ctx context.Context, k keeper) {
 		if ctx.Err() != nil {
 			return
 		}
-		k.tell(ctx, err, failed)
+		k.report(ctx, err, failed)
 		if failed = err != nil; failed {
 			_ = wait.For(ctx, k.retry) // the loop sees that ctx has ended
 			continue
@@ -52,7 +52,7 @@ func gather(ctx context.Context, changed <-chan struct{}, pause time.Duration) {
 	}
 }
 
-func (k keeper) tell(ctx context.Context, err error, failed bool) {
+func (k keeper) report(ctx context.Context, err error, failed bool) {
 	switch {
 	case err != nil && !failed:
 		logging.From(ctx).WarnContext(ctx, "pods run without "+k.what, "err", translate(err)) //nolint:sloglint // one message each

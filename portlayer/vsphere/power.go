@@ -13,7 +13,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// PowerOn starts the VM. What it was made with serves its first boot. Before each other one the VM is told what that boot
+// PowerOn starts the VM. What it was made with serves its first boot. Before each other one the VM gets what that boot
 // needs, and carries that it was started; of the first one it carries that when its guest joins, or when it ends.
 func (h *Hypervisor) PowerOn(ctx context.Context, uid string) error {
 	m, giveBack, err := h.change(ctx, uid)

@@ -102,7 +102,7 @@ type machine struct {
 
 	// ranAt is when it was powered on or seen to run first; zero where it never was.
 	ranAt time.Time
-	// armed tells that it was made by this process, and carries what its first boot needs.
+	// armed is true when it was made by this process, and carries what its first boot needs.
 	armed bool
 }
 
@@ -179,7 +179,7 @@ func (m machine) power() power {
 	return p
 }
 
-// endedUnnoted tells that it ran and is off, and that it does not carry that.
+// endedUnnoted reports whether it ran and is off, and that it does not carry that.
 func (m machine) endedUnnoted() bool {
 	return !m.on && m.record.power.StartedAt.IsZero() && !m.ranAt.IsZero()
 }

@@ -40,7 +40,7 @@ type tasks struct {
 	ended   []types.ManagedObjectReference // of the view
 }
 
-// pending is a task that somebody waits for: what it has told so far comes in one update or in several.
+// pending is a task that somebody waits for: what it has reported so far comes in one update or in several.
 type pending struct {
 	end     chan taskEnd
 	info    types.TaskInfo // for the watch alone
@@ -53,7 +53,7 @@ type taskEnd struct {
 	err    error
 }
 
-// taskFacts are the properties that tell what a task came to.
+// taskFacts are the properties that say what a task came to.
 var taskFacts = []string{"info.state", "info.error", "info.result"}
 
 func newTasks(session *Session) *tasks {

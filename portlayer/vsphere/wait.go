@@ -38,7 +38,7 @@ func destroy(ctx context.Context, all ...destroyer) {
 	}
 }
 
-// follow calls update with what a collector tells, and every maxWaitSeconds with nothing, until that fails or ctx ends.
+// follow calls update with what a collector reports, and every maxWaitSeconds with nothing, until that fails or ctx ends.
 func follow(ctx context.Context, client *vim25.Client, pc *property.Collector, update func([]types.ObjectUpdate) error) error {
 	req := types.WaitForUpdatesEx{
 		This: pc.Reference(), Options: &types.WaitOptions{MaxWaitSeconds: types.NewInt32(maxWaitSeconds)},

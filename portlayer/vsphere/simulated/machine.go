@@ -48,7 +48,7 @@ func (v *VCenter) intercept(ctx *simulator.Context, method *simulator.Method) (m
 	return nil, nil //nolint:nilnil // as above
 }
 
-// observer is told by the simulator of what changes. It implements simulator.RegisterObject.
+// observer hears from the simulator what changes. It implements simulator.RegisterObject.
 type observer struct{ v *VCenter }
 
 // Reference implements mo.Reference.
@@ -85,14 +85,14 @@ func (o observer) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectRe
 	}
 }
 
-// PowerOnVMTask starts QEMU and then tells that the VM is on.
+// PowerOnVMTask starts QEMU and then reports that the VM is on.
 func (m *machine) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task) soap.HasFault {
 	return &methods.PowerOnVM_TaskBody{Res: &types.PowerOnVM_TaskResponse{
 		Returnval: m.run(ctx, "powerOn", func() types.BaseMethodFault { return m.powerOn(ctx, req) }),
 	}}
 }
 
-// PowerOffVMTask ends QEMU and then tells that the VM is off.
+// PowerOffVMTask ends QEMU and then reports that the VM is off.
 func (m *machine) PowerOffVMTask(ctx *simulator.Context, req *types.PowerOffVM_Task) soap.HasFault {
 	return &methods.PowerOffVM_TaskBody{Res: &types.PowerOffVM_TaskResponse{
 		Returnval: m.run(ctx, "powerOff", func() types.BaseMethodFault { return m.powerOff(ctx, req) }),
@@ -229,10 +229,10 @@ func (v *VCenter) end(ref types.ManagedObjectReference) {
 	}
 }
 
-// noteEnd tells that a VM is off whose QEMU ended by itself.
+// noteEnd reports that a VM is off whose QEMU ended by itself.
 func (v *VCenter) noteEnd(ref types.ManagedObjectReference, p *process) {
 	if v.current(ref) != p {
-		return // who ended it, tells
+		return // whoever ended it reports that
 	}
 	ctx := v.newContext()
 	vm, ok := ctx.Map.Get(ref).(*simulator.VirtualMachine)

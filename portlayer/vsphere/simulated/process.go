@@ -88,7 +88,7 @@ func (p *process) run(started chan<- error, line *commandLine) {
 func (p *process) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), quitTimeout)
 	defer cancel()
-	_ = p.monitor.Execute(ctx, qmp.Command{Name: "quit"}, nil) // the end is what tells
+	_ = p.monitor.Execute(ctx, qmp.Command{Name: "quit"}, nil) // the end is what counts
 	select {
 	case <-p.ended:
 	case <-ctx.Done():

@@ -16,7 +16,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/durable"
 )
 
-// uploadPath is where the simulator tells clients to send a disk of an import.
+// uploadPath is where the simulator has clients send a disk of an import.
 const uploadPath = "/nfc/{lease}/{name}"
 
 // leases are the VMs of imports that go on, by the lease's ID.

@@ -39,7 +39,7 @@ const (
 type Config struct {
 	// Dir gets the datastore and the files of Target. It is made where there is none.
 	Dir string
-	// Accel is AccelKVM or AccelTCG; qemu.ProbeAccel tells which works. Empty is AccelTCG.
+	// Accel is AccelKVM or AccelTCG; qemu.ProbeAccel says which works. Empty is AccelTCG.
 	Accel qemu.Accel
 	// Network is what interfaces join. Nil is UserNetwork.
 	Network Network
@@ -98,7 +98,7 @@ type VCenter struct {
 	target  vsphere.Target
 	host    capacity
 	leases  leases
-	watches sync.WaitGroup // of QEMUs, until their end is told
+	watches sync.WaitGroup // of QEMUs, until their end is reported
 
 	mu      sync.Mutex // guards what follows
 	closed  bool

@@ -20,10 +20,10 @@ func BeforeCall(ctx *simulator.Context, m *simulator.Method) {
 	}
 }
 
-// filter hears of changes in the place of the filter that it has, and tells it without a lock in hand.
+// filter hears of changes in the place of the filter that it has, and passes them on without a lock in hand.
 type filter struct{ *simulator.PropertyFilter }
 
-// UpdateObject tells of a change of what the filter starts from. Others are no news to it.
+// UpdateObject passes on a change of what the filter starts from. Others are no news to it.
 func (f *filter) UpdateObject(ctx *simulator.Context, obj mo.Reference, changes []types.PropertyChange) {
 	ref := obj.Reference()
 	if !slices.ContainsFunc(f.Spec.ObjectSet, func(s types.ObjectSpec) bool { return s.Obj == ref }) {
