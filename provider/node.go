@@ -92,7 +92,7 @@ func New(cfg Config) (*Node, error) {
 	n.publisher = newPublisher(n.provider, cfg.Clients.Main.CoreV1())
 	n.reporter = newNodeReporter(reporterConfig{
 		name: cfg.Name, desc: &n.cfg.Description, host: cfg.Host, api: cfg.Clients.Main.CoreV1().Nodes(),
-		recorder: cfg.Recorder, images: cfg.Images, transition: cfg.PressureTransition,
+		recorder: cfg.Recorder, images: cfg.Images, transition: cfg.PressureTransition, self: n.Self,
 	})
 	if err := errors.Join(n.buildPodLoop(), n.buildCerts(), n.buildAPI()); err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ var conditionReasons = map[corev1.NodeConditionType][2]string{
 type nodeEvents struct {
 	recorder record.EventRecorder // nil for none
 	node     string
+	self     func() *corev1.Node // as the API server has it; nil while that is not known
 
 	reported map[corev1.NodeConditionType]corev1.ConditionStatus
 	rebooted string // boot that is to be reported
@@ -63,9 +64,14 @@ func (e *nodeEvents) report(n *corev1.Node) {
 	}
 }
 
-// event records one beside the node, which has its name for a UID there, as the kubelet writes it.
+// event records one beside the node.
 func (e *nodeEvents) event(kind, reason, message string) {
-	if e.recorder != nil {
-		e.recorder.Event(&corev1.ObjectReference{Kind: "Node", Name: e.node, UID: types.UID(e.node)}, kind, reason, message)
+	if e.recorder == nil {
+		return
 	}
+	node := &corev1.ObjectReference{Kind: "Node", Name: e.node, UID: types.UID(e.node)} // as the kubelet has it before it is registered
+	if self := e.self(); self != nil {
+		node.UID = self.UID
+	}
+	e.recorder.Event(node, kind, reason, message)
 }

@@ -41,6 +41,8 @@ type reporterConfig struct {
 	recorder   record.EventRecorder
 	images     Images
 	transition time.Duration
+	// self is the node's object as the API server has it; nil while that is not known.
+	self func() *corev1.Node
 }
 
 // nodeReporter keeps the Node object true.
@@ -71,7 +73,7 @@ func newNodeReporter(cfg reporterConfig) *nodeReporter {
 		registered:     make(chan struct{}),
 		health:         health{reason: "NodeStarting", message: "the node is starting"},
 		hold:           pressureHold{keep: cfg.transition},
-		events:         nodeEvents{recorder: cfg.recorder, node: cfg.name},
+		events:         nodeEvents{recorder: cfg.recorder, node: cfg.name, self: cfg.self},
 	}
 }
 

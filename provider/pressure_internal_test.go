@@ -9,6 +9,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/record"
 
@@ -102,9 +105,32 @@ func eventsOf(r *record.FakeRecorder) []string {
 	}
 }
 
+// unknown is a node that the API server does not have yet.
+func unknown() *corev1.Node { return nil }
+
+// references keeps what events are about.
+type references struct {
+	record.EventRecorder
+	uids []types.UID
+}
+
+func (r *references) Event(about runtime.Object, _, _, _ string) {
+	r.uids = append(r.uids, about.(*corev1.ObjectReference).UID)
+}
+
+func TestAnEventOfTheNodeHasTheNodesUID(t *testing.T) {
+	var self *corev1.Node
+	recorder := &references{}
+	e := nodeEvents{recorder: recorder, node: "v", self: func() *corev1.Node { return self }}
+	e.starting()
+	self = &corev1.Node{ObjectMeta: metav1.ObjectMeta{UID: "u1"}}
+	e.starting()
+	require.Equal(t, []types.UID{"v", "u1"}, recorder.uids, "its name as long as it has no UID")
+}
+
 func TestNodeEvents(t *testing.T) {
 	recorder := record.NewFakeRecorder(20)
-	e := nodeEvents{recorder: recorder, node: "v"}
+	e := nodeEvents{recorder: recorder, node: "v", self: unknown}
 	object := func(ready, disk bool, boot string) *corev1.Node {
 		n := nodeObject("v", &Description{BootID: boot}, 1, observation{diskPressure(disk), health{ready: ready}, time.Now()})
 		return n
@@ -126,7 +152,7 @@ func TestNodeEvents(t *testing.T) {
 		"Normal NodeNotReady Node v status is now: NodeNotReady",
 	}, eventsOf(recorder))
 
-	again := nodeEvents{recorder: recorder, node: "v"}
+	again := nodeEvents{recorder: recorder, node: "v", self: unknown}
 	again.adopt(object(false, true, "b1"), "b1")
 	again.report(object(true, true, "b1"))
 	assert.Equal(t, []string{"Normal NodeReady Node v status is now: NodeReady"}, eventsOf(recorder), "a former run has reported the rest")

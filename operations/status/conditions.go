@@ -13,6 +13,7 @@ import (
 
 // Reasons of conditions, the kubelet's but for the last.
 const (
+	ReasonSandboxNotReady          = "PodSandboxNotReady"
 	ReasonPodCompleted             = "PodCompleted"
 	ReasonPodFailed                = "PodFailed"
 	ReasonContainersNotInitialized = "ContainersNotInitialized"
@@ -40,7 +41,7 @@ func (b *builder) conditions(s *corev1.PodStatus) []corev1.PodCondition {
 	})
 	containersReady := b.containersReady(s)
 	verdicts := map[corev1.PodConditionType]verdict{
-		corev1.PodReadyToStartContainers: {ok: b.live && b.guest.Phase != wire.PhaseWaiting},
+		corev1.PodReadyToStartContainers: b.sandbox(),
 		corev1.PodInitialized:            b.initialized(s),
 		corev1.PodReady:                  b.ready(containersReady, all),
 		corev1.ContainersReady:           containersReady,
@@ -72,6 +73,17 @@ func (b *builder) condition(t corev1.PodConditionType, v verdict) corev1.PodCond
 		break
 	}
 	return c
+}
+
+// sandbox needs a pod VM whose guest has the pod's network and volumes.
+func (b *builder) sandbox() verdict {
+	switch {
+	case b.VM == nil:
+		return verdict{reason: ReasonSandboxNotReady, message: "no pod VM exists"}
+	case !b.live || b.guest.Phase == wire.PhaseWaiting:
+		return verdict{reason: ReasonSandboxNotReady, message: "the pod VM is not ready"}
+	}
+	return verdict{ok: true}
 }
 
 // initialized needs the ends of all init containers and the start of all sidecars, once: a pod one of whose containers

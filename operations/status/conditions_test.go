@@ -38,13 +38,14 @@ func TestConditions(t *testing.T) {
 	}
 	yes := row{status: corev1.ConditionTrue}
 	no := func(reason, message string) row { return row{corev1.ConditionFalse, reason, message} }
+	notReady := no("PodSandboxNotReady", "the pod VM is not ready")
 	tests := map[string]struct {
 		vm                                       *podvm.VM
 		sandbox, initialized, ready, containersR row
 	}{
-		"a pod without a VM": {nil, no("", ""), yes, no("ContainersNotReady", unready), no("ContainersNotReady", unready)},
+		"a pod without a VM": {nil, no("PodSandboxNotReady", "no pod VM exists"), yes, no("ContainersNotReady", unready), no("ContainersNotReady", unready)},
 		"a guest that waits for its plan": {
-			vm(portlayer.StateRunning, wire.PhaseWaiting), no("", ""), yes, no("ContainersNotReady", unready), no("ContainersNotReady", unready),
+			vm(portlayer.StateRunning, wire.PhaseWaiting), notReady, yes, no("ContainersNotReady", unready), no("ContainersNotReady", unready),
 		},
 		"a guest that is configured": {
 			live(wire.ContainerStatus{Name: "c", State: wire.ContainerWaiting}), yes, yes,
@@ -52,12 +53,12 @@ func TestConditions(t *testing.T) {
 		},
 		"a pod that runs": {live(running(0, nil)), yes, yes, yes, yes},
 		"a pod that succeeded": {
-			vm(portlayer.StateStopped, wire.PhaseDone, terminated("c", "id1", 0)), no("", ""),
+			vm(portlayer.StateStopped, wire.PhaseDone, terminated("c", "id1", 0)), notReady,
 			row{corev1.ConditionTrue, "PodCompleted", ""},
 			no("PodCompleted", ""), no("PodCompleted", ""),
 		},
 		"a pod that failed": {
-			vm(portlayer.StateStopped, wire.PhaseDone, terminated("c", "id1", 1)), no("", ""), yes, no("PodFailed", ""), no("PodFailed", ""),
+			vm(portlayer.StateStopped, wire.PhaseDone, terminated("c", "id1", 1)), notReady, yes, no("PodFailed", ""), no("PodFailed", ""),
 		},
 		"a guest that has been silent": {
 			silent, yes, yes, no("GuestUnreachable", "the guest in the pod's VM has not answered since 2026-01-02T03:04:10Z"), yes,
