@@ -41,6 +41,13 @@ func TestWhatProcessesMayDo(t *testing.T) {
 		{Volume: "mem", Path: "/mem"},
 		{Volume: "config", Path: "/config", ReadOnly: true},
 	}
+	mounted := sh("mounted", `cp /bin/busybox /data/busybox && /data/busybox true 2>/dev/null || echo refused
+		grep ' /data ' /proc/mounts | grep -o 'nosuid,nodev,noexec'; stat -c '%n %a %u' /own; stat -Lc '%n %a %u' /config/own`)
+	mounted.Mounts = []wire.Mount{
+		{Volume: "data", Path: "/data", Options: []string{"noexec", "nodev", "nosuid"}},
+		{Volume: "own", Path: "/own"},
+		{Volume: "config", Path: "/config", ReadOnly: true},
+	}
 	merged := sh("merged", "id -G")
 	merged.User, merged.Security.Groups = "app", []int64{3000}
 	strict := sh("strict", "id -G; cat /proc/sys/net/core/somaxconn /proc/sys/kernel/shm_rmid_forced")
@@ -49,7 +56,7 @@ func TestWhatProcessesMayDo(t *testing.T) {
 	unknown.Security.AddCapabilities = []string{"FLY"}
 	filtered := sh("filtered", "mkdir /tmp/x 2>/dev/null || echo refused; trap 'exit 0' TERM; while true; do sleep 0.2; done")
 	filtered.Security = wire.Security{Seccomp: json.RawMessage(refuseMkdir), DropCapabilities: []string{"ALL"}}
-	containers := []wire.Container{restricted, privileged, plain, unmasked, fsGroup, merged, strict, unknown, filtered}
+	containers := []wire.Container{restricted, privileged, plain, unmasked, fsGroup, mounted, merged, strict, unknown, filtered}
 
 	v := start(t, t.TempDir())
 	var names []string
@@ -58,9 +65,12 @@ func TestWhatProcessesMayDo(t *testing.T) {
 	}
 	pod := podOf("Never", names...)
 	pod.FSGroup = new(int64(4242))
+	pod.Volumes = append(pod.Volumes, wire.Volume{Name: "own", Kind: wire.VolumeScratch, Mode: new(uint32(0o1700))})
 	pod.Sysctls = []wire.Sysctl{{Name: "net.core.somaxconn", Value: "777"}, {Name: "kernel.shm_rmid_forced", Value: "1"}}
 	v.configure(pod)
-	v.must("PUT", wire.PathFiles, wire.Files{Volume: "config", Files: []wire.File{{Path: "key", Mode: 0o400, Data: []byte("one\n")}}})
+	v.must("PUT", wire.PathFiles, wire.Files{Volume: "config", Files: []wire.File{
+		{Path: "key", Mode: 0o400, Data: []byte("one\n")}, {Path: "own", Mode: 0o400, User: new(int64(1000))},
+	}})
 	for _, c := range containers {
 		v.run(c)
 	}
@@ -81,6 +91,7 @@ func TestWhatProcessesMayDo(t *testing.T) {
 	said("unmasked", "seen\n")
 	said("fsgroup", "1000 4242\n/data 2777 4242\n/mem 2777 4242\n/config 2755 4242\n/sub 2777 4242\n/config/key 440 4242\n"+
 		"/data/new 4242\n/sub/new 4242\none\n")
+	said("mounted", "refused\nnosuid,nodev,noexec\n/own 3770 0\n/config/own 440 1000\n")
 	said("merged", "1000 2000 3000 4242\n")
 	said("strict", "1000 3000 4242\n777\n1\n")
 	assert.Contains(t, v.awaitState("unknown", wire.ContainerTerminated).Current.Message, `unknown capability "FLY"`)

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	neturl "net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,6 +56,7 @@ func TestNodeIsRegistered(t *testing.T) {
 	assert.Equal(t, n.Port(), got.Status.DaemonEndpoints.KubeletEndpoint.Port)
 	assert.Equal(t, "1k", got.Status.Capacity.Cpu().String())
 	assert.Len(t, got.Status.Conditions, 5)
+	assert.Equal(t, []string{"VolumeBindMountOptions"}, got.Status.DeclaredFeatures)
 
 	require.Eventually(t, func() bool {
 		lease, err := env.client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(t.Context(), nodeName, metav1.GetOptions{})
@@ -64,6 +66,29 @@ func TestNodeIsRegistered(t *testing.T) {
 		got, err := nodes.Get(t.Context(), nodeName, metav1.GetOptions{})
 		return err == nil && len(got.Spec.Taints) == 0
 	}, settle, lookAgain, "no taint")
+}
+
+func TestAConditionOfTheAdministratorsStays(t *testing.T) {
+	n := startNode(t)
+	nodes := env.client.CoreV1().Nodes()
+	patch := func(condition string) {
+		_, err := nodes.Patch(context.Background(), nodeName, types.StrategicMergePatchType,
+			[]byte(`{"status":{"conditions":[{"type":"DrainInProgress",`+condition+`}]}}`), metav1.PatchOptions{}, "status")
+		require.NoError(t, err)
+	}
+	patch(`"status":"True"`)
+	t.Cleanup(func() { patch(`"$patch":"delete"`) })
+
+	n.SetNotReady("Test", "the node writes its status")
+	var got *corev1.Node
+	require.Eventually(t, func() bool {
+		var err error
+		got, err = nodes.Get(t.Context(), nodeName, metav1.GetOptions{})
+		return err == nil && !isReady(got)
+	}, settle, lookAgain, "the node's own condition")
+	assert.True(t, slices.ContainsFunc(got.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeDrainInProgress && c.Status == corev1.ConditionTrue
+	}))
 }
 
 func TestDeletedNodeComesBack(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/component-helpers/nodedeclaredfeatures/features/volumebindmountoptions"
 
 	"github.com/virtual-kubelet/vic/portlayer"
 )
@@ -71,7 +72,8 @@ func nodeObject(name string, d *Description, port int32, o observation) *corev1.
 				{Type: corev1.NodeInternalIP, Address: d.InternalIP},
 				{Type: corev1.NodeHostName, Address: hostname},
 			},
-			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: port}},
+			DeclaredFeatures: []string{volumebindmountoptions.VolumeBindMountOptionsFeatureName},
+			DaemonEndpoints:  corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: port}},
 			NodeInfo: corev1.NodeSystemInfo{
 				MachineID:               d.MachineID,
 				SystemUUID:              d.SystemUUID,

@@ -152,7 +152,7 @@ func (r *Runtime) binds(c wire.Container, b *bundle) ([]oci.Bind, error) {
 		if err != nil {
 			return nil, err
 		}
-		binds = append(binds, oci.Bind{Source: source, Target: m.Path, ReadOnly: m.ReadOnly})
+		binds = append(binds, oci.Bind{Source: source, Target: m.Path, ReadOnly: m.ReadOnly, Options: m.Options})
 	}
 	for _, bind := range r.c.Binds {
 		if !taken(bind.Target) {

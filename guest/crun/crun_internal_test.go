@@ -188,12 +188,12 @@ func TestBinds(t *testing.T) {
 	b := &bundle{message: filepath.Join(dir, "message")}
 
 	binds, err := r.binds(wire.Container{
-		Mounts:                 []wire.Mount{{Volume: "data", Path: "/etc/hosts/", ReadOnly: true}},
+		Mounts:                 []wire.Mount{{Volume: "data", Path: "/etc/hosts/", ReadOnly: true, Options: []string{"nodev"}}},
 		TerminationMessagePath: "/dev/termination-log",
 	}, b)
 	require.NoError(t, err)
 	require.Equal(t, []oci.Bind{
-		{Source: filepath.Join(dir, "data"), Target: "/etc/hosts/", ReadOnly: true},
+		{Source: filepath.Join(dir, "data"), Target: "/etc/hosts/", ReadOnly: true, Options: []string{"nodev"}},
 		{Source: "/r", Target: "/etc/resolv.conf"},
 		{Source: b.message, Target: "/dev/termination-log"},
 	}, binds, "the container's own mount wins")

@@ -71,7 +71,7 @@ func TestSpec(t *testing.T) {
 			Resources: wire.Resources{MemoryBytes: 1 << 20, CPUMilli: 250, CPURequestMilli: 500},
 		},
 		Rootfs: "/root", CgroupPath: "/pod/app", Hostname: "host",
-		Binds: []oci.Bind{{Source: "/b", Target: "/data/deep", ReadOnly: true}, {Source: "/a", Target: "/data"}},
+		Binds: []oci.Bind{{Source: "/b", Target: "/data/deep", ReadOnly: true, Options: []string{"noexec", "nosuid"}}, {Source: "/a", Target: "/data"}},
 	})
 	require.NoError(t, err)
 	assert.Equal(t, []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=mine", "A=1"}, s.Process.Env)
@@ -86,7 +86,7 @@ func TestSpec(t *testing.T) {
 	n := len(s.Mounts)
 	assert.Equal(t, "/data", s.Mounts[n-2].Destination, "what is above comes first")
 	assert.Equal(t, specs.Mount{
-		Destination: "/data/deep", Type: "bind", Source: "/b", Options: []string{"rbind", "rprivate", "ro"},
+		Destination: "/data/deep", Type: "bind", Source: "/b", Options: []string{"rbind", "rprivate", "ro", "noexec", "nosuid"},
 	}, s.Mounts[n-1])
 }
 

@@ -70,6 +70,8 @@ type Config struct {
 type Bind struct {
 	Source, Target string
 	ReadOnly       bool
+	// Options are mount options beside that one.
+	Options []string
 }
 
 // Spec makes the runtime's config.json. Network, IPC and host name are the VM's: the VM is the pod.
@@ -179,7 +181,7 @@ func mounts(binds []Bind, privileged bool) []specs.Mount {
 		}
 		m = append(m, specs.Mount{
 			Destination: path.Clean("/" + b.Target), Type: "bind", Source: b.Source,
-			Options: []string{"rbind", "rprivate", mode},
+			Options: append([]string{"rbind", "rprivate", mode}, b.Options...),
 		})
 	}
 	return m

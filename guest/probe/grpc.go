@@ -3,6 +3,7 @@ package probe
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -45,9 +46,16 @@ func doGRPC(ctx context.Context, a wire.GRPCAction, timeout time.Duration, t Tar
 	defer cancel()
 	address := hostPort("", a.Port, t)
 	transport := &http.Transport{DialContext: dialer.DialContext, Protocols: new(http.Protocols), DisableCompression: true}
-	transport.Protocols.SetUnencryptedHTTP2(true)
+	service := url.URL{Scheme: "http", Host: address, Path: healthCheck}
+	if a.TLS {
+		service.Scheme = "https"
+		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // as the kubelet has it
+		transport.Protocols.SetHTTP2(true)
+	} else {
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	}
 	defer transport.CloseIdleConnections()
-	resp, err := call(ctx, transport, address, a.Service, timeout)
+	resp, err := call(ctx, transport, service, a.Service, timeout)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return failure("timeout: health rpc did not complete within %v", timeout)
@@ -63,14 +71,13 @@ func doGRPC(ctx context.Context, a wire.GRPCAction, timeout time.Duration, t Tar
 }
 
 // call sends the request. The answer's trailers come with the end of its body.
-func call(ctx context.Context, via http.RoundTripper, address, service string, timeout time.Duration) (*http.Response, error) {
+func call(ctx context.Context, via http.RoundTripper, to url.URL, service string, timeout time.Duration) (*http.Response, error) {
 	message := []byte{}
 	if service != "" {
 		message = append(binary.AppendUvarint([]byte{tagString}, uint64(len(service))), service...)
 	}
 	body := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)
-	u := url.URL{Scheme: "http", Host: address, Path: healthCheck}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

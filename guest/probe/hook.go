@@ -51,21 +51,21 @@ func hookHTTP(ctx context.Context, a wire.HTTPAction, t Target) error {
 	if err != nil {
 		return err
 	}
-	if err = ask(r); err == nil || !strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
+	if err = ask(a, r); err == nil || !strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
 		return err
 	}
 	r = r.Clone(ctx)
 	r.URL.Scheme = "http"
 	r.Header.Del("Authorization")
-	if ask(r) == nil {
+	if ask(a, r) == nil {
 		return fmt.Errorf("ask %s: %w", r.URL.Host, ErrPlain)
 	}
 	return err
 }
 
 // ask returns when there is an answer, whichever it is.
-func ask(r *http.Request) error {
-	resp, err := Client(0).Do(r)
+func ask(a wire.HTTPAction, r *http.Request) error {
+	resp, err := Client(a, 0).Do(r)
 	if err != nil {
 		return err
 	}

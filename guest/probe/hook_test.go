@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -61,6 +62,20 @@ func TestAHooksRequestWantsAnAnswerOnly(t *testing.T) {
 	assert.Equal(t, "kube-lifecycle/1.37 ", <-agents, "secrets need TLS")
 	server.Close()
 	require.ErrorContains(t, get("http"), "connection refused")
+}
+
+func TestARequestOverHTTP2WithoutTLS(t *testing.T) {
+	asked := make(chan string, 1)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.Proto }))
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	defer server.Close()
+	address := netip.MustParseAddrPort(server.Listener.Addr().String())
+	require.NoError(t, probe.Hook(t.Context(), wire.Action{HTTP: &wire.HTTPAction{
+		Scheme: "http", Port: address.Port(), HTTP2: true,
+	}}, probe.Target{Address: address.Addr().String()}))
+	require.Equal(t, "HTTP/2.0", <-asked)
 }
 
 func TestAHookMayBeAPause(t *testing.T) {

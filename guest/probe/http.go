@@ -30,9 +30,28 @@ var transport = &http.Transport{
 	ForceAttemptHTTP2:  true,
 }
 
-// Client returns a client for probes and hooks, which leaves it to the caller to follow redirects to another host.
-func Client(timeout time.Duration) *http.Client {
-	return &http.Client{Timeout: timeout, Transport: transport, CheckRedirect: sameHost}
+// plainHTTP2 is the same for HTTP/2 without TLS, which a server is not asked about.
+var plainHTTP2 = &http.Transport{
+	DialContext:        dialer.DialContext,
+	DisableKeepAlives:  true,
+	DisableCompression: true,
+	Protocols:          unencryptedHTTP2(),
+}
+
+func unencryptedHTTP2() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
+
+// Client returns a client for the action of a probe or hook, which leaves it to the caller to follow redirects to another
+// host.
+func Client(a wire.HTTPAction, timeout time.Duration) *http.Client {
+	via := transport
+	if a.HTTP2 {
+		via = plainHTTP2
+	}
+	return &http.Client{Timeout: timeout, Transport: via, CheckRedirect: sameHost}
 }
 
 func sameHost(r *http.Request, via []*http.Request) error {
@@ -79,7 +98,7 @@ func doHTTP(ctx context.Context, a wire.HTTPAction, timeout time.Duration, t Tar
 	if err != nil {
 		return Outcome{Result: Unknown, Err: err}
 	}
-	resp, err := Client(timeout).Do(r)
+	resp, err := Client(a, timeout).Do(r)
 	if err != nil {
 		return failure("%v", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
@@ -121,6 +122,8 @@ func TestHTTP(t *testing.T) {
 	secure.EnableHTTP2 = true
 	secure.StartTLS()
 	defer secure.Close()
+	modern := plainHTTP2(http.HandlerFunc(site))
+	defer modern.Close()
 	address := server.Listener.Addr().String()
 	tests := map[string]struct {
 		action  wire.HTTPAction
@@ -146,7 +149,11 @@ func TestHTTP(t *testing.T) {
 		"TLS without a name": {
 			wire.HTTPAction{Scheme: "https", Port: portOf(t, secure.Listener.Addr().String())}, patience, probe.Success, " / HTTP/2.0 ",
 		},
-		"a redirect on the same host": {wire.HTTPAction{Path: "/here"}, patience, probe.Success, "/?x=1"},
+		"HTTP/2 without TLS": {
+			wire.HTTPAction{HTTP2: true, Port: portOf(t, modern.Listener.Addr().String())}, patience, probe.Success, " / HTTP/2.0 ",
+		},
+		"HTTP/2 without TLS where the server has HTTP/1 only": {wire.HTTPAction{HTTP2: true}, patience, probe.Failure, "looked like an HTTP/1.1 header"},
+		"a redirect on the same host":                         {wire.HTTPAction{Path: "/here"}, patience, probe.Success, "/?x=1"},
 		"a redirect to another host": {
 			wire.HTTPAction{Path: "/elsewhere"}, patience, probe.Warning, "Probe terminated redirects, Response body: <a href",
 		},
@@ -181,6 +188,15 @@ func TestHTTP(t *testing.T) {
 	})
 }
 
+// plainHTTP2 serves HTTP/2 without TLS, and nothing else.
+func plainHTTP2(h http.Handler) *httptest.Server {
+	server := httptest.NewUnstartedServer(h)
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	return server
+}
+
 func TestAPathThatIsNoURLIsPassedOn(t *testing.T) {
 	r, err := probe.Request(t.Context(), wire.HTTPAction{Path: "/%zz", Port: 80}, "10.0.0.1", "x")
 	require.NoError(t, err)
@@ -188,11 +204,11 @@ func TestAPathThatIsNoURLIsPassedOn(t *testing.T) {
 }
 
 // grpcServer serves gRPC, with the health service if there is one.
-func grpcServer(t *testing.T, service *health.Server) uint16 {
+func grpcServer(t *testing.T, service *health.Server, options ...grpc.ServerOption) uint16 {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	server := grpc.NewServer()
+	server := grpc.NewServer(options...)
 	if service != nil {
 		healthpb.RegisterHealthServer(server, service)
 	}
@@ -207,6 +223,9 @@ func TestGRPC(t *testing.T) {
 	service.SetServingStatus("bad", healthpb.HealthCheckResponse_NOT_SERVING)
 	service.SetServingStatus("odd", healthpb.HealthCheckResponse_UNKNOWN)
 	healthy, bare := grpcServer(t, service), grpcServer(t, nil)
+	pair := httptest.NewTLSServer(nil)
+	pair.Close()
+	secure := grpcServer(t, service, grpc.Creds(credentials.NewServerTLSFromCert(&pair.TLS.Certificates[0])))
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer silent.Close()
@@ -230,6 +249,13 @@ func TestGRPC(t *testing.T) {
 			wire.GRPCAction{Port: healthy, Service: "no %"},
 			patience, probe.Failure,
 			"error: health rpc probe failed: rpc error: code = NotFound desc = unknown service",
+		},
+		"a server with TLS": {wire.GRPCAction{Port: secure, Service: "good", TLS: true}, patience, probe.Success, "service healthy"},
+		"a server with TLS that is asked without": {
+			wire.GRPCAction{Port: secure, Service: "good"}, patience, probe.Failure, "error: failed to connect service at ",
+		},
+		"a server without TLS that is asked with it": {
+			wire.GRPCAction{Port: healthy, TLS: true}, patience, probe.Failure, "error: failed to connect service at ",
 		},
 		"a server without the health service": {
 			wire.GRPCAction{Port: bare},
@@ -268,14 +294,11 @@ func TestGRPCRefusesWhatIsNoAnswer(t *testing.T) {
 		strings.Repeat("x", 10_000):             `grpc-status is ""`,
 		"\x00\x00\x00\x00\x02\x08\x01 and more": "service healthy",
 	} {
-		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		server := plainHTTP2(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Trailer", "Grpc-Status")
 			_, _ = io.WriteString(w, body)
 			w.Header().Set("Grpc-Status", "0")
 		}))
-		server.Config.Protocols = new(http.Protocols)
-		server.Config.Protocols.SetUnencryptedHTTP2(true)
-		server.Start()
 		got := do(t, wire.Action{GRPC: &wire.GRPCAction{Port: portOf(t, server.Listener.Addr().String())}}, patience, nil)
 		server.Close()
 		assert.Contains(t, got.Output, output, "%.20q", body)

@@ -71,7 +71,7 @@ func (s *Set) replace(v wire.Volume, files []wire.File) error {
 	return os.RemoveAll(filepath.Join(dir, filepath.Base(former)))
 }
 
-// write makes the files below dir, with their modes whatever the umask is.
+// write makes the files below dir, with their owners, and with their modes whatever the umask is.
 func write(dir string, files []wire.File) error {
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // files have modes of their own
 		return err
@@ -83,6 +83,11 @@ func write(dir string, files []wire.File) error {
 		}
 		if err := os.WriteFile(path, f.Data, 0o600); err != nil {
 			return err
+		}
+		if f.User != nil {
+			if err := os.Lchown(path, int(*f.User), -1); err != nil {
+				return err
+			}
 		}
 		if err := os.Chmod(path, os.FileMode(f.Mode).Perm()); err != nil {
 			return err

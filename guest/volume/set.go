@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -80,7 +81,7 @@ func (s *Set) Add(ctx context.Context, v wire.Volume) error {
 	if (v.Kind == wire.VolumeDisk || v.Kind == wire.VolumeDevice) && !validDisk.MatchString(v.Disk) {
 		return fmt.Errorf("add volume %s: disk %q is %w", v.Name, v.Disk, ErrInvalid)
 	}
-	if former, ok := s.volumes[v.Name]; ok && former == v {
+	if former, ok := s.volumes[v.Name]; ok && reflect.DeepEqual(former, v) {
 		return nil
 	} else if ok {
 		return fmt.Errorf("add volume %s: named twice, which is %w", v.Name, ErrInvalid)
@@ -111,9 +112,12 @@ func (s *Set) make(ctx context.Context, v wire.Volume) error {
 	}
 	switch v.Kind {
 	case wire.VolumeScratch:
-		return os.Chmod(dir, 0o777) //nolint:gosec // as an emptyDir has it; the umask would take bits away from MkdirAll
+		return os.Chmod(dir, modeOf(v)) // the umask would take bits away from MkdirAll
 	case wire.VolumeMemory:
-		return s.config.MountMemory(dir, v.SizeBytes)
+		if err := s.config.MountMemory(dir, v.SizeBytes); err != nil {
+			return err
+		}
+		return os.Chmod(dir, modeOf(v))
 	case wire.VolumeDisk:
 		if s.disks[dir] {
 			return nil
@@ -131,6 +135,18 @@ func (s *Set) make(ctx context.Context, v wire.Volume) error {
 	case wire.VolumeDevice: // it has no directory
 	}
 	return fmt.Errorf("kind %q is %w", v.Kind, ErrInvalid)
+}
+
+// modeOf is the mode of an emptyDir's directory.
+func modeOf(v wire.Volume) os.FileMode {
+	if v.Mode == nil {
+		return 0o777
+	}
+	mode := os.FileMode(*v.Mode).Perm()
+	if *v.Mode&unix.S_ISVTX != 0 {
+		mode |= os.ModeSticky
+	}
+	return mode
 }
 
 func (s *Set) dir(v wire.Volume) string {

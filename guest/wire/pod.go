@@ -121,6 +121,8 @@ type Volume struct {
 	Kind VolumeKind `json:"kind"`
 	// SizeBytes bounds a VolumeMemory; 0 is half of the VM's memory.
 	SizeBytes int64 `json:"sizeBytes,omitempty"`
+	// Mode is the permission bits, up to 01777, of the directory of a VolumeScratch or VolumeMemory; nil is 0777.
+	Mode *uint32 `json:"mode,omitempty"`
 	// Disk is the serial number, as Pod.ScratchDisk's, of a VolumeDisk or VolumeDevice. Volumes may share one. A
 	// VolumeDisk that is blank gets an ext4 file system; one that holds anything else than such a file system is refused.
 	Disk string `json:"disk,omitempty"`
@@ -139,6 +141,8 @@ type Files struct {
 type File struct {
 	Path string `json:"path"`
 	Mode uint32 `json:"mode"`
+	// User owns the file; nil is root.
+	User *int64 `json:"user,omitempty"`
 	Data []byte `json:"data"`
 }
 
@@ -270,6 +274,8 @@ type Action struct {
 type HTTPAction struct {
 	// Scheme is http or https; certificates are not verified, as the kubelet has it.
 	Scheme string `json:"scheme"`
+	// HTTP2 speaks HTTP/2 where the scheme is http, without asking whether the server does.
+	HTTP2 bool `json:"http2,omitempty"`
 	// Host is the pod's own address where it is empty.
 	Host    string       `json:"host,omitempty"`
 	Port    uint16       `json:"port"`
@@ -294,6 +300,8 @@ type TCPAction struct {
 type GRPCAction struct {
 	Port    uint16 `json:"port"`
 	Service string `json:"service,omitempty"`
+	// TLS is TLS with a certificate that is not verified.
+	TLS bool `json:"tls,omitempty"`
 }
 
 // Mount puts a volume, or a path in it, into a container.
@@ -302,6 +310,8 @@ type Mount struct {
 	Path     string `json:"path"`
 	SubPath  string `json:"subPath,omitempty"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
+	// Options are mount options beside that: noexec, nodev, nosuid.
+	Options []string `json:"options,omitempty"`
 }
 
 // Device puts a VolumeDevice into a container.

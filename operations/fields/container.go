@@ -48,17 +48,19 @@ func healthRows() []row {
 		within("lifecycle"),
 		within("lifecycle.postStart"),
 		yes("lifecycle.postStart.exec", ""),
-		yes("lifecycle.postStart.httpGet", ""),
+		but("lifecycle.postStart.httpGet", whyHTTP2Hook),
 		yes("lifecycle.postStart.sleep", ""),
 		no("lifecycle.postStart.tcpSocket", whyTCPHook),
 		within("lifecycle.preStop"),
 		yes("lifecycle.preStop.exec", ""),
-		yes("lifecycle.preStop.httpGet", ""),
+		but("lifecycle.preStop.httpGet", whyHTTP2Hook),
 		yes("lifecycle.preStop.sleep", ""),
 		no("lifecycle.preStop.tcpSocket", whyTCPHook),
 		yes("lifecycle.stopSignal", "comes before the image's"),
 	}
 }
+
+const whyHTTP2Hook = "`protocol` HTTP2 counts for hooks too; a kubelet minds it in probes only"
 
 const whyTCPHook = "Kubernetes has no hooks of this kind: a kubelet fails them"
 
@@ -99,7 +101,8 @@ func mountRows() []row {
 		noBut("volumeMounts[].recursiveReadOnly", "read-only mounts hold no further mounts here: use readOnly",
 			corev1.RecursiveReadOnlyDisabled, corev1.RecursiveReadOnlyIfPossible),
 		noBut("volumeMounts[].mountPropagation", whyOwnVM, corev1.MountPropagationNone),
-		no("volumeMounts[].bindMountOptions", "options of mounts are "+whyNotYet),
+		onlyOf("volumeMounts[].bindMountOptions", "", "mounts have no further options here",
+			string(corev1.BindMountOptionNoExec), string(corev1.BindMountOptionNoDev), string(corev1.BindMountOptionNoSUID)),
 	}
 }
 

@@ -104,6 +104,13 @@ func TestCheckAdmits(t *testing.T) {
 				Medium: corev1.StorageMediumMemory, SizeLimit: new(resource.MustParse("1Mi")),
 			}}})
 		},
+		"options and modes of what is mounted": func(s *corev1.PodSpec) {
+			s.Volumes = append(s.Volumes, corev1.Volume{Name: "m", VolumeSource: corev1.VolumeSource{
+				EmptyDir: &corev1.EmptyDirVolumeSource{Mode: new(int32(0o1777))},
+			}})
+			s.Containers[0].VolumeMounts[0].BindMountOptions = []string{"noexec", "nodev", "nosuid"}
+			s.Volumes[1].Projected.DefaultUser = new(int64(7))
+		},
 		"empty lists": func(s *corev1.PodSpec) {
 			s.InitContainers, s.ImagePullSecrets = []corev1.Container{}, []corev1.LocalObjectReference{}
 		},
@@ -163,6 +170,9 @@ func TestCheckRefusesByFullPath(t *testing.T) {
 		}},
 		"spec.containers[0].volumeMounts[0].mountPropagation": {set: func(s *corev1.PodSpec) {
 			s.Containers[0].VolumeMounts[0].MountPropagation = new(corev1.MountPropagationHostToContainer)
+		}},
+		"spec.containers[0].volumeMounts[0].bindMountOptions": {set: func(s *corev1.PodSpec) {
+			s.Containers[0].VolumeMounts[0].BindMountOptions = []string{"noexec", "noatime"}
 		}},
 		"spec.containers[1].volumeDevices": {set: func(s *corev1.PodSpec) {
 			s.Containers = append(s.Containers, corev1.Container{Name: "b", VolumeDevices: []corev1.VolumeDevice{{Name: "d"}}})

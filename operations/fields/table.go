@@ -112,6 +112,22 @@ func only[T any](path, note, why string, fine ...T) row {
 	return r
 }
 
+// onlyOf honours lists of those values and refuses any other.
+func onlyOf[T any](path, note, why string, fine ...T) row {
+	r := noBut(path, why, fine...)
+	each := r.but
+	r.verdict, r.note, r.otherwise = honoured, note, why
+	r.but = func(v reflect.Value) string {
+		for i := range v.Len() {
+			if why := each(v.Index(i)); why != "" {
+				return why
+			}
+		}
+		return ""
+	}
+	return r
+}
+
 // atLeast honours quantities of least or more.
 func atLeast(path, note, why string, least resource.Quantity) row {
 	r := yes(path, note)

@@ -157,7 +157,7 @@ func mounts(pod *corev1.Pod, c *corev1.Container, env []string) ([]wire.Mount, e
 		}
 		all = append(all, wire.Mount{
 			Volume: m.Name, Path: path.Clean("/" + m.MountPath), SubPath: sub,
-			ReadOnly: m.ReadOnly || claimReadOnly(pod, m.Name),
+			ReadOnly: m.ReadOnly || claimReadOnly(pod, m.Name), Options: m.BindMountOptions,
 		})
 	}
 	slices.SortStableFunc(all, func(a, b wire.Mount) int {

@@ -40,7 +40,7 @@ func TestContainer(t *testing.T) {
 		TerminationMessagePath: "/dev/message", TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		SecurityContext: &corev1.SecurityContext{ReadOnlyRootFilesystem: new(true)},
 		VolumeMounts: []corev1.VolumeMount{
-			{Name: "inner", MountPath: "/data/inner/", ReadOnly: true},
+			{Name: "inner", MountPath: "/data/inner/", ReadOnly: true, BindMountOptions: []string{"noexec"}},
 			{Name: "outer", MountPath: "/data", SubPath: "sub"},
 			{Name: "own", MountPath: "relative", SubPathExpr: "logs/$(A)"},
 		},
@@ -53,7 +53,7 @@ func TestContainer(t *testing.T) {
 		Mounts: []wire.Mount{
 			{Volume: "outer", Path: "/data", SubPath: "sub"},
 			{Volume: "own", Path: "/relative", SubPath: "logs/pod"},
-			{Volume: "inner", Path: "/data/inner", ReadOnly: true},
+			{Volume: "inner", Path: "/data/inner", ReadOnly: true, Options: []string{"noexec"}},
 		},
 		Resources:  wire.Resources{MemoryBytes: gibi, CPUMilli: 2000, CPURequestMilli: 500},
 		StopSignal: "SIGINT", TerminationMessagePath: "/dev/message", TerminationMessageFromLog: true, ReadOnlyRoot: true,

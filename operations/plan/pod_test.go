@@ -34,6 +34,7 @@ func TestPod(t *testing.T) {
 			},
 		},
 	}
+	pod.Spec.Volumes[0].EmptyDir.Mode, pod.Spec.Volumes[3].EmptyDir.Mode = new(int32(0o1777)), new(int32(0))
 	seeds := []wire.Seed{{Name: "c", RestartCount: 3}}
 	dns := wire.DNS{Nameservers: []string{"192.0.2.53"}}
 	got, err := plan.Pod(pod, plan.PodInputs{
@@ -51,10 +52,10 @@ func TestPod(t *testing.T) {
 		},
 		ScratchDisk: "scratch",
 		Volumes: []wire.Volume{
-			{Name: "disk", Kind: wire.VolumeScratch},
+			{Name: "disk", Kind: wire.VolumeScratch, Mode: new(uint32(0o1777))},
 			{Name: "unused", Kind: wire.VolumeFiles},
 			{Name: "memory", Kind: wire.VolumeMemory, SizeBytes: 512 * mebi},
-			{Name: "small", Kind: wire.VolumeMemory, SizeBytes: mebi},
+			{Name: "small", Kind: wire.VolumeMemory, SizeBytes: mebi, Mode: new(uint32(0))},
 			{Name: "config", Kind: wire.VolumeFiles},
 		},
 		Containers: seeds, RestartPolicy: "Never", Grace: 7 * time.Second,

@@ -87,10 +87,7 @@ func (a actions) probe(p *corev1.Probe) (*wire.Probe, error) {
 	case p.TCPSocket != nil:
 		w.Action.TCP, err = a.tcp(p.TCPSocket)
 	case p.GRPC != nil:
-		w.Action.GRPC = &wire.GRPCAction{Port: uint16(p.GRPC.Port)}
-		if p.GRPC.Service != nil {
-			w.Action.GRPC.Service = *p.GRPC.Service
-		}
+		w.Action.GRPC, err = a.grpc(p.GRPC)
 	}
 	return w, err
 }
@@ -120,10 +117,34 @@ func (a actions) http(h *corev1.HTTPGetAction) (*wire.HTTPAction, error) {
 		Scheme: cmp.Or(strings.ToLower(string(h.Scheme)), defaultProbeHTTPScheme),
 		Host:   h.Host, Port: port, Path: cmp.Or(h.Path, "/"),
 	}
+	if w.HTTP2, err = chosen("httpGet.protocol", h.Protocol, corev1.HTTPProtocolHTTP1, corev1.HTTPProtocolHTTP2); err != nil {
+		return nil, err
+	}
 	for _, header := range h.HTTPHeaders {
 		w.Headers = append(w.Headers, wire.HTTPHeader{Name: header.Name, Value: header.Value})
 	}
 	return w, nil
+}
+
+func (a actions) grpc(g *corev1.GRPCAction) (*wire.GRPCAction, error) {
+	w := &wire.GRPCAction{Port: uint16(g.Port)}
+	if g.Service != nil {
+		w.Service = *g.Service
+	}
+	var err error
+	w.TLS, err = chosen("grpc.mode", g.Mode, corev1.GRPCProbeModePlaintext, corev1.GRPCProbeModeTLS)
+	return w, err
+}
+
+// chosen is whether a field has the other one of its two values; nil is the usual one.
+func chosen[T ~string](field string, value *T, usual, other T) (bool, error) {
+	switch {
+	case value == nil, *value == usual:
+		return false, nil
+	case *value == other:
+		return true, nil
+	}
+	return false, configError("%s %q is neither %s nor %s", field, *value, usual, other)
 }
 
 func (a actions) tcp(t *corev1.TCPSocketAction) (*wire.TCPAction, error) {

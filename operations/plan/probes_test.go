@@ -56,6 +56,38 @@ func TestProbes(t *testing.T) {
 	assert.Equal(t, wire.Action{GRPC: &wire.GRPCAction{Port: 7, Service: "health"}}, got.LivenessProbe.Action)
 }
 
+func TestHowAProbeConnects(t *testing.T) {
+	http := func(p *corev1.HTTPProtocol) corev1.ProbeHandler {
+		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Port: intstr.FromInt32(7), Protocol: p}}
+	}
+	grpc := func(m *corev1.GRPCProbeMode) corev1.ProbeHandler {
+		return corev1.ProbeHandler{GRPC: &corev1.GRPCAction{Port: 7, Mode: m}}
+	}
+	tests := map[string]struct {
+		handler corev1.ProbeHandler
+		want    wire.Action
+	}{
+		"HTTP/1 by name":  {http(new(corev1.HTTPProtocolHTTP1)), wire.Action{HTTP: &wire.HTTPAction{Scheme: "http", Port: 7, Path: "/"}}},
+		"HTTP/2":          {http(new(corev1.HTTPProtocolHTTP2)), wire.Action{HTTP: &wire.HTTPAction{Scheme: "http", Port: 7, Path: "/", HTTP2: true}}},
+		"gRPC in plain":   {grpc(new(corev1.GRPCProbeModePlaintext)), wire.Action{GRPC: &wire.GRPCAction{Port: 7}}},
+		"gRPC within TLS": {grpc(new(corev1.GRPCProbeModeTLS)), wire.Action{GRPC: &wire.GRPCAction{Port: 7, TLS: true}}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := health(corev1.Container{LivenessProbe: &corev1.Probe{ProbeHandler: tt.handler}})
+			require.NoError(t, err)
+			assert.Equal(t, tt.want, got.LivenessProbe.Action)
+		})
+	}
+	for want, handler := range map[string]corev1.ProbeHandler{
+		`livenessProbe: httpGet.protocol "HTTP3" is neither HTTP1 nor HTTP2`: http(new(corev1.HTTPProtocol("HTTP3"))),
+		`livenessProbe: grpc.mode "mTLS" is neither Plaintext nor TLS`:       grpc(new(corev1.GRPCProbeMode("mTLS"))),
+	} {
+		_, err := health(corev1.Container{LivenessProbe: &corev1.Probe{ProbeHandler: handler}})
+		require.ErrorContains(t, err, want)
+	}
+}
+
 func TestHooks(t *testing.T) {
 	got, err := health(corev1.Container{Lifecycle: &corev1.Lifecycle{
 		PostStart:  &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"echo", "$(A)"}}},

@@ -41,7 +41,7 @@ func guestVolumes(pod *corev1.Pod, disks map[string]Disk, d Defaults) []wire.Vol
 			continue
 		}
 		if e := pod.Spec.Volumes[i].EmptyDir; e != nil {
-			v.Kind = wire.VolumeScratch
+			v.Kind, v.Mode = wire.VolumeScratch, directoryMode(e)
 			if e.Medium == corev1.StorageMediumMemory {
 				v.Kind, v.SizeBytes = wire.VolumeMemory, memoryVolumeBytes(e, podMemory(pod, d))
 			}
@@ -49,6 +49,13 @@ func guestVolumes(pod *corev1.Pod, disks map[string]Disk, d Defaults) []wire.Vol
 		all = append(all, v)
 	}
 	return all
+}
+
+func directoryMode(e *corev1.EmptyDirVolumeSource) *uint32 {
+	if e.Mode == nil {
+		return nil
+	}
+	return new(uint32(*e.Mode))
 }
 
 // memoryVolumeBytes is the limit of a volume in memory: its own, and never more than the containers' together, since

@@ -1,6 +1,7 @@
 package volumes
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -20,6 +21,7 @@ type filler struct {
 	pod     *corev1.Pod
 	in      Inputs
 	mode    uint32 // where a file has none of its own
+	user    *int64 // likewise; nil is root
 	files   map[string]wire.File
 	refresh time.Time
 }
@@ -66,7 +68,7 @@ func unlessOptional(kind string, err error, s selection) error {
 func (f *filler) take(data map[string][]byte, s selection, missing string) error {
 	if len(s.items) == 0 {
 		for key, value := range data {
-			f.put(key, f.mode, value)
+			f.put(wire.File{Path: key, Mode: f.mode, User: f.user, Data: value})
 		}
 		return nil
 	}
@@ -74,7 +76,7 @@ func (f *filler) take(data map[string][]byte, s selection, missing string) error
 		value, ok := data[item.Key]
 		switch {
 		case ok:
-			f.put(item.Path, modeOr(item.Mode, f.mode), value)
+			f.put(wire.File{Path: item.Path, Mode: modeOr(item.Mode, f.mode), User: cmp.Or(item.User, f.user), Data: value})
 		case !s.optional:
 			return fmt.Errorf(missing, item.Key)
 		}
@@ -89,7 +91,7 @@ func (f *filler) downward(items []corev1.DownwardAPIVolumeFile) error {
 		if err != nil {
 			return err
 		}
-		f.put(item.Path, modeOr(item.Mode, f.mode), []byte(value))
+		f.put(wire.File{Path: item.Path, Mode: modeOr(item.Mode, f.mode), User: cmp.Or(item.User, f.user), Data: []byte(value)})
 	}
 	return nil
 }
@@ -112,13 +114,15 @@ func (f *filler) token(ctx context.Context, p *corev1.ServiceAccountTokenProject
 	if f.refresh.IsZero() || refresh.Before(f.refresh) {
 		f.refresh = refresh
 	}
-	f.put(p.Path, f.mode, []byte(token))
+	file := wire.File{Path: p.Path, Mode: f.mode, User: cmp.Or(p.User, f.user), Data: []byte(token)}
+	if file.User != nil {
+		file.Mode = tokenMode
+	}
+	f.put(file)
 	return nil
 }
 
-func (f *filler) put(path string, mode uint32, data []byte) {
-	f.files[path] = wire.File{Path: path, Mode: mode, Data: data}
-}
+func (f *filler) put(file wire.File) { f.files[file.Path] = file }
 
 // sorted returns the files in the order of their paths, so that equal volumes are equal.
 func (f *filler) sorted() ([]wire.File, error) {

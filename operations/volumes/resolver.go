@@ -20,6 +20,9 @@ const maxVolumeBytes = wire.MaxBodyBytes / 8 * 5
 // defaultMode is that of files where the API server did not fill it in.
 const defaultMode = 0o644
 
+// tokenMode is that of a token that has an owner, whatever the volume's is, as a kubelet has it.
+const tokenMode = 0o600
+
 // Objects reads config maps and secrets, claims and volumes. What is absent is an error that apierrors.IsNotFound knows. Results are shared
 // and must not be changed.
 type Objects interface {
@@ -80,17 +83,17 @@ func (f *filler) volume(ctx context.Context, v *corev1.VolumeSource) error {
 	switch {
 	case v.ConfigMap != nil:
 		s := v.ConfigMap
-		f.mode = modeOr(s.DefaultMode, defaultMode)
+		f.mode, f.user = modeOr(s.DefaultMode, defaultMode), s.DefaultUser
 		return f.configMap(ctx, selection{s.Name, s.Items, isTrue(s.Optional)})
 	case v.Secret != nil:
 		s := v.Secret
-		f.mode = modeOr(s.DefaultMode, defaultMode)
+		f.mode, f.user = modeOr(s.DefaultMode, defaultMode), s.DefaultUser
 		return f.secret(ctx, selection{s.SecretName, s.Items, isTrue(s.Optional)})
 	case v.DownwardAPI != nil:
-		f.mode = modeOr(v.DownwardAPI.DefaultMode, defaultMode)
+		f.mode, f.user = modeOr(v.DownwardAPI.DefaultMode, defaultMode), v.DownwardAPI.DefaultUser
 		return f.downward(v.DownwardAPI.Items)
 	case v.Projected != nil:
-		f.mode = modeOr(v.Projected.DefaultMode, defaultMode)
+		f.mode, f.user = modeOr(v.Projected.DefaultMode, defaultMode), v.Projected.DefaultUser
 		var errs []error
 		for i := range v.Projected.Sources {
 			errs = append(errs, f.projection(ctx, &v.Projected.Sources[i]))

@@ -138,6 +138,28 @@ func TestFiles(t *testing.T) {
 				{Path: "labels", Mode: 0o644, Data: []byte(`app="web"`)},
 			},
 		},
+		"files of a user, and some of another's": {
+			source: configMap(corev1.ConfigMapVolumeSource{
+				LocalObjectReference: named("settings"), DefaultUser: new(int64(7)),
+				Items: []corev1.KeyToPath{{Key: "a.conf", Path: "a"}, {Key: "b.conf", Path: "b", User: new(int64(0))}},
+			}),
+			want: []wire.File{
+				{Path: "a", Mode: 0o644, User: new(int64(7)), Data: []byte("A")}, {Path: "b", Mode: 0o644, User: new(int64(0)), Data: []byte("B")},
+			},
+		},
+		"a secret of a user": {
+			source: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "keys", DefaultUser: new(int64(7))}},
+			want:   []wire.File{{Path: "k", Mode: 0o644, User: new(int64(7)), Data: []byte("v")}},
+		},
+		"fields of the pod for users": {
+			source: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{DefaultUser: new(int64(7)), Items: []corev1.DownwardAPIVolumeFile{
+				{Path: "ip", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "status.podIP"}},
+				{Path: "name", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}, User: new(int64(8))},
+			}}},
+			want: []wire.File{
+				{Path: "ip", Mode: 0o644, User: new(int64(7)), Data: []byte("10.1.0.2")}, {Path: "name", Mode: 0o644, User: new(int64(8)), Data: []byte("web")},
+			},
+		},
 		"several sources in one, of which the later is the stronger": {
 			source: projected(
 				new(int32(0o440)),
@@ -287,6 +309,23 @@ func TestEveryPodGetsItsAccessToTheAPI(t *testing.T) {
 	assert.Equal(t, "shop/default", req.Namespace+"/"+req.Name)
 	assert.Equal(t, &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: "web", UID: "u1"}, req.Spec.BoundObjectRef)
 	assert.Empty(t, req.Spec.Audiences)
+}
+
+func TestATokenOfAUserIsTheUsersAlone(t *testing.T) {
+	for name, tt := range map[string]struct{ volume, token, want *int64 }{
+		"of the volume's user": {new(int64(7)), nil, new(int64(7))},
+		"of its own":           {new(int64(7)), new(int64(8)), new(int64(8))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source := projected(new(int32(0o644)), corev1.VolumeProjection{
+				ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "t", User: tt.token},
+			})
+			source.Projected.DefaultUser = tt.volume
+			got, _, err := files(t, (&issuer{now: start()}).resolver(), source)
+			require.NoError(t, err)
+			require.Equal(t, []wire.File{{Path: "t", Mode: 0o600, User: tt.want, Data: []byte("t")}}, got.Files)
+		})
+	}
 }
 
 func token(t *testing.T, r *volumes.Resolver, seconds int64) (string, time.Time) {
