@@ -36,7 +36,7 @@ func documents(t *testing.T) map[string]string {
 		if filepath.Ext(path) != ".md" {
 			return nil
 		}
-		text, err := os.ReadFile(path) //nolint:gosec // a file of the repository
+		text, err := os.ReadFile(path)
 		all[name] = string(text)
 		return err
 	})
@@ -64,7 +64,7 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 				path = filepath.Join(filepath.Dir(name), target)
 			}
 			_, err := os.Stat(filepath.Join(root, path))
-			assert.NoError(t, err, "%s links to %s", name, m[1])
+			require.NoError(t, err, "%s links to %s", name, m[1])
 			if heading != "" {
 				assert.Contains(t, anchors(all[path]), heading, "%s links to %s", name, m[1])
 			}
