@@ -19,7 +19,7 @@ func putVM(t *testing.T, vch, uid string) *os.File {
 	t.Helper()
 	dir := filepath.Join(vch, "vms", uid)
 	require.NoError(t, os.MkdirAll(dir, 0o700))
-	record, err := json.Marshal(map[string]any{"spec": portlayer.Spec{ID: uid, Owner: portlayer.Owner{Kind: "Pod", UID: uid}}})
+	record, err := json.Marshal(map[string]any{"format": portlayer.Format, "spec": portlayer.Spec{ID: uid, Owner: portlayer.Owner{Kind: "Pod", UID: uid}}})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "vm.json"), record, 0o600))
 	alive, err := os.Create(filepath.Join(dir, "alive"))

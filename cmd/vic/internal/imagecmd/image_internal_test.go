@@ -160,7 +160,7 @@ func TestImagesOfPodsElsewhereAreInUse(t *testing.T) {
 	flags := imageFlags{settings: cli.NewSettings(nil, &config.Node{Dir: t.TempDir()})}
 	state, err := statedir.At(flags.dir())
 	require.NoError(t, err)
-	record, err := json.Marshal(map[string]any{"spec": portlayer.Spec{ID: "here", Owner: portlayer.Owner{Kind: "Pod", UID: "here"}}})
+	record, err := json.Marshal(map[string]any{"format": portlayer.Format, "spec": portlayer.Spec{ID: "here", Owner: portlayer.Owner{Kind: "Pod", UID: "here"}}})
 	require.NoError(t, err)
 	require.NoError(t, os.MkdirAll(filepath.Join(state.VCH(), "vms", "here"), 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(state.VCH(), "vms", "here", "vm.json"), record, 0o600))
