@@ -51,8 +51,8 @@ func TestPortsAreChecked(t *testing.T) {
 	}{
 		"a MAC address that is text for nft": {Port{"k", "02:00:00:00:00:01 }", netip.MustParseAddr("10.0.0.2")}, "no MAC"},
 		"a MAC address of many stations":     {Port{"k", "03:00:00:00:00:01", netip.MustParseAddr("10.0.0.2")}, "no MAC"},
-		"an IPv6 address":                    {Port{"k", "02:00:00:00:00:01", netip.MustParseAddr("fd00::2")}, "one IPv4"},
-		"no address":                         {Port{"k", "02:00:00:00:00:01", netip.Addr{}}, "one IPv4"},
+		"an IPv6 address":                    {Port{"k", "02:00:00:00:00:01", netip.MustParseAddr("fd00::2")}, "no IPv4"},
+		"no address":                         {Port{"k", "02:00:00:00:00:01", netip.Addr{}}, "no IPv4"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) { require.ErrorContains(t, tt.port.check(), tt.want) })
