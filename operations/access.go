@@ -48,8 +48,8 @@ func (m *Manager) endedAttempt(uid types.UID, container string) *int32 {
 	return nil
 }
 
-// Running tells whether the process of a container runs, as far as its guest has said; with an empty Container it tells
-// whether the pod's VM does. portlayer.ErrNotFound, ErrNotRunning.
+// Running returns nil when the process of a container runs, as far as its guest has said; with an empty Container, when the
+// pod's VM does. portlayer.ErrNotFound, ErrNotRunning.
 func (m *Manager) Running(ctx context.Context, c Container) error {
 	uid, name, err := m.resolve(c)
 	if err != nil {
@@ -65,7 +65,7 @@ func (m *Manager) Running(ctx context.Context, c Container) error {
 	if c.Container == "" {
 		return nil
 	}
-	// A guest that vic has just found again has said it before: whether it is still so, the call itself will tell.
+	// A guest that vic has just found again has said it before: whether it is still so, the call itself will show.
 	if vm.Guest != nil {
 		if s, ok := vm.Guest.Container(name); ok && s.State == wire.ContainerRunning {
 			return nil

@@ -20,7 +20,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// CapacityHost tells what the host has left.
+// CapacityHost says what the host has left.
 type CapacityHost interface {
 	Capacity(ctx context.Context) (portlayer.Capacity, error)
 }
@@ -28,7 +28,7 @@ type CapacityHost interface {
 // AdmissionConfig is what an Admission works with.
 type AdmissionConfig struct {
 	Host CapacityHost
-	// Node tells what pods may request of it.
+	// Node returns what pods may request of it.
 	Node func() NodeFacts
 	// Took is called with how long each admission took; nil is nowhere.
 	Took func(time.Duration)

@@ -3,7 +3,6 @@ package operations
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -74,7 +73,7 @@ func (c *PodCreator) Create(ctx context.Context, pod *corev1.Pod) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("draft pod VM %s: %w", pod.UID, err)
+			return err
 		}
 		defer c.cfg.Host.Discard(h)
 		h.SetSize(size)
@@ -87,7 +86,7 @@ func (c *PodCreator) Create(ctx context.Context, pod *corev1.Pod) error {
 func (c *PodCreator) commit(ctx context.Context, h *portlayer.Handle, pod *corev1.Pod) error {
 	if c.cfg.Scope != "" {
 		if err := h.JoinScope(c.cfg.Scope); err != nil {
-			return fmt.Errorf("join scope %s: %w", c.cfg.Scope, err)
+			return err
 		}
 	}
 	var tasks []string
@@ -109,7 +108,7 @@ func (c *PodCreator) commit(ctx context.Context, h *portlayer.Handle, pod *corev
 		return err
 	}
 	c.rollback(ctx, string(pod.UID))
-	return fmt.Errorf("commit pod VM %s: %w", pod.UID, err)
+	return err
 }
 
 // rollback outlives ctx: a pod that is deleted while its VM is being made is what cancels it, and the VM must go all the

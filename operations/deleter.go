@@ -2,7 +2,6 @@ package operations
 
 import (
 	"context"
-	"fmt"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -39,7 +38,7 @@ func NewPodDeleter(cfg DeleterConfig) *PodDeleter { return &PodDeleter{cfg: cfg}
 // Remove destroys the VM and gives back all that it held. What happened in it is kept. A missing one is no error.
 func (d *PodDeleter) Remove(ctx context.Context, uid string) error {
 	if err := d.cfg.Host.Remove(ctx, uid); err != nil {
-		return fmt.Errorf("remove pod VM %s: %w", uid, err)
+		return err
 	}
 	d.cfg.Admission.Release(uid)
 	return nil
@@ -51,7 +50,7 @@ func (d *PodDeleter) Forget(ctx context.Context, uid string) error {
 		return err
 	}
 	if err := d.cfg.Host.Forget(ctx, uid); err != nil {
-		return fmt.Errorf("forget pod VM %s: %w", uid, err)
+		return err
 	}
 	d.cfg.Volumes.Forget(types.UID(uid))
 	return nil

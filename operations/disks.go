@@ -39,7 +39,7 @@ func attach(ctx context.Context, host DiskHost, uid string, disks map[string]por
 	return replay(func() error {
 		h, err := host.Open(ctx, uid)
 		if err != nil {
-			return fmt.Errorf("open pod VM %s: %w", uid, err)
+			return err
 		}
 		defer host.Discard(h)
 		var missing bool
@@ -61,17 +61,8 @@ func attach(ctx context.Context, host DiskHost, uid string, disks map[string]por
 		}
 		podvm.SetContainers(h, named)
 		if _, err := host.Commit(ctx, h); err != nil {
-			return fmt.Errorf("attach image to pod VM %s: %w", uid, err)
+			return fmt.Errorf("attach images: %w", err)
 		}
 		return nil
 	})
-}
-
-func hasDisk(vm *podvm.VM, serial string) bool {
-	for _, d := range vm.Spec.Disks {
-		if d.Serial == serial {
-			return true
-		}
-	}
-	return false
 }

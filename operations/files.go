@@ -80,18 +80,18 @@ type fileTarget struct {
 func (f *PodFiles) deliver(ctx context.Context, pod *corev1.Pod, v *corev1.Volume, to fileTarget) (time.Time, error) {
 	content, refresh, err := f.source.Files(ctx, pod, v, to.in)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("volume %q: %w", v.Name, err)
+		return time.Time{}, err
 	}
 	encoded, err := json.Marshal(content)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("volume %q: %w", v.Name, err)
+		return time.Time{}, fmt.Errorf("encode files of volume %q: %w", v.Name, err)
 	}
 	sum := sha256.Sum256(encoded)
 	if had, ok := to.sums[v.Name]; ok && had == sum {
 		return refresh, nil
 	}
 	if err := f.host.PutFiles(ctx, to.uid, content); err != nil {
-		return time.Time{}, fmt.Errorf("deliver volume %q: %w", v.Name, err)
+		return time.Time{}, err
 	}
 	to.sums[v.Name] = sum
 	return refresh, nil

@@ -2,6 +2,7 @@ package operations_test
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/cache"
 	"github.com/virtual-kubelet/vic/guest/wire"
+	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/testevents"
 	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/operations/environment"
@@ -43,6 +45,7 @@ type node struct {
 	volumes *fakeVolumes
 	env     *fakeEnv
 	events  *testevents.Recorder
+	logged  *loggedErrors
 	pods    *cache.Pods
 	manager *operations.Manager
 	metrics *prometheus.Registry // of this run
@@ -64,6 +67,7 @@ func onNode(t *testing.T, test func(t *testing.T, n *node)) {
 			volumes: &fakeVolumes{data: "one"},
 			env:     &fakeEnv{},
 			events:  &testevents.Recorder{},
+			logged:  &loggedErrors{},
 		}
 		n.start()
 		defer func() {
@@ -74,20 +78,22 @@ func onNode(t *testing.T, test func(t *testing.T, n *node)) {
 			}
 		}()
 		test(t, n)
+		n.checkTexts()
 	})
 }
 
 // start begins a run of the program over the same VMs and run directories.
 func (n *node) start() {
 	n.t.Helper()
-	layer, err := portlayer.Open(context.Background(), portlayer.Config{
+	base := logging.Into(context.Background(), slog.New(n.logged))
+	layer, err := portlayer.Open(base, portlayer.Config{
 		Hypervisor: n.hv,
 		Scopes: []portlayer.ScopeConfig{{
 			Name: "pods", Subnet: netip.MustParsePrefix("10.9.0.0/24"), Gateway: netip.MustParseAddr("10.9.0.1"),
 		}},
 	})
 	require.NoError(n.t, err)
-	host, err := podvm.Open(context.Background(), podvm.Config{
+	host, err := podvm.Open(base, podvm.Config{
 		Layer: layer, RunDir: n.runDir, NodeName: nodeName,
 		Capabilities: podvm.Capabilities{Hypervisor: "memory", PodNetwork: true, HotAddDisk: true, Volumes: "disks.example"},
 	})
@@ -104,7 +110,7 @@ func (n *node) start() {
 		Metrics: n.metrics,
 		HostDNS: func() wire.DNS { return wire.DNS{Nameservers: []string{"192.0.2.53"}} },
 	})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(base)
 	done := make(chan error, 1)
 	go func() { done <- n.manager.Run(ctx) }()
 	<-n.manager.Ready()

@@ -110,14 +110,14 @@ func (p *PodVolumes) change(ctx context.Context, uid string, draft func(*portlay
 	return replay(func() error {
 		h, err := p.host.Open(ctx, uid)
 		if err != nil {
-			return fmt.Errorf("open pod VM %s: %w", uid, err)
+			return err
 		}
 		defer p.host.Discard(h)
 		if !draft(h) {
 			return nil
 		}
 		if _, err := p.host.Commit(ctx, h); err != nil {
-			return fmt.Errorf("change volumes of pod VM %s: %w", uid, err)
+			return fmt.Errorf("change volumes: %w", err)
 		}
 		return nil
 	})

@@ -3,7 +3,6 @@ package operations
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/types"
@@ -80,10 +79,7 @@ func (m *Manager) cutPower(ctx context.Context) error {
 		}
 		logging.From(ctx).WarnContext(ctx, "pod did not end in time", "vm", vm.ID())
 		group.Go(func() error {
-			if err := m.cfg.Host.PowerOff(ctx, vm.ID()); err != nil {
-				return fmt.Errorf("power off pod VM %s: %w", vm.ID(), err)
-			}
-			return nil
+			return m.cfg.Host.PowerOff(ctx, vm.ID())
 		})
 	}
 	return group.Wait()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -51,19 +50,9 @@ type StarterConfig struct {
 	// ClusterDNS is the cluster's name service, HostDNS the resolv.conf of the node.
 	ClusterDNS plan.ClusterDNS
 	HostDNS    func() wire.DNS
-	// Node tells what environment and files may refer to.
+	// Node returns what environment and files may refer to.
 	Node   func() NodeFacts
 	Events record.EventRecorder
-}
-
-// NodeFacts are what pods may ask of their node.
-type NodeFacts struct {
-	HostIP      string
-	Allocatable corev1.ResourceList
-	// Pressures are those conditions of the node that keep new pods away.
-	Pressures []corev1.NodeConditionType
-	// Object is the Node as the API server has it; nil while that is not known. It is not to be changed.
-	Object *corev1.Node
 }
 
 // PodStarter brings a pod from a VM that is off to containers that run, in steps that may each be repeated. It is safe
@@ -92,7 +81,7 @@ func (s *PodStarter) PowerOn(ctx context.Context, vm podvm.VM, images []persona.
 	if !mayRun && errors.Is(err, portlayer.ErrGuestUnreachable) {
 		s.rollback(ctx, uid)
 	}
-	return err // it says what was tried
+	return err
 }
 
 // rollback outlives ctx, whose end may be what stopped the wait for the guest.
@@ -127,10 +116,8 @@ func (s *PodStarter) Configure(ctx context.Context, pod *corev1.Pod, vm podvm.VM
 	if err != nil {
 		return fmt.Errorf("plan pod: %w", err)
 	}
-	if _, err := s.cfg.Host.Configure(ctx, vm.ID(), shared); err != nil {
-		return fmt.Errorf("configure pod VM %s: %w", vm.ID(), err)
-	}
-	return nil
+	_, err = s.cfg.Host.Configure(ctx, vm.ID(), shared)
+	return err
 }
 
 // Run runs one container, and attaches its image's disk first. One that the guest knows as it is now is left alone.
@@ -162,10 +149,7 @@ func (s *PodStarter) Run(ctx context.Context, pod *corev1.Pod, vm podvm.VM, run 
 	if err != nil {
 		return fmt.Errorf("plan container %s: %w", name, err)
 	}
-	if err := s.cfg.Host.Run(ctx, vm.ID(), c); err != nil {
-		return fmt.Errorf("run container %s: %w", name, err)
-	}
-	return nil
+	return s.cfg.Host.Run(ctx, vm.ID(), c)
 }
 
 func (s *PodStarter) sources(all []persona.Image) map[string]portlayer.DiskSource {
@@ -174,21 +158,4 @@ func (s *PodStarter) sources(all []persona.Image) map[string]portlayer.DiskSourc
 		disks[images.DiskSerial(img)] = s.cfg.Images.Source(img)
 	}
 	return disks
-}
-
-// podIP is the first address that the VM has leased, the zero Addr where it has none.
-func podIP(vm *podvm.VM) netip.Addr {
-	for _, n := range vm.Spec.NICs {
-		for _, a := range n.Addresses {
-			return a.Addr()
-		}
-	}
-	return netip.Addr{}
-}
-
-func addressOf(vm *podvm.VM) string {
-	if ip := podIP(vm); ip.IsValid() {
-		return ip.String()
-	}
-	return ""
 }

@@ -3,7 +3,6 @@ package operations
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
@@ -87,7 +86,7 @@ func (s *PodStopper) powerOff(ctx context.Context, vm podvm.VM) error {
 	ctx, cancel := context.WithTimeout(ctx, powerOffTimeout)
 	defer cancel()
 	if err := s.host.PowerOff(ctx, vm.ID()); err != nil && !errors.Is(err, portlayer.ErrNotFound) {
-		return fmt.Errorf("power off pod VM %s: %w", vm.ID(), err)
+		return err
 	}
 	return nil
 }

@@ -244,7 +244,7 @@ func TestMissingEnvironmentWaitsForIt(t *testing.T) {
 
 func TestVolumesAreThereBeforeContainersAndFollowTheCluster(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
-		n.volumes.set("", &volumes.MountError{Reason: volumes.ReasonFailedMount, Message: `configmap "settings" not found`})
+		n.volumes.set("", &volumes.MountError{Reason: volumes.ReasonFailedMount, Message: `MountVolume.SetUp failed for volume "config" : configmap "settings" not found`})
 		p := withConfigMap(pod(corev1.RestartPolicyAlways, "sleep 10000"))
 		n.manager.Sync(p)
 		n.await(time.Minute, "mount failure", func() bool { return n.events.Count("Warning FailedMount") > 0 })

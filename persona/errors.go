@@ -34,6 +34,19 @@ var (
 	ErrTooLarge = flatten.ErrTooLarge
 )
 
+// PullError says which image could not be pulled.
+type PullError struct {
+	// Ref is the image as it was asked for.
+	Ref string
+	Err error
+}
+
+// Error names the image and the cause.
+func (e *PullError) Error() string { return fmt.Sprintf("pull image %q: %v", e.Ref, e.Err) }
+
+// Unwrap returns the cause.
+func (e *PullError) Unwrap() error { return e.Err }
+
 // PlatformError is ErrPlatform with what was asked for and what there is.
 type PlatformError struct {
 	// Want and Found are written os/architecture, as in linux/amd64.

@@ -42,7 +42,8 @@ type PullOptions struct {
 // again, apart from manifest and configuration. It returns once the disk can be used.
 //
 // It returns ErrInvalidName, ErrNotFound, ErrUnauthorized, ErrUnavailable, ErrPlatform, ErrDigestMismatch, ErrInvalidImage or
-// ErrTooLarge, wrapped, and keeps syscall.ENOSPC where the disk is full. After an error nothing is left behind.
+// ErrTooLarge, wrapped in a *PullError where the name is one, and keeps syscall.ENOSPC where the disk is full. After an error
+// nothing is left behind.
 func (s *Store) Pull(ctx context.Context, ref string, opts PullOptions) (Image, error) {
 	named, err := parseName(ref)
 	if err != nil {
@@ -50,11 +51,11 @@ func (s *Store) Pull(ctx context.Context, ref string, opts PullOptions) (Image, 
 	}
 	a, names, err := s.resolve(ctx, named, opts.Auth)
 	if err != nil {
-		return Image{}, fmt.Errorf("pull image %q: %w", ref, err)
+		return Image{}, &PullError{Ref: ref, Err: err}
 	}
 	img, err := s.add(ctx, a, names, opts.progress())
 	if err != nil {
-		return Image{}, fmt.Errorf("pull image %q: %w", ref, kindOf(err))
+		return Image{}, &PullError{Ref: ref, Err: kindOf(err)}
 	}
 	return img, nil
 }

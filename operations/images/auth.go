@@ -44,7 +44,7 @@ func (a pullAuth) secretsFor(ctx context.Context, pod *corev1.Pod, image string)
 		}
 		if err := a.add(ctx, &ring, pod.Namespace, ref.Name); err != nil {
 			lost = append(lost, ref.Name+why(err))
-			logging.From(ctx).DebugContext(ctx, "pull secret could not be used", "secret", ref.Name, "err", err)
+			logging.From(ctx).DebugContext(ctx, "pull secret could not be used", "err", fmt.Errorf("secret %s: %w", ref.Name, err))
 		}
 	}
 	if len(lost) > 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
@@ -161,7 +162,7 @@ func (c *Collector) free(ctx context.Context, images []persona.Image, wanted int
 		if !slices.ContainsFunc(left, func(o persona.Image) bool { return o.DiskDigest == img.DiskDigest }) {
 			freed += img.DiskBytes
 		}
-		logging.From(ctx).InfoContext(ctx, "image removed to free disk space", "image", img.Digest, "names", img.Names)
+		logging.From(ctx).InfoContext(ctx, "image removed to free disk space", "image", cmp.Or(strings.Join(img.Names, " "), img.Digest))
 	}
 	if freed < wanted {
 		c.events.Node(c.nodeName, events.Warning(eventFreeDiskSpaceFailed, "Failed to garbage collect required amount of images. "+

@@ -101,10 +101,10 @@ func (m *Manager) Ensure(ctx context.Context, pod *corev1.Pod, c *corev1.Contain
 	local, err := m.hold(pod, c.Image)
 	switch {
 	case errors.Is(err, persona.ErrInvalidName):
-		m.events.Container(pod, c.Name, events.Warning(eventInspectFailed, "Failed to apply default image tag %q: %v", c.Image, err))
+		m.events.Container(pod, c.Name, events.Warning(eventInspectFailed, "Failed to apply default image tag: %v", err))
 		return persona.Image{}, m.failed(pod, c, reasonInvalidImageName, err)
 	case err != nil && !errors.Is(err, persona.ErrNotFound):
-		m.events.Container(pod, c.Name, events.Warning(eventInspectFailed, "Failed to inspect image %q: %v", c.Image, err))
+		m.events.Container(pod, c.Name, events.Warning(eventInspectFailed, "Failed to inspect image: %v", err))
 		return persona.Image{}, m.failed(pod, c, reasonImageInspectError, err)
 	}
 	w := wanted{pod: pod, container: c}
@@ -189,10 +189,10 @@ func (m *Manager) pull(ctx context.Context, w *wanted) (persona.Image, error) {
 	case imported != nil:
 		m.metrics.requested("imported")
 		m.events.Container(pod, c.Name, events.Normal(eventPulled,
-			"Container image %q was imported on this machine and is used as it is: its registry did not provide it: %v", c.Image, err))
+			"Container image %q was imported on this machine and is used as it is: its registry did not provide it: %v", c.Image, cause(err)))
 		return *imported, nil
 	}
-	m.events.Container(pod, c.Name, events.Warning(eventFailed, "Failed to pull image %q: %v", c.Image, err))
+	m.events.Container(pod, c.Name, events.Warning(eventFailed, "Failed to pull image %q: %v", c.Image, cause(err)))
 	return persona.Image{}, m.failed(pod, c, reasonErrImagePull, err)
 }
 

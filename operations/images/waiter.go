@@ -85,7 +85,7 @@ func (w *Waiter) pause(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 	w.images.events.Container(pod, c.Name, events.Warning(eventFailed, "Error: %s", reasonImagePullBackOff))
 	w.set(nil, status.Waiting{
 		Reason:  reasonImagePullBackOff,
-		Message: fmt.Sprintf("%s: %s: %v", backOff, reasonErrImagePull, after.err),
+		Message: fmt.Sprintf("%s: %s: %v", backOff, reasonErrImagePull, cause(after.err)),
 	})
 	return wait.For(ctx, after.delay-pullErrorShown) == nil
 }

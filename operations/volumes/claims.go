@@ -113,9 +113,9 @@ func usedAs(pod *corev1.Pod, volume string, block bool) error {
 		device := slices.ContainsFunc(c.VolumeDevices, func(d corev1.VolumeDevice) bool { return d.Name == volume })
 		switch {
 		case mounted && block:
-			return fmt.Errorf("volume %s has volumeMode Block, but is specified in volumeMounts", volume)
+			return errors.New("it has volumeMode Block, but is specified in volumeMounts")
 		case device && !block:
-			return fmt.Errorf("volume %s has volumeMode Filesystem, but is specified in volumeDevices", volume)
+			return errors.New("it has volumeMode Filesystem, but is specified in volumeDevices")
 		}
 	}
 	return nil

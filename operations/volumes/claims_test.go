@@ -167,7 +167,7 @@ func TestAVolumeIsUsedAsWhatItIs(t *testing.T) {
 				require.Equal(t, mode == corev1.PersistentVolumeBlock, got.Block)
 				continue
 			}
-			require.ErrorContains(t, err, "volume v has volumeMode "+string(mode)+", but is specified in volume")
+			require.ErrorContains(t, err, "it has volumeMode "+string(mode)+", but is specified in volume")
 		}
 	}
 }

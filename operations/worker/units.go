@@ -191,7 +191,7 @@ func (w *Worker) delivered(pod *corev1.Pod, tried bool, err error) {
 	switch {
 	case err != nil:
 		w.loop.Retries().Failed(partFiles, err)
-		w.Events.Pod(pod, events.Warning(eventFailedMount, "MountVolume.SetUp failed: %v", err))
+		w.Events.Pod(pod, events.Warning(eventFailedMount, "%v", err))
 	case tried:
 		w.loop.Retries().Succeeded(partFiles)
 	}

@@ -246,7 +246,7 @@ func TestImagesOfPrivateRegistries(t *testing.T) {
 
 	t.Run("without a secret", func(t *testing.T) {
 		shared.waitTold(t, refused, "token", fmt.Sprintf("Pulling: Pulling image %q", tokenImage),
-			fmt.Sprintf("Failed: Failed to pull image %q: pull image %q: registry refused access", tokenImage, tokenImage),
+			fmt.Sprintf("Failed: Failed to pull image %q: registry refused access", tokenImage),
 			"Failed: Error: ErrImagePull", fmt.Sprintf("BackOff: Back-off pulling image %q", tokenImage), "Failed: Error: ImagePullBackOff")
 		out := shared.kubectl(t, "-n", ns, "get", "events", "--field-selector", "reason=FailedToRetrieveImagePullSecret")
 		assert.Contains(t, out, "Unable to retrieve some image pull secrets (absent)")
@@ -256,7 +256,7 @@ func TestImagesOfPrivateRegistries(t *testing.T) {
 		assert.Contains(t, waiting.Message, fmt.Sprintf("Back-off pulling image %q: ErrImagePull: ", tokenImage))
 	})
 	t.Run("a hostile image", func(t *testing.T) {
-		shared.waitTold(t, refused, "hostile", fmt.Sprintf("Failed: Failed to pull image %q: pull image %q: ", hostileImage, hostileImage))
+		shared.waitTold(t, refused, "hostile", fmt.Sprintf("Failed: Failed to pull image %q: ", hostileImage))
 		for _, event := range shared.eventsOf(t, refused, "hostile") {
 			if strings.HasPrefix(event, "Failed: Failed to pull") {
 				assert.Regexp(t, `layer sha256:\w{64}.*"\.\./`, event, "the layer and the entry are named")

@@ -21,7 +21,7 @@ const (
 	programTimeout = time.Minute
 	// outputTimeout is how long what a program has started may hold its output open after its end.
 	outputTimeout = 5 * time.Second
-	// maxOutput bounds a response, and maxComplaint what an error tells of the standard error.
+	// maxOutput bounds a response, and maxComplaint what an error quotes of the standard error.
 	maxOutput    = 1 << 20
 	maxComplaint = 1 << 10
 )
