@@ -51,7 +51,7 @@ func guestImage(t *testing.T) qemu.GuestImage {
 	t.Helper()
 	dir := os.Getenv("VIC_GUEST_IMAGE")
 	if dir == "" {
-		dir = "../bin/guest"
+		dir = "../../bin/guest"
 	}
 	image := qemu.GuestImage{Kernel: filepath.Join(dir, "vmlinuz"), Initrd: filepath.Join(dir, "initrd.zst")}
 	require.FileExists(t, image.Initrd, "make guest-image builds it")

@@ -37,7 +37,7 @@ const (
 func hostileImage(t *testing.T) qemu.GuestImage {
 	t.Helper()
 	image := guestImage(t)
-	init, err := testinitrd.Build(t.Context(), "./portlayertest/hostile/init")
+	init, err := testinitrd.Build(t.Context(), "./podvmtest/hostile/init")
 	require.NoError(t, err)
 	guest, err := testinitrd.Build(t.Context(), "../cmd/vic-guest")
 	require.NoError(t, err)
