@@ -21,7 +21,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
-	"github.com/virtual-kubelet/vic/portlayer/vsphere/simulated"
+	"github.com/virtual-kubelet/vic/standalone/vcenter"
 )
 
 const (
@@ -40,7 +40,7 @@ func (c *cluster) openSimulated(ctx context.Context) (*node.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	target, err := simulated.ReadTarget(c.state.Simulator())
+	target, err := vcenter.ReadTarget(c.state.Simulator())
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (c *cluster) simulatedVCH(target vsphere.Target) config.Entry {
 	e.QEMU, e.Subnet = nil, c.network.Subnet().String()
 	e.VSphere = &config.VSphere{
 		Address: target.Address, User: target.User, PasswordFile: target.PasswordFile, CAFile: target.CAFile,
-		BootISO: simulated.BootISO, Network: simulated.PortGroup, Gateway: c.network.Gateway().String(),
+		BootISO: vcenter.BootISO, Network: vcenter.PortGroup, Gateway: c.network.Gateway().String(),
 		GuestListen: guests, AdvertiseAddresses: []string{guests},
 	}
 	e.SetDefaults()
@@ -105,7 +105,7 @@ func (c *cluster) startSimulator(ctx context.Context) (qemu.Accel, error) {
 		return "", fmt.Errorf("find this program: %w", err)
 	}
 	return accel, StartSimulator(ctx, SimulatorConfig{
-		Dir: c.state, Binary: self, Ready: simulated.TargetFile(c.state.Simulator()),
+		Dir: c.state, Binary: self, Ready: vcenter.TargetFile(c.state.Simulator()),
 		Args: []string{SimulatorCommand, "--dir", c.state.Path, "--accel", string(accel), "--boot-iso", iso},
 	})
 }
@@ -126,8 +126,8 @@ func ServeSimulator(ctx context.Context, cfg SimulatedVCenter) error {
 	if err != nil {
 		return err
 	}
-	vc, err := simulated.Start(ctx, simulated.Config{
-		Dir: cfg.State.Simulator(), Accel: qemu.Accel(cfg.Accelerator), Network: simulated.Taps{Network: n}, BootISO: cfg.BootISO,
+	vc, err := vcenter.Start(ctx, vcenter.Config{
+		Dir: cfg.State.Simulator(), Accel: qemu.Accel(cfg.Accelerator), Network: vcenter.Taps{Network: n}, BootISO: cfg.BootISO,
 	})
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func SimulatedVMs(ctx context.Context, state *statedir.Dir) ([]portlayer.VM, err
 	if runs, err := SimulatorRuns(state); !runs || err != nil {
 		return nil, err
 	}
-	target, err := simulated.ReadTarget(state.Simulator())
+	target, err := vcenter.ReadTarget(state.Simulator())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil // it starts or ends
 	}
@@ -170,7 +170,7 @@ func SimulatedVMs(ctx context.Context, state *statedir.Dir) ([]portlayer.VM, err
 	if err != nil {
 		return nil, err
 	}
-	processes, err := simulated.Processes()
+	processes, err := vcenter.Processes()
 	if err != nil {
 		return nil, fmt.Errorf("list QEMUs: %w", err)
 	}

@@ -28,7 +28,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
-	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcsim"
+	"github.com/virtual-kubelet/vic/internal/vcsim"
 )
 
 // workers is how many pods are made at once.

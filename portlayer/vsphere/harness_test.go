@@ -25,7 +25,7 @@ import (
 	"github.com/vmware/govmomi/vslm"
 
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
-	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcsim"
+	"github.com/virtual-kubelet/vic/internal/vcsim"
 )
 
 // patience is how long the simulator may take: it is slow to tell of changes when it is busy.

@@ -54,7 +54,7 @@ type cluster struct {
 	out      *output
 	ended    chan error
 	// vcenter is what `vic node` has its pods on with -vsphere.
-	vcenter *vcenter
+	vcenter *simulation
 }
 
 // testContext is the part of testing.TB that a cluster's life needs, so that TestMain can have one too.

@@ -16,43 +16,43 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
-	"github.com/virtual-kubelet/vic/portlayer/vsphere/simulated"
+	"github.com/virtual-kubelet/vic/standalone/vcenter"
 )
 
-// vcenter is a simulated vCenter whose VMs run, on a network of this machine.
-type vcenter struct {
-	*simulated.VCenter
+// simulation is a simulated vCenter whose VMs run, on a network of this machine.
+type simulation struct {
+	*vcenter.Server
 	network *network.Network
 }
 
 // startVCenter starts one that has nothing of a VCH.
-func startVCenter(t *testing.T) *vcenter {
+func startVCenter(t *testing.T) *simulation {
 	t.Helper()
 	dir := t.TempDir()
-	return serveVCenter(t, simulated.Config{Dir: dir}, dir)
+	return serveVCenter(t, vcenter.Config{Dir: dir}, dir)
 }
 
 // serveVCenter has the names of the network derive from a directory.
-func serveVCenter(t *testing.T, c simulated.Config, networkDir string) *vcenter {
+func serveVCenter(t *testing.T, c vcenter.Config, networkDir string) *simulation {
 	t.Helper()
 	n, err := network.Open(t.Context(), network.Config{Dir: networkDir, UplinkNAT: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, n.Down(context.Background())) })
-	c.Accel, c.Network = qemu.Accel(shared.accel(t)), simulated.Taps{Network: n}
-	vc, err := simulated.Start(t.Context(), c)
+	c.Accel, c.Network = qemu.Accel(shared.accel(t)), vcenter.Taps{Network: n}
+	vc, err := vcenter.Start(t.Context(), c)
 	require.NoError(t, err)
 	t.Cleanup(vc.Close)
-	return &vcenter{vc, n}
+	return &simulation{vc, n}
 }
 
 // settings are those of a node whose VCH is made by `vic vch create`.
-func (v *vcenter) settings(t *testing.T) []string {
+func (v *simulation) settings(t *testing.T) []string {
 	t.Helper()
 	return append(v.connection(t), "    pool: /DC0/host/DC0_C0/Resources/vic", "    folder: /DC0/vm/vic", `    bootISO: "[LocalDS_0] isos/boot.iso"`)
 }
 
 // connection are the settings that every node has whose pods run there.
-func (v *vcenter) connection(t *testing.T) []string {
+func (v *simulation) connection(t *testing.T) []string {
 	t.Helper()
 	to, guests := v.Target(), netip.AddrPortFrom(v.network.Gateway(), uint16(freePort(t)))
 	return []string{
@@ -62,7 +62,7 @@ func (v *vcenter) connection(t *testing.T) []string {
 		"    user: " + to.User,
 		"    passwordFile: " + to.PasswordFile,
 		"    caFile: " + to.CAFile,
-		"    network: " + simulated.PortGroup,
+		"    network: " + vcenter.PortGroup,
 		fmt.Sprintf("    gateway: %s", v.network.Gateway()),
 		fmt.Sprintf("    guestListen: %q", guests),
 		fmt.Sprintf("    advertiseAddresses: [%q]", guests),
@@ -73,24 +73,24 @@ func (v *vcenter) connection(t *testing.T) []string {
 // the node is killed.
 func (m *member) onVCenter(t *testing.T) []string {
 	t.Helper()
-	m.vcenter = serveVCenter(t, simulated.Config{Dir: filepath.Join(m.dir, "vcenter"), BootISO: bin("guest/boot.iso")}, filepath.Join(m.dir, "vch"))
+	m.vcenter = serveVCenter(t, vcenter.Config{Dir: filepath.Join(m.dir, "vcenter"), BootISO: bin("guest/boot.iso")}, filepath.Join(m.dir, "vch"))
 	t.Cleanup(func() { // before the vCenter's end
 		if m.cmd != nil {
 			m.kill()
 		}
 	})
-	return append(m.vcenter.connection(t), fmt.Sprintf("    bootISO: %q", simulated.BootISO))
+	return append(m.vcenter.connection(t), fmt.Sprintf("    bootISO: %q", vcenter.BootISO))
 }
 
 // podVMs are those that the vCenter has, in the order of `vic podvm ls`.
-func (v *vcenter) podVMs(t *testing.T) []vm {
+func (v *simulation) podVMs(t *testing.T) []vm {
 	t.Helper()
 	session, err := vsphere.Connect(t.Context(), v.Target())
 	require.NoError(t, err)
 	defer session.Close(t.Context())
 	found, err := vsphere.List(t.Context(), session, "", "")
 	require.NoError(t, err)
-	processes, err := simulated.Processes()
+	processes, err := vcenter.Processes()
 	require.NoError(t, err)
 	vms := []vm{}
 	for uuid, f := range found {
@@ -107,7 +107,7 @@ func (v *vcenter) podVMs(t *testing.T) []vm {
 }
 
 // waitVMs waits until as many pods of a namespace have a VM, and returns their instance UUIDs by name.
-func (v *vcenter) waitVMs(t *testing.T, c *cluster, ns string, count int) map[string]string {
+func (v *simulation) waitVMs(t *testing.T, c *cluster, ns string, count int) map[string]string {
 	t.Helper()
 	var of map[string]string
 	c.eventually(t, fmt.Sprintf("%d VMs of %s", count, ns), func(ctx context.Context) (bool, string) {

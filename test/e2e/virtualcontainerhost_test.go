@@ -41,7 +41,7 @@ type controller struct {
 }
 
 // installController installs what the chart has, but for the program itself, which runs here.
-func installController(t *testing.T, v *vcenter) *controller {
+func installController(t *testing.T, v *simulation) *controller {
 	t.Helper()
 	c := &controller{
 		cluster: newCluster(filepath.Join(t.TempDir(), "s")), kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"),
@@ -93,7 +93,7 @@ func (c *controller) begin(t *testing.T) {
 }
 
 // vch is a VirtualContainerHost on a vCenter, with every second half of its network's addresses.
-func (c *controller) vch(v *vcenter, name string, first, last int) *v1alpha1.VirtualContainerHost {
+func (c *controller) vch(v *simulation, name string, first, last int) *v1alpha1.VirtualContainerHost {
 	at := func(n int) string {
 		a := v.network.Subnet().Addr().As4()
 		a[3] = byte(n)

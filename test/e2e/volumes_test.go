@@ -17,7 +17,7 @@ import (
 )
 
 // claim makes a claim that is bound to a first-class disk of the vCenter, as the vSphere CSI driver and the cluster do it.
-func (v *vcenter) claim(t *testing.T, c *cluster, ns, name string) (disk string) {
+func (v *simulation) claim(t *testing.T, c *cluster, ns, name string) (disk string) {
 	t.Helper()
 	disk, err := v.MakeDisk(t.Context(), name, 64)
 	require.NoError(t, err)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/clitest"
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/vchcmd"
-	"github.com/virtual-kubelet/vic/portlayer/vsphere/simulated"
+	"github.com/virtual-kubelet/vic/standalone/vcenter"
 )
 
 // bench is a vCenter that is simulated, with no VMs, and a file with a VCH there.
@@ -21,7 +21,7 @@ type bench struct{ file, iso string }
 func newBench(t *testing.T) bench {
 	t.Helper()
 	// No VM is ever powered on.
-	vc, err := simulated.Start(t.Context(), simulated.Config{Dir: t.TempDir(), Binary: "/bin/true", Image: "/bin/true"})
+	vc, err := vcenter.Start(t.Context(), vcenter.Config{Dir: t.TempDir(), Binary: "/bin/true", Image: "/bin/true"})
 	require.NoError(t, err)
 	t.Cleanup(vc.Close)
 	b := bench{filepath.Join(t.TempDir(), "node.yaml"), filepath.Join(t.TempDir(), "boot.iso")}
@@ -34,7 +34,7 @@ vch:
   vsphere:
     {address: %q, user: %s, passwordFile: %s, caFile: %s, network: %s, gateway: 192.0.2.1, guestListen: ":1", advertiseAddresses: ["192.0.2.2:1"],
       pool: /DC0/host/DC0_C0/Resources/vic, folder: /DC0/vm/vic, bootISO: "[LocalDS_0] isos/boot.iso"}
-`, to.Address, to.User, to.PasswordFile, to.CAFile, simulated.PortGroup)
+`, to.Address, to.User, to.PasswordFile, to.CAFile, vcenter.PortGroup)
 	require.NoError(t, os.WriteFile(b.file, []byte(text), 0o600))
 	return b
 }

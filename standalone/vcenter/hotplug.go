@@ -1,4 +1,4 @@
-package simulated
+package vcenter
 
 import (
 	"context"
@@ -13,35 +13,35 @@ import (
 )
 
 // ReconfigVMTask changes what the simulator knows, and the disks of the QEMU that runs.
-func (m *machine) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
+func (q *qemuVM) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
 	return &methods.ReconfigVM_TaskBody{Res: &types.ReconfigVM_TaskResponse{
-		Returnval: m.run(ctx, "reconfigVm", func() types.BaseMethodFault { return m.reconfigure(ctx, req) }),
+		Returnval: q.run(ctx, "reconfigVm", func() types.BaseMethodFault { return q.reconfigure(ctx, req) }),
 	}}
 }
 
-func (m *machine) reconfigure(ctx *simulator.Context, req *types.ReconfigVM_Task) types.BaseMethodFault {
-	p := m.v.current(m.Self)
+func (q *qemuVM) reconfigure(ctx *simulator.Context, req *types.ReconfigVM_Task) types.BaseMethodFault {
+	p := q.v.current(q.Self)
 	if p == nil {
-		return m.record(ctx, req)
+		return q.record(ctx, req)
 	}
-	if fault := m.checkLive(req.Spec); fault != nil {
+	if fault := q.checkLive(req.Spec); fault != nil {
 		return fault
 	}
 	deadline, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	if err := m.unplug(deadline, p, req.Spec.DeviceChange); err != nil {
+	if err := q.unplug(deadline, p, req.Spec.DeviceChange); err != nil {
 		return fault(fmt.Errorf("remove disk: %w", err))
 	}
-	before, err := m.v.disks(m.Config.Hardware.Device)
+	before, err := q.v.disks(q.Config.Hardware.Device)
 	if err != nil {
 		return fault(err)
 	}
-	if failed := m.record(ctx, req); failed != nil {
+	if failed := q.record(ctx, req); failed != nil {
 		return failed
 	}
-	if err := m.plugNew(deadline, p, before); err != nil {
-		m.v.log.Warn("disk of a simulated VM not added", "vm", m.Name, "err", err)
-		if failed := m.record(ctx, m.undo(req, before)); failed != nil {
+	if err := q.plugNew(deadline, p, before); err != nil {
+		q.v.log.Warn("disk of a simulated VM not added", "vm", q.Name, "err", err)
+		if failed := q.record(ctx, q.undo(req, before)); failed != nil {
 			return failed
 		}
 		return fault(err)
@@ -50,8 +50,8 @@ func (m *machine) reconfigure(ctx *simulator.Context, req *types.ReconfigVM_Task
 }
 
 // record has the simulator do its part.
-func (m *machine) record(ctx *simulator.Context, req *types.ReconfigVM_Task) types.BaseMethodFault {
-	answer, ok := m.VirtualMachine.ReconfigVMTask(ctx, req).(*methods.ReconfigVM_TaskBody)
+func (q *qemuVM) record(ctx *simulator.Context, req *types.ReconfigVM_Task) types.BaseMethodFault {
+	answer, ok := q.VirtualMachine.ReconfigVMTask(ctx, req).(*methods.ReconfigVM_TaskBody)
 	if !ok || answer.Res == nil {
 		return &types.InvalidState{}
 	}
@@ -59,11 +59,11 @@ func (m *machine) record(ctx *simulator.Context, req *types.ReconfigVM_Task) typ
 }
 
 // checkLive refuses what a VM that runs can't have changed.
-func (m *machine) checkLive(spec types.VirtualMachineConfigSpec) types.BaseMethodFault {
-	if spec.NumCPUs != 0 && spec.NumCPUs != m.Config.Hardware.NumCPU {
+func (q *qemuVM) checkLive(spec types.VirtualMachineConfigSpec) types.BaseMethodFault {
+	if spec.NumCPUs != 0 && spec.NumCPUs != q.Config.Hardware.NumCPU {
 		return &types.CpuHotPlugNotSupported{}
 	}
-	if spec.MemoryMB != 0 && spec.MemoryMB != int64(m.Config.Hardware.MemoryMB) {
+	if spec.MemoryMB != 0 && spec.MemoryMB != int64(q.Config.Hardware.MemoryMB) {
 		return &types.MemoryHotPlugNotSupported{}
 	}
 	for _, change := range spec.DeviceChange {
@@ -75,8 +75,8 @@ func (m *machine) checkLive(spec types.VirtualMachineConfigSpec) types.BaseMetho
 	return nil
 }
 
-func (m *machine) unplug(ctx context.Context, p *process, changes []types.BaseVirtualDeviceConfigSpec) error {
-	disks, err := m.v.disks(m.Config.Hardware.Device)
+func (q *qemuVM) unplug(ctx context.Context, p *process, changes []types.BaseVirtualDeviceConfigSpec) error {
+	disks, err := q.v.disks(q.Config.Hardware.Device)
 	if err != nil {
 		return err
 	}
@@ -98,8 +98,8 @@ func (m *machine) unplug(ctx context.Context, p *process, changes []types.BaseVi
 }
 
 // plugNew adds the disks that are not among before. After an error it has added none.
-func (m *machine) plugNew(ctx context.Context, p *process, before []disk) error {
-	disks, err := m.v.disks(m.Config.Hardware.Device)
+func (q *qemuVM) plugNew(ctx context.Context, p *process, before []disk) error {
+	disks, err := q.v.disks(q.Config.Hardware.Device)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (m *machine) plugNew(ctx context.Context, p *process, before []disk) error 
 		if has(before, d) {
 			continue
 		}
-		if err = m.v.makeDisk(ctx, d); err == nil {
+		if err = q.v.makeDisk(ctx, d); err == nil {
 			err = p.plug(ctx, d)
 		}
 		if err != nil {
@@ -127,9 +127,9 @@ func (m *machine) plugNew(ctx context.Context, p *process, before []disk) error 
 }
 
 // undo takes out again the disks that are not among before.
-func (m *machine) undo(req *types.ReconfigVM_Task, before []disk) *types.ReconfigVM_Task {
+func (q *qemuVM) undo(req *types.ReconfigVM_Task, before []disk) *types.ReconfigVM_Task {
 	undo := &types.ReconfigVM_Task{This: req.This}
-	for _, d := range m.Config.Hardware.Device {
+	for _, d := range q.Config.Hardware.Device {
 		if vd, ok := d.(*types.VirtualDisk); ok && !slices.ContainsFunc(before, func(b disk) bool { return b.key == vd.Key }) {
 			undo.Spec.DeviceChange = append(undo.Spec.DeviceChange, &types.VirtualDeviceConfigSpec{
 				Operation: types.VirtualDeviceConfigSpecOperationRemove, Device: vd,

@@ -1,6 +1,6 @@
 //go:build qemu
 
-package simulated_test
+package vcenter_test
 
 import (
 	"bufio"
@@ -34,7 +34,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/channels"
-	"github.com/virtual-kubelet/vic/portlayer/vsphere/simulated"
+	"github.com/virtual-kubelet/vic/standalone/vcenter"
 )
 
 // patience is how long a boot may take: all is emulated, on a busy machine.
@@ -47,10 +47,10 @@ const grain = 64 << 10
 var bootISO = sync.OnceValues(func() (string, error) {
 	image := os.Getenv("VIC_GUEST_IMAGE")
 	if image == "" {
-		image = "../../../bin/guest"
+		image = "../../bin/guest"
 	}
 	ctx := context.Background()
-	init, err := testinitrd.Build(ctx, "../../../internal/testinitrd/vsphereguest")
+	init, err := testinitrd.Build(ctx, "../../internal/testinitrd/vsphereguest")
 	if err != nil {
 		return "", err
 	}
@@ -77,7 +77,7 @@ func TestMain(m *testing.M) {
 type lab struct {
 	*testing.T
 	dir     string // the vCenter's
-	vc      *simulated.VCenter
+	vc      *vcenter.Server
 	h       *vsphere.Hypervisor
 	admin   *govmomi.Client
 	server  net.Listener
@@ -91,15 +91,15 @@ type pod struct {
 	address  netip.Prefix
 }
 
-func newLab(t *testing.T, network simulated.Network, gateway netip.Addr, address netip.Prefix) *lab {
+func newLab(t *testing.T, network vcenter.Network, gateway netip.Addr, address netip.Prefix) *lab {
 	t.Helper()
 	iso, err := bootISO()
 	require.NoError(t, err, "make guest-image")
 	dir := t.TempDir()
-	vc, err := simulated.Start(t.Context(), simulated.Config{Dir: dir, Network: network, BootISO: iso})
+	vc, err := vcenter.Start(t.Context(), vcenter.Config{Dir: dir, Network: network, BootISO: iso})
 	require.NoError(t, err)
 	t.Cleanup(vc.Close)
-	target, err := simulated.ReadTarget(dir)
+	target, err := vcenter.ReadTarget(dir)
 	require.NoError(t, err)
 	require.Equal(t, vc.Target(), target, "others find it too")
 	password, err := os.ReadFile(target.PasswordFile)
@@ -112,7 +112,7 @@ func newLab(t *testing.T, network simulated.Network, gateway netip.Addr, address
 	authority, err := channels.LoadAuthority(filepath.Join(dir, "authority.pem"))
 	require.NoError(t, err)
 	h, err := vsphere.Open(t.Context(), vsphere.Config{
-		Name: "vch", Session: session, Guests: channels.New(authority).At(nil), BootISO: simulated.BootISO, Networks: map[string]string{"bridge": simulated.PortGroup},
+		Name: "vch", Session: session, Guests: channels.New(authority).At(nil), BootISO: vcenter.BootISO, Networks: map[string]string{"bridge": vcenter.PortGroup},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {

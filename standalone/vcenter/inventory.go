@@ -1,4 +1,4 @@
-package simulated
+package vcenter
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ func newModel() *simulator.Model {
 
 // furnish gives the inventory what the machine has, where the simulator has figures of its own, and the datastore its
 // directory. Nobody else uses it yet.
-func (v *VCenter) furnish() error {
+func (v *Server) furnish() error {
 	var machine unix.Sysinfo_t
 	if err := unix.Sysinfo(&machine); err != nil {
 		return fmt.Errorf("read the machine's memory: %w", err)
@@ -56,7 +56,7 @@ func (c capacity) furnish(pool *simulator.ResourcePool) {
 	ram.MaxUsage, ram.UnreservedForPool, ram.UnreservedForVm = c.memoryBytes, c.memoryBytes, c.memoryBytes
 }
 
-func (v *VCenter) furnishDatastore() error {
+func (v *Server) furnishDatastore() error {
 	dir := v.datastoreDir()
 	// What a former vCenter left belongs to nothing.
 	if err := os.RemoveAll(dir); err != nil {
@@ -81,4 +81,4 @@ func (v *VCenter) furnishDatastore() error {
 	return nil
 }
 
-func (v *VCenter) datastoreDir() string { return filepath.Join(v.config.Dir, "datastore") }
+func (v *Server) datastoreDir() string { return filepath.Join(v.config.Dir, "datastore") }

@@ -1,4 +1,4 @@
-package simulated
+package vcenter
 
 import (
 	"context"
@@ -12,22 +12,22 @@ import (
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
-	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcsim"
+	"github.com/virtual-kubelet/vic/internal/vcsim"
 )
 
 // startTimeout is how long QEMU may take until it answers, on a machine that is busy.
 const startTimeout = time.Minute
 
-// machine is the simulator's VM with a QEMU: its tasks are the simulator's, with what QEMU has to do added. All of them
+// qemuVM is the simulator's VM with a QEMU: its tasks are the simulator's, with what QEMU has to do added. All of them
 // hold the simulator's lock of the VM.
-type machine struct {
+type qemuVM struct {
 	*simulator.VirtualMachine
-	v *VCenter
+	v *Server
 }
 
 // intercept has a session see machines in the place of the simulator's VMs: what a session's own registry has comes before
 // what is in the inventory, where the simulator insists on its own type.
-func (v *VCenter) intercept(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+func (v *Server) intercept(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 	if ctx.Session == nil {
 		return nil, nil //nolint:nilnil // the simulator goes on by itself
 	}
@@ -42,14 +42,14 @@ func (v *VCenter) intercept(ctx *simulator.Context, method *simulator.Method) (m
 	}
 	ctx.WithLock(vm, func() {
 		if ctx.Map.Get(method.This) != nil { // it may be gone meanwhile
-			session.Put(&machine{vm, v})
+			session.Put(&qemuVM{vm, v})
 		}
 	})
 	return nil, nil //nolint:nilnil // as above
 }
 
 // observer hears from the simulator what changes. It implements simulator.RegisterObject.
-type observer struct{ v *VCenter }
+type observer struct{ v *Server }
 
 // Reference implements mo.Reference.
 func (observer) Reference() types.ManagedObjectReference {
@@ -86,47 +86,47 @@ func (o observer) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectRe
 }
 
 // PowerOnVMTask starts QEMU and then reports that the VM is on.
-func (m *machine) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task) soap.HasFault {
+func (q *qemuVM) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task) soap.HasFault {
 	return &methods.PowerOnVM_TaskBody{Res: &types.PowerOnVM_TaskResponse{
-		Returnval: m.run(ctx, "powerOn", func() types.BaseMethodFault { return m.powerOn(ctx, req) }),
+		Returnval: q.run(ctx, "powerOn", func() types.BaseMethodFault { return q.powerOn(ctx, req) }),
 	}}
 }
 
 // PowerOffVMTask ends QEMU and then reports that the VM is off.
-func (m *machine) PowerOffVMTask(ctx *simulator.Context, req *types.PowerOffVM_Task) soap.HasFault {
+func (q *qemuVM) PowerOffVMTask(ctx *simulator.Context, req *types.PowerOffVM_Task) soap.HasFault {
 	return &methods.PowerOffVM_TaskBody{Res: &types.PowerOffVM_TaskResponse{
-		Returnval: m.run(ctx, "powerOff", func() types.BaseMethodFault { return m.powerOff(ctx, req) }),
+		Returnval: q.run(ctx, "powerOff", func() types.BaseMethodFault { return q.powerOff(ctx, req) }),
 	}}
 }
 
 // ResetVMTask is both: the guest finds what is new for it, as after any power-on.
-func (m *machine) ResetVMTask(ctx *simulator.Context, req *types.ResetVM_Task) soap.HasFault {
+func (q *qemuVM) ResetVMTask(ctx *simulator.Context, req *types.ResetVM_Task) soap.HasFault {
 	return &methods.ResetVM_TaskBody{Res: &types.ResetVM_TaskResponse{
-		Returnval: m.run(ctx, "reset", func() types.BaseMethodFault {
-			if fault := m.powerOff(ctx, &types.PowerOffVM_Task{This: req.This}); fault != nil {
+		Returnval: q.run(ctx, "reset", func() types.BaseMethodFault {
+			if fault := q.powerOff(ctx, &types.PowerOffVM_Task{This: req.This}); fault != nil {
 				return fault
 			}
-			return m.powerOn(ctx, &types.PowerOnVM_Task{This: req.This})
+			return q.powerOn(ctx, &types.PowerOnVM_Task{This: req.This})
 		}),
 	}}
 }
 
 // SuspendVMTask is refused.
-func (m *machine) SuspendVMTask(*simulator.Context, *types.SuspendVM_Task) soap.HasFault {
+func (q *qemuVM) SuspendVMTask(*simulator.Context, *types.SuspendVM_Task) soap.HasFault {
 	return &methods.SuspendVM_TaskBody{Fault_: simulator.Fault("a simulated VM can't be suspended", &types.NotSupported{})}
 }
 
 // ShutdownGuest is refused: there are no VMware Tools that could do it.
-func (m *machine) ShutdownGuest(ctx *simulator.Context, req *types.ShutdownGuest) soap.HasFault {
-	if m.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
-		return m.VirtualMachine.ShutdownGuest(ctx, req)
+func (q *qemuVM) ShutdownGuest(ctx *simulator.Context, req *types.ShutdownGuest) soap.HasFault {
+	if q.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+		return q.VirtualMachine.ShutdownGuest(ctx, req)
 	}
 	return &methods.ShutdownGuestBody{Fault_: simulator.Fault("", &types.ToolsUnavailable{})}
 }
 
 // run runs what do does as a task of the VM.
-func (m *machine) run(ctx *simulator.Context, name string, do func() types.BaseMethodFault) types.ManagedObjectReference {
-	task := simulator.CreateTask(m, name, func(*simulator.Task) (types.AnyType, types.BaseMethodFault) { return nil, do() })
+func (q *qemuVM) run(ctx *simulator.Context, name string, do func() types.BaseMethodFault) types.ManagedObjectReference {
+	task := simulator.CreateTask(q, name, func(*simulator.Task) (types.AnyType, types.BaseMethodFault) { return nil, do() })
 	return task.Run(ctx)
 }
 
@@ -149,27 +149,27 @@ func await(ctx *simulator.Context, answer soap.HasFault, task *types.ManagedObje
 	return nil
 }
 
-func (m *machine) powerOn(ctx *simulator.Context, req *types.PowerOnVM_Task) types.BaseMethodFault {
-	if m.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOff && !m.Config.Template {
-		if err := m.v.boot(m.VirtualMachine); err != nil {
-			m.v.log.Warn("simulated VM not started", "vm", m.Name, "err", err)
+func (q *qemuVM) powerOn(ctx *simulator.Context, req *types.PowerOnVM_Task) types.BaseMethodFault {
+	if q.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOff && !q.Config.Template {
+		if err := q.v.boot(q.VirtualMachine); err != nil {
+			q.v.log.Warn("simulated VM not started", "vm", q.Name, "err", err)
 			return fault(err)
 		}
 	}
-	answer, ok := m.VirtualMachine.PowerOnVMTask(ctx, req).(*methods.PowerOnVM_TaskBody)
+	answer, ok := q.VirtualMachine.PowerOnVMTask(ctx, req).(*methods.PowerOnVM_TaskBody)
 	if !ok || answer.Res == nil {
 		return &types.InvalidState{} // it is a template, whose QEMU was not started
 	}
 	failed := await(ctx, answer, &answer.Res.Returnval)
 	if _, already := failed.(*types.InvalidPowerState); failed != nil && !already {
-		m.v.end(m.Self)
+		q.v.end(q.Self)
 	}
 	return failed
 }
 
-func (m *machine) powerOff(ctx *simulator.Context, req *types.PowerOffVM_Task) types.BaseMethodFault {
-	m.v.end(m.Self)
-	answer, ok := m.VirtualMachine.PowerOffVMTask(ctx, req).(*methods.PowerOffVM_TaskBody)
+func (q *qemuVM) powerOff(ctx *simulator.Context, req *types.PowerOffVM_Task) types.BaseMethodFault {
+	q.v.end(q.Self)
+	answer, ok := q.VirtualMachine.PowerOffVMTask(ctx, req).(*methods.PowerOffVM_TaskBody)
 	if !ok || answer.Res == nil {
 		return &types.InvalidState{}
 	}
@@ -177,7 +177,7 @@ func (m *machine) powerOff(ctx *simulator.Context, req *types.PowerOffVM_Task) t
 }
 
 // boot starts a VM's QEMU. The caller holds the VM's lock.
-func (v *VCenter) boot(vm *simulator.VirtualMachine) error {
+func (v *Server) boot(vm *simulator.VirtualMachine) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	line, err := v.commandLine(ctx, vm)
@@ -207,14 +207,14 @@ func (v *VCenter) boot(vm *simulator.VirtualMachine) error {
 }
 
 // current is the QEMU of a VM, nil when it has none.
-func (v *VCenter) current(ref types.ManagedObjectReference) *process {
+func (v *Server) current(ref types.ManagedObjectReference) *process {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.running[ref]
 }
 
 // take is current, for whoever sees to the end of the process.
-func (v *VCenter) take(ref types.ManagedObjectReference) *process {
+func (v *Server) take(ref types.ManagedObjectReference) *process {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	p := v.running[ref]
@@ -223,14 +223,14 @@ func (v *VCenter) take(ref types.ManagedObjectReference) *process {
 }
 
 // end ends a VM's QEMU, if it has one.
-func (v *VCenter) end(ref types.ManagedObjectReference) {
+func (v *Server) end(ref types.ManagedObjectReference) {
 	if p := v.take(ref); p != nil {
 		p.stop()
 	}
 }
 
 // noteEnd reports that a VM is off whose QEMU ended by itself.
-func (v *VCenter) noteEnd(ref types.ManagedObjectReference, p *process) {
+func (v *Server) noteEnd(ref types.ManagedObjectReference, p *process) {
 	if v.current(ref) != p {
 		return // whoever ended it reports that
 	}
@@ -243,7 +243,7 @@ func (v *VCenter) noteEnd(ref types.ManagedObjectReference, p *process) {
 		if v.current(ref) != p {
 			return
 		}
-		m := &machine{vm, v}
+		m := &qemuVM{vm, v}
 		if f := m.powerOff(ctx, &types.PowerOffVM_Task{This: ref}); f != nil {
 			v.log.Error("simulated VM that ended not powered off", "vm", vm.Name, "err", fmt.Sprintf("%T", f))
 		}

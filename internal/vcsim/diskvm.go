@@ -8,8 +8,8 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// machine is the simulator's VM, with first-class disks.
-type machine struct {
+// diskVM is the simulator's VM, with first-class disks.
+type diskVM struct {
 	*simulator.VirtualMachine
 	disks *Disks
 }
@@ -21,7 +21,7 @@ func (d *Disks) BeforeCall(ctx *simulator.Context, method *simulator.Method) {
 		return
 	}
 	session := ctx.Session.Registry
-	shown, has := session.Get(method.This).(*machine)
+	shown, has := session.Get(method.This).(*diskVM)
 	vm, ok := ctx.Map.Get(method.This).(*simulator.VirtualMachine)
 	switch {
 	case has && !ok:
@@ -35,7 +35,7 @@ func (d *Disks) BeforeCall(ctx *simulator.Context, method *simulator.Method) {
 	d.mu.Unlock()
 	ctx.WithLock(vm, func() {
 		if ctx.Map.Get(method.This) != nil { // it may be gone meanwhile
-			session.Put(&machine{vm, d})
+			session.Put(&diskVM{vm, d})
 		}
 	})
 }
@@ -66,47 +66,47 @@ func (d *Disks) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectRefe
 }
 
 // AttachDiskTask gives the VM a disk.
-func (m *machine) AttachDiskTask(ctx *simulator.Context, req *types.AttachDisk_Task) soap.HasFault {
+func (d *diskVM) AttachDiskTask(ctx *simulator.Context, req *types.AttachDisk_Task) soap.HasFault {
 	return &methods.AttachDisk_TaskBody{Res: &types.AttachDisk_TaskResponse{
-		Returnval: m.run(ctx, "attachDisk", func() types.BaseMethodFault {
-			change, fault := m.disks.Attach(m.VirtualMachine, req)
+		Returnval: d.run(ctx, "attachDisk", func() types.BaseMethodFault {
+			change, fault := d.disks.Attach(d.VirtualMachine, req)
 			if fault != nil {
 				return fault
 			}
-			return m.reconfigure(ctx, change)
+			return d.reconfigure(ctx, change)
 		}),
 	}}
 }
 
 // DetachDiskTask takes a disk from the VM.
-func (m *machine) DetachDiskTask(ctx *simulator.Context, req *types.DetachDisk_Task) soap.HasFault {
+func (d *diskVM) DetachDiskTask(ctx *simulator.Context, req *types.DetachDisk_Task) soap.HasFault {
 	return &methods.DetachDisk_TaskBody{Res: &types.DetachDisk_TaskResponse{
-		Returnval: m.run(ctx, "detachDisk", func() types.BaseMethodFault {
-			change, fault := m.disks.Detach(m.VirtualMachine, req)
+		Returnval: d.run(ctx, "detachDisk", func() types.BaseMethodFault {
+			change, fault := d.disks.Detach(d.VirtualMachine, req)
 			if fault != nil {
 				return fault
 			}
-			return m.reconfigure(ctx, change)
+			return d.reconfigure(ctx, change)
 		}),
 	}}
 }
 
 // DestroyTask spares the disks that outlive the VM.
-func (m *machine) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap.HasFault {
+func (d *diskVM) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap.HasFault {
 	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{
-		Returnval: m.run(ctx, "destroy", func() types.BaseMethodFault { return m.disks.Destroy(ctx, m.VirtualMachine, req) }),
+		Returnval: d.run(ctx, "destroy", func() types.BaseMethodFault { return d.disks.Destroy(ctx, d.VirtualMachine, req) }),
 	}}
 }
 
 // run runs what do does as a task of the VM.
-func (m *machine) run(ctx *simulator.Context, name string, do func() types.BaseMethodFault) types.ManagedObjectReference {
-	task := simulator.CreateTask(m, name, func(*simulator.Task) (types.AnyType, types.BaseMethodFault) { return nil, do() })
+func (d *diskVM) run(ctx *simulator.Context, name string, do func() types.BaseMethodFault) types.ManagedObjectReference {
+	task := simulator.CreateTask(d, name, func(*simulator.Task) (types.AnyType, types.BaseMethodFault) { return nil, do() })
 	return task.Run(ctx)
 }
 
 // reconfigure has the simulator change the VM.
-func (m *machine) reconfigure(ctx *simulator.Context, change *types.ReconfigVM_Task) types.BaseMethodFault {
-	body, ok := m.ReconfigVMTask(ctx, change).(*methods.ReconfigVM_TaskBody)
+func (d *diskVM) reconfigure(ctx *simulator.Context, change *types.ReconfigVM_Task) types.BaseMethodFault {
+	body, ok := d.ReconfigVMTask(ctx, change).(*methods.ReconfigVM_TaskBody)
 	if !ok || body.Res == nil {
 		return &types.InvalidState{}
 	}

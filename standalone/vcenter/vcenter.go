@@ -1,4 +1,4 @@
-package simulated
+package vcenter
 
 import (
 	"context"
@@ -20,9 +20,9 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/durable"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/vcsim"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
-	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcsim"
 )
 
 const (
@@ -87,9 +87,9 @@ func find(name, standard, debian string) (string, error) {
 	return path, nil
 }
 
-// VCenter is a simulated vCenter with one datacenter, one cluster, one datastore and one network for VMs. It is safe for
+// Server is a simulated vCenter with one datacenter, one cluster, one datastore and one network for VMs. It is safe for
 // concurrent use.
-type VCenter struct {
+type Server struct {
 	config  Config
 	log     *slog.Logger
 	model   *simulator.Model
@@ -111,12 +111,12 @@ type VCenter struct {
 
 // Start starts a vCenter. The caller calls Close, after its sessions with it are closed. ctx carries the logger for what
 // happens until then.
-func Start(ctx context.Context, c Config) (*VCenter, error) {
+func Start(ctx context.Context, c Config) (*Server, error) {
 	c, err := c.complete()
 	if err != nil {
 		return nil, fmt.Errorf("start simulated vCenter: %w", err)
 	}
-	v := &VCenter{
+	v := &Server{
 		config: c, log: logging.From(ctx), model: newModel(),
 		running:  map[types.ManagedObjectReference]*process{},
 		consoles: map[string]*tail{},
@@ -129,7 +129,7 @@ func Start(ctx context.Context, c Config) (*VCenter, error) {
 	return v, nil
 }
 
-func (v *VCenter) start() error {
+func (v *Server) start() error {
 	if err := v.model.Create(); err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (v *VCenter) start() error {
 	return v.writeTarget(v.server.URL)
 }
 
-func (v *VCenter) addISO() error {
+func (v *Server) addISO() error {
 	if v.config.BootISO == "" {
 		return nil
 	}
@@ -171,7 +171,7 @@ func (v *VCenter) addISO() error {
 
 // Console returns the end of what the VM with that instance UUID has written to its serial port since it was last powered
 // on; nothing when it never was.
-func (v *VCenter) Console(instanceUUID string) []byte {
+func (v *Server) Console(instanceUUID string) []byte {
 	v.mu.Lock()
 	console := v.consoles[instanceUUID]
 	v.mu.Unlock()
@@ -182,7 +182,7 @@ func (v *VCenter) Console(instanceUUID string) []byte {
 }
 
 // Close ends all VMs and the vCenter, and removes their files.
-func (v *VCenter) Close() {
+func (v *Server) Close() {
 	v.mu.Lock()
 	v.closed = true
 	var all []*process
@@ -210,7 +210,7 @@ func (v *VCenter) Close() {
 }
 
 // cancelPolls ends what clients wait for that have not been closed: the server waits for it.
-func (v *VCenter) cancelPolls() {
+func (v *Server) cancelPolls() {
 	v.mu.Lock()
 	sessions := slices.Collect(maps.Keys(v.sessions))
 	v.mu.Unlock()
@@ -224,7 +224,7 @@ func (v *VCenter) cancelPolls() {
 }
 
 // newContext is what holds the simulator's locks for something that no client has asked for.
-func (v *VCenter) newContext() *simulator.Context {
+func (v *Server) newContext() *simulator.Context {
 	ctx := *v.model.Service.Context
 	return &ctx
 }

@@ -1,4 +1,4 @@
-package simulated
+package vcenter
 
 import (
 	"context"
@@ -69,7 +69,7 @@ func (c *commandLine) release() {
 }
 
 // commandLine makes a VM's QEMU of its configuration, and what is missing of its disks' files.
-func (v *VCenter) commandLine(ctx context.Context, vm *simulator.VirtualMachine) (*commandLine, error) {
+func (v *Server) commandLine(ctx context.Context, vm *simulator.VirtualMachine) (*commandLine, error) {
 	c := &commandLine{}
 	err := errors.Join(v.addMachine(c, vm), v.addInfo(c, vm.Config.ExtraConfig), v.addDevices(ctx, c, vm))
 	if err != nil {
@@ -80,7 +80,7 @@ func (v *VCenter) commandLine(ctx context.Context, vm *simulator.VirtualMachine)
 	return c, nil
 }
 
-func (v *VCenter) addMachine(c *commandLine, vm *simulator.VirtualMachine) error {
+func (v *Server) addMachine(c *commandLine, vm *simulator.VirtualMachine) error {
 	hw := vm.Config.Hardware
 	if hw.NumCPU < 1 || hw.MemoryMB < 1 {
 		return fmt.Errorf("%d processors and %d MB of memory", hw.NumCPU, hw.MemoryMB)
@@ -99,7 +99,7 @@ func (v *VCenter) addMachine(c *commandLine, vm *simulator.VirtualMachine) error
 }
 
 // addInfo gives the guest what is meant for it. It may be secret, so it goes by files that have no name.
-func (v *VCenter) addInfo(c *commandLine, extra []types.BaseOptionValue) error {
+func (v *Server) addInfo(c *commandLine, extra []types.BaseOptionValue) error {
 	for _, o := range extra {
 		option := o.GetOptionValue()
 		name, ok := strings.CutPrefix(option.Key, guestInfo)
@@ -123,7 +123,7 @@ func (v *VCenter) addInfo(c *commandLine, extra []types.BaseOptionValue) error {
 	return nil
 }
 
-func (v *VCenter) addDevices(ctx context.Context, c *commandLine, vm *simulator.VirtualMachine) error {
+func (v *Server) addDevices(ctx context.Context, c *commandLine, vm *simulator.VirtualMachine) error {
 	devices := vm.Config.Hardware.Device
 	for _, d := range devices {
 		if scsi, ok := d.(*types.ParaVirtualSCSIController); ok {
@@ -159,7 +159,7 @@ func (v *VCenter) addDevices(ctx context.Context, c *commandLine, vm *simulator.
 }
 
 // addCD adds a CD drive with an ISO in it. Others are left out.
-func (v *VCenter) addCD(c *commandLine, cd *types.VirtualCdrom, devices []types.BaseVirtualDevice) error {
+func (v *Server) addCD(c *commandLine, cd *types.VirtualCdrom, devices []types.BaseVirtualDevice) error {
 	backing, ok := cd.Backing.(*types.VirtualCdromIsoBackingInfo)
 	if !ok || cd.Connectable != nil && !cd.Connectable.StartConnected {
 		return nil
@@ -191,7 +191,7 @@ func (v *VCenter) addCD(c *commandLine, cd *types.VirtualCdrom, devices []types.
 		}))
 }
 
-func (v *VCenter) addCard(ctx context.Context, c *commandLine, vm *simulator.VirtualMachine, d types.BaseVirtualEthernetCard, i int) error {
+func (v *Server) addCard(ctx context.Context, c *commandLine, vm *simulator.VirtualMachine, d types.BaseVirtualEthernetCard, i int) error {
 	if _, ok := d.(*types.VirtualVmxnet3); !ok {
 		return fmt.Errorf("interface %T: only vmxnet3 is simulated", d)
 	}

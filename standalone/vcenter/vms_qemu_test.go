@@ -1,6 +1,6 @@
 //go:build qemu
 
-package simulated_test
+package vcenter_test
 
 import (
 	"bufio"
@@ -26,7 +26,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/testinitrd/vsphereguest/report"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
-	"github.com/virtual-kubelet/vic/portlayer/vsphere/simulated"
+	"github.com/virtual-kubelet/vic/standalone/vcenter"
 )
 
 func TestAGuestSeesVSphereHardware(t *testing.T) {
@@ -175,7 +175,7 @@ func TestAVMThatCannotStartStaysOff(t *testing.T) {
 	l.create()
 	dc, err := object.NewSearchIndex(l.admin.Client).FindByInventoryPath(t.Context(), "/DC0")
 	require.NoError(t, err)
-	task, err := object.NewFileManager(l.admin.Client).DeleteDatastoreFile(t.Context(), simulated.BootISO, dc.(*object.Datacenter))
+	task, err := object.NewFileManager(l.admin.Client).DeleteDatastoreFile(t.Context(), vcenter.BootISO, dc.(*object.Datacenter))
 	require.NoError(t, err)
 	require.NoError(t, task.Wait(t.Context()))
 	err = l.h.PowerOn(t.Context(), l.uid)
@@ -192,7 +192,7 @@ func TestPodsHaveTheirOwnAddresses(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, network.Purge(context.WithoutCancel(t.Context()), dir)) })
 	first := n.Gateway().Next().Next()
-	l := newLab(t, simulated.Taps{Network: n}, n.Gateway(), netip.PrefixFrom(first, n.Subnet().Bits()))
+	l := newLab(t, vcenter.Taps{Network: n}, n.Gateway(), netip.PrefixFrom(first, n.Subnet().Bits()))
 	l.create()
 	other := *l
 	other.pod = pod{"uid-2", "00:50:56:00:00:02", netip.PrefixFrom(first.Next(), n.Subnet().Bits())}

@@ -1,4 +1,4 @@
-package simulated
+package vcenter
 
 import (
 	"errors"
@@ -59,7 +59,7 @@ func (l *leases) vm(lease string) (types.ManagedObjectReference, bool) {
 }
 
 // upload keeps the content of an import's disk.
-func (v *VCenter) upload(w http.ResponseWriter, r *http.Request) {
+func (v *Server) upload(w http.ResponseWriter, r *http.Request) {
 	file, err := v.uploadedFile(r.PathValue("lease"), r.PathValue("name"))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusNotFound)
@@ -74,7 +74,7 @@ func (v *VCenter) upload(w http.ResponseWriter, r *http.Request) {
 }
 
 // uploadedFile finds the disk of a lease's VM by the name of its descriptor.
-func (v *VCenter) uploadedFile(lease, name string) (string, error) {
+func (v *Server) uploadedFile(lease, name string) (string, error) {
 	ref, ok := v.leases.vm(lease)
 	if !ok {
 		return "", fmt.Errorf("no lease %q", lease)

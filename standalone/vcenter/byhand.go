@@ -1,4 +1,4 @@
-package simulated
+package vcenter
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 )
 
 // asAdministrator calls do with a client of its own.
-func (v *VCenter) asAdministrator(ctx context.Context, do func(*govmomi.Client) error) error {
+func (v *Server) asAdministrator(ctx context.Context, do func(*govmomi.Client) error) error {
 	at := v.server.URL
 	c, err := govmomi.NewClient(ctx, &url.URL{Scheme: at.Scheme, Host: at.Host, Path: at.Path, User: at.User}, true)
 	if err != nil {
@@ -23,7 +23,7 @@ func (v *VCenter) asAdministrator(ctx context.Context, do func(*govmomi.Client) 
 }
 
 // VMs are the instance UUIDs of all VMs by their names.
-func (v *VCenter) VMs(ctx context.Context) (map[string]string, error) {
+func (v *Server) VMs(ctx context.Context) (map[string]string, error) {
 	names := map[string]string{}
 	err := v.asAdministrator(ctx, func(c *govmomi.Client) error {
 		all, err := view.NewManager(c.Client).CreateContainerView(ctx, c.ServiceContent.RootFolder, []string{"VirtualMachine"}, true)
@@ -43,7 +43,7 @@ func (v *VCenter) VMs(ctx context.Context) (map[string]string, error) {
 }
 
 // Restart cuts a VM's power and gives it back, as vSphere HA does on another host.
-func (v *VCenter) Restart(ctx context.Context, instanceUUID string) error {
+func (v *Server) Restart(ctx context.Context, instanceUUID string) error {
 	return v.asAdministrator(ctx, func(c *govmomi.Client) error {
 		vm, err := findVM(ctx, c, instanceUUID)
 		if err != nil {

@@ -1,11 +1,11 @@
-// Package simulated is a vCenter for tests and for trying things out whose VMs really run: govmomi's simulator answers the
+// Package vcenter is a simulated vCenter for tests and for trying things out whose VMs really run: govmomi's simulator answers the
 // API, and each VM that it powers on is a QEMU that boots from the ISO in the VM's CD drive.
 //
-//	vc, err := simulated.Start(ctx, simulated.Config{Dir: dir, Accel: qemu.AccelTCG, BootISO: "bin/guest/boot.iso"})
+//	vc, err := vcenter.Start(ctx, vcenter.Config{Dir: dir, Accel: qemu.AccelTCG, BootISO: "bin/guest/boot.iso"})
 //	defer vc.Close()
 //	session, err := vsphere.Connect(ctx, vc.Target())
-//	h, err := vsphere.Open(ctx, vsphere.Config{Name: "vch", Session: session, BootISO: simulated.BootISO,
-//		Networks: map[string]string{"bridge": simulated.PortGroup}})
+//	h, err := vsphere.Open(ctx, vsphere.Config{Name: "vch", Session: session, BootISO: vcenter.BootISO,
+//		Networks: map[string]string{"bridge": vcenter.PortGroup}})
 //
 // A VM has what its configuration says: processors, memory, pvscsi controllers with each disk at its unit number, vmxnet3
 // interfaces with their MAC addresses, CDs on IDE. It boots in BIOS whatever its firmware is, which is seconds faster when
@@ -25,4 +25,4 @@
 // PowerOnMultiVM_Task) change the reported state and start nothing. The inventory is lost with the process; QEMUs end with it.
 //
 // It serves on the loopback interface, with a certificate whose key everybody has: no secret is safe in it.
-package simulated
+package vcenter

@@ -1,4 +1,4 @@
-package simulated
+package vcenter
 
 import (
 	"encoding/json"
@@ -28,7 +28,7 @@ type targetFile struct {
 }
 
 // writeTarget writes the files that a client needs; the one that names the others comes last.
-func (v *VCenter) writeTarget(at *url.URL) error {
+func (v *Server) writeTarget(at *url.URL) error {
 	secret, _ := at.User.Password()
 	to := vsphere.Target{
 		Address: at.Host, User: at.User.Username(),
@@ -48,7 +48,7 @@ func (v *VCenter) writeTarget(at *url.URL) error {
 }
 
 // Target is how to connect.
-func (v *VCenter) Target() vsphere.Target { return v.target }
+func (v *Server) Target() vsphere.Target { return v.target }
 
 // ReadTarget reads TargetFile; the error is os.ErrNotExist where there is none.
 func ReadTarget(dir string) (vsphere.Target, error) {

@@ -15,7 +15,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcsim"
+	"github.com/virtual-kubelet/vic/internal/vcsim"
 )
 
 // TestAViewChangesWhileItIsWatched mostly fails without BeforeCall: nothing answers any more.

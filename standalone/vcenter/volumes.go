@@ -1,4 +1,4 @@
-package simulated
+package vcenter
 
 import (
 	"context"
@@ -14,40 +14,40 @@ import (
 )
 
 // AttachDiskTask gives the VM, and its QEMU if it has one, a first-class disk.
-func (m *machine) AttachDiskTask(ctx *simulator.Context, req *types.AttachDisk_Task) soap.HasFault {
+func (q *qemuVM) AttachDiskTask(ctx *simulator.Context, req *types.AttachDisk_Task) soap.HasFault {
 	return &methods.AttachDisk_TaskBody{Res: &types.AttachDisk_TaskResponse{
-		Returnval: m.run(ctx, "attachDisk", func() types.BaseMethodFault {
-			change, fault := m.v.volumes.Attach(m.VirtualMachine, req)
+		Returnval: q.run(ctx, "attachDisk", func() types.BaseMethodFault {
+			change, fault := q.v.volumes.Attach(q.VirtualMachine, req)
 			if fault != nil {
 				return fault
 			}
-			return m.reconfigure(ctx, change)
+			return q.reconfigure(ctx, change)
 		}),
 	}}
 }
 
 // DetachDiskTask takes a first-class disk from the VM, and from its QEMU if it has one.
-func (m *machine) DetachDiskTask(ctx *simulator.Context, req *types.DetachDisk_Task) soap.HasFault {
+func (q *qemuVM) DetachDiskTask(ctx *simulator.Context, req *types.DetachDisk_Task) soap.HasFault {
 	return &methods.DetachDisk_TaskBody{Res: &types.DetachDisk_TaskResponse{
-		Returnval: m.run(ctx, "detachDisk", func() types.BaseMethodFault {
-			change, fault := m.v.volumes.Detach(m.VirtualMachine, req)
+		Returnval: q.run(ctx, "detachDisk", func() types.BaseMethodFault {
+			change, fault := q.v.volumes.Detach(q.VirtualMachine, req)
 			if fault != nil {
 				return fault
 			}
-			return m.reconfigure(ctx, change)
+			return q.reconfigure(ctx, change)
 		}),
 	}}
 }
 
 // DestroyTask leaves the first-class disks that are to be kept.
-func (m *machine) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap.HasFault {
+func (q *qemuVM) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap.HasFault {
 	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{
-		Returnval: m.run(ctx, "destroy", func() types.BaseMethodFault { return m.v.volumes.Destroy(ctx, m.VirtualMachine, req) }),
+		Returnval: q.run(ctx, "destroy", func() types.BaseMethodFault { return q.v.volumes.Destroy(ctx, q.VirtualMachine, req) }),
 	}}
 }
 
 // MakeDisk makes a first-class disk of as many MiB and returns its ID, which is a volume handle of the vSphere CSI driver.
-func (v *VCenter) MakeDisk(ctx context.Context, name string, sizeMiB int64) (id string, err error) {
+func (v *Server) MakeDisk(ctx context.Context, name string, sizeMiB int64) (id string, err error) {
 	err = v.asAdministrator(ctx, func(c *govmomi.Client) error {
 		task, err := vslm.NewObjectManager(c.Client).CreateDisk(ctx, types.VslmCreateSpec{
 			Name: name, CapacityInMB: sizeMiB,
@@ -76,18 +76,18 @@ func (v *VCenter) MakeDisk(ctx context.Context, name string, sizeMiB int64) (id 
 }
 
 // HasDisk reports whether there is a first-class disk with that ID.
-func (v *VCenter) HasDisk(id string) bool {
+func (v *Server) HasDisk(id string) bool {
 	_, ok := v.volumes.Get(id)
 	return ok
 }
 
 // datastore is the only one.
-func (v *VCenter) datastore() types.ManagedObjectReference {
+func (v *Server) datastore() types.ManagedObjectReference {
 	return v.model.Map().Any("Datastore").Reference()
 }
 
 // Destroy cuts a VM's power and deletes it with its files, as an administrator may do.
-func (v *VCenter) Destroy(ctx context.Context, instanceUUID string) error {
+func (v *Server) Destroy(ctx context.Context, instanceUUID string) error {
 	return v.asAdministrator(ctx, func(c *govmomi.Client) error {
 		vm, err := findVM(ctx, c, instanceUUID)
 		if err != nil {

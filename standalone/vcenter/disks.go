@@ -1,4 +1,4 @@
-package simulated
+package vcenter
 
 import (
 	"context"
@@ -57,7 +57,7 @@ func (d disk) device() map[string]any {
 }
 
 // disks are those among devices.
-func (v *VCenter) disks(devices []types.BaseVirtualDevice) ([]disk, error) {
+func (v *Server) disks(devices []types.BaseVirtualDevice) ([]disk, error) {
 	buses := map[int32]int32{} // bus numbers by key
 	for _, d := range devices {
 		if scsi, ok := d.(*types.ParaVirtualSCSIController); ok {
@@ -91,7 +91,7 @@ func (v *VCenter) disks(devices []types.BaseVirtualDevice) ([]disk, error) {
 }
 
 // makeDisk fills the file that the simulator has made empty.
-func (v *VCenter) makeDisk(ctx context.Context, d disk) error {
+func (v *Server) makeDisk(ctx context.Context, d disk) error {
 	info, err := os.Stat(d.file)
 	if err != nil || info.Size() > 0 {
 		return err
@@ -109,7 +109,7 @@ func (v *VCenter) makeDisk(ctx context.Context, d disk) error {
 }
 
 // file is where this machine has a file of the datastore.
-func (v *VCenter) file(path string) (string, error) {
+func (v *Server) file(path string) (string, error) {
 	var p object.DatastorePath
 	if !p.FromString(path) || !filepath.IsLocal(p.Path) {
 		return "", fmt.Errorf("%q is no path in a datastore", path)
@@ -123,7 +123,7 @@ func (v *VCenter) file(path string) (string, error) {
 }
 
 // flatFile is the file with the content of a disk.
-func (v *VCenter) flatFile(path string) (string, error) {
+func (v *Server) flatFile(path string) (string, error) {
 	file, err := v.file(path)
 	if err != nil {
 		return "", err
