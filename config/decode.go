@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // movedKeys are keys that settings had under another name, and what to write instead.
@@ -145,6 +147,9 @@ func decodeLeaf(p problems, value any, to reflect.Value) {
 
 // kindName is what users call a kind of value.
 func kindName(v reflect.Value) string {
+	if v.Type() == reflect.TypeFor[metav1.Duration]() {
+		return "duration, such as 5m"
+	}
 	switch v.Kind() {
 	case reflect.Bool:
 		return "true or false"

@@ -47,3 +47,36 @@ func TestDefaultPathFollowsXDG(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "/home/u/.local/state/vic", path)
 }
+
+func TestEverythingOfAProcessIsInItsDirectory(t *testing.T) {
+	d, err := statedir.At("/state")
+	require.NoError(t, err)
+	for want, got := range map[string]string{
+		"/state/kubeconfig": d.Kubeconfig(), "/state/controlplane": d.ControlPlane(), "/state/controlplane/vic-node.kubeconfig": d.NodeKubeconfig(),
+		"/state/images": d.Images(), "/state/vch": d.VCH(), "/state/run": d.Runs(), "/state/node": d.Node(), "/state/vcenter": d.Simulator(),
+		"/state/vchs/a": d.VCHOf("a").Path, "/state/vchs/a/vch": d.VCHOf("a").VCH(),
+	} {
+		require.Equal(t, want, got)
+	}
+	require.NoError(t, d.Close(), "what was never opened is closed")
+}
+
+func TestTheNodesOfAProcessAreListed(t *testing.T) {
+	d, err := statedir.At(filepath.Join(t.TempDir(), "state"))
+	require.NoError(t, err)
+	several, err := d.VCHs()
+	require.NoError(t, err)
+	require.Empty(t, several)
+	for _, name := range []string{"b", "a"} {
+		one, err := statedir.Open(d.VCHOf(name).Path)
+		require.NoError(t, err)
+		require.NoError(t, one.Close())
+	}
+	several, err = d.VCHs()
+	require.NoError(t, err)
+	require.Len(t, several, 2)
+	require.Equal(t, d.VCHOf("a").Path, several[0].Path)
+	require.NoError(t, several[0].Purge())
+	require.NoDirExists(t, several[0].Path)
+	require.NoError(t, several[0].Purge(), "it is gone")
+}

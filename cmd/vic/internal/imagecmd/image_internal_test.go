@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,11 +20,9 @@ import (
 	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/internal/ociimage"
 	"github.com/virtual-kubelet/vic/internal/testregistry"
-	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/operations/images"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
-	"github.com/virtual-kubelet/vic/portlayer/podvm/rundir"
 )
 
 // privateRegistry is a registry with TLS of an authority of its own that wants a password.
@@ -157,23 +154,13 @@ func TestImagePrune(t *testing.T) {
 }
 
 func TestImagesOfPodsElsewhereAreInUse(t *testing.T) {
-	flags := imageFlags{settings: cli.NewSettings(nil, &config.Node{Dir: t.TempDir()})}
-	state, err := statedir.At(flags.dir())
-	require.NoError(t, err)
-	record, err := json.Marshal(map[string]any{"format": portlayer.Format, "spec": portlayer.Spec{ID: "here", Owner: portlayer.Owner{Kind: "Pod", UID: "here"}}})
-	require.NoError(t, err)
-	require.NoError(t, os.MkdirAll(filepath.Join(state.VCH(), "vms", "here"), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(state.VCH(), "vms", "here", "vm.json"), record, 0o600))
-	runs, err := rundir.Open(rundir.Config{Root: state.Runs()})
-	require.NoError(t, err)
+	state := clitest.NewState(t)
+	flags := imageFlags{settings: cli.NewSettings(nil, &config.Node{Dir: state.Path})}
+	state.PutVM(clitest.PodVM("n", "here", "here"))
 	for _, uid := range []string{"here", "elsewhere"} {
-		records, err := runs.Dir(uid)
-		require.NoError(t, err)
-		require.NoError(t, records.SaveVM(portlayer.VM{Spec: portlayer.Spec{ID: uid, Owner: portlayer.Owner{Kind: "Pod", UID: uid}}}))
+		require.NoError(t, state.Run(uid).SaveVM(portlayer.VM{Spec: clitest.PodVM("n", uid, uid)}))
 	}
-	unseen, err := runs.Dir("unseen")
-	require.NoError(t, err)
-	require.NoError(t, unseen.SaveRecord([]byte("{}")))
+	require.NoError(t, state.Run("unseen").SaveRecord([]byte("{}")))
 
 	vms, err := flags.podVMs()
 	require.NoError(t, err)
@@ -218,35 +205,74 @@ app@sha256:aa     02            1Mi   2026-01-02
 	require.JSONEq(t, "[]", out.String())
 }
 
-func TestAnImageThatAPodHasIsNotRemoved(t *testing.T) {
+// image is a state directory with one image, app:1 of a registry.
+func image(t *testing.T) (s clitest.State, ref string, img persona.Image) {
+	t.Helper()
 	r := startPrivateRegistry(t)
-	dir := t.TempDir()
-	vic := func(args ...string) (string, error) {
-		return clitest.Execute(t, NewCommand(), append(args, "--dir", dir)...)
-	}
-	ref := r.push(t, "app:1", "x")
-	_, err := vic("pull", ref, "--quiet", "--registry-hosts-dir", r.hostsDir, "--authfile", r.authFile)
+	s, ref = clitest.NewState(t), r.push(t, "app:1", "x")
+	_, err := vic(t, s, "pull", ref, "--quiet", "--registry-hosts-dir", r.hostsDir, "--authfile", r.authFile)
 	require.NoError(t, err)
-	store, err := persona.Open(persona.Config{Dir: filepath.Join(dir, "images")})
+	store, err := persona.Open(persona.Config{Dir: s.Images()})
 	require.NoError(t, err)
-	img, err := store.Lookup(ref)
+	img, err = store.Lookup(ref)
 	require.NoError(t, err)
-	runs, err := rundir.Open(rundir.Config{Root: filepath.Join(dir, "run")})
-	require.NoError(t, err)
-	records, err := runs.Dir("u")
-	require.NoError(t, err)
-	require.NoError(t, records.SaveVM(portlayer.VM{Spec: portlayer.Spec{
-		ID: "u", Owner: portlayer.Owner{Kind: "Pod", UID: "u", Namespace: "n", Name: "p"},
-		Disks: []portlayer.Disk{{Kind: portlayer.DiskImage, Serial: images.DiskSerial(img)}},
-	}}))
+	return s, ref, img
+}
 
-	_, err = vic("rm", ref)
+// vic runs `vic image` on a state directory.
+func vic(t *testing.T, s clitest.State, args ...string) (string, error) {
+	t.Helper()
+	return clitest.Execute(t, NewCommand(), append(args, "--dir", s.Path)...)
+}
+
+func TestAnImageThatAPodHasIsNotRemoved(t *testing.T) {
+	s, ref, img := image(t)
+	spec := clitest.PodVM("n", "p", "u")
+	spec.Disks = []portlayer.Disk{{Kind: portlayer.DiskImage, Serial: images.DiskSerial(img)}}
+	require.NoError(t, s.Run("u").SaveVM(portlayer.VM{Spec: spec}))
+
+	_, err := vic(t, s, "rm", ref)
 	require.ErrorContains(t, err, "is in use by pod n/p (--force removes it all the same)")
-	out, err := vic("prune", "--all")
+	out, err := vic(t, s, "prune", "--all")
 	require.NoError(t, err)
 	require.Equal(t, "freed 0.0 MiB\n", out)
-	_, err = vic("rm", ref, "--force")
+	_, err = vic(t, s, "rm", ref, "--force")
 	require.NoError(t, err)
-	_, err = vic("rm", ref)
+	_, err = vic(t, s, "rm", ref)
 	require.ErrorContains(t, err, ref)
+}
+
+func TestAnImageIsRemovedByItsNameOrItsID(t *testing.T) {
+	for _, by := range []func(ref string, img persona.Image) string{
+		func(ref string, _ persona.Image) string { return ref },
+		func(_ string, img persona.Image) string { return img.ID },
+		func(_ string, img persona.Image) string { return shortID(img.ID) },
+	} {
+		s, ref, img := image(t)
+		_, err := vic(t, s, "rm", by(ref, img), "none:1")
+		require.ErrorContains(t, err, "none:1", "what fails is named, and the others go")
+		out, err := vic(t, s, "ls", "-o", "json")
+		require.NoError(t, err)
+		require.JSONEq(t, "[]", out)
+	}
+}
+
+func TestImagesAreImportedFromAnArchive(t *testing.T) {
+	img, err := ociimage.Build(ociimage.Spec{
+		Layers: [][]ociimage.File{{{Name: "/f", Content: []byte("x")}}}, Config: v1.Config{Cmd: []string{"/f"}},
+	})
+	require.NoError(t, err)
+	archive := filepath.Join(t.TempDir(), "app.tar")
+	require.NoError(t, ociimage.WriteDockerSave(img, "app:1", archive))
+	s := clitest.NewState(t)
+	out, err := vic(t, s, "import", archive)
+	require.NoError(t, err)
+	require.Regexp(t, `^imported app:1 \(sha256:\w{64}, 1 MiB\)\n$`, out)
+	out, err = vic(t, s, "import", archive, "other:2")
+	require.NoError(t, err)
+	require.Contains(t, out, "other:2", "under the name that was given")
+	_, err = vic(t, s, "import", archive, "--image-limit", "entries=1")
+	require.ErrorContains(t, err, "image too large: archive of more than 1 files", "a limit holds")
+	_, err = vic(t, s, "import", filepath.Join(t.TempDir(), "none.tar"))
+	require.ErrorIs(t, err, os.ErrNotExist)
 }

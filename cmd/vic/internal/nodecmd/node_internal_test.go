@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/config"
@@ -89,4 +91,37 @@ func TestACredentialThatIsMissingIsNamed(t *testing.T) {
 	require.NoError(t, err)
 	o := options{settings: cli.NewSettings(nil, n)}
 	require.ErrorContains(t, o.run(t.Context()), "--kubeconfig /none: ")
+}
+
+func TestObjectsOfTheClusterMayStandInTheFile(t *testing.T) {
+	object, err := os.ReadFile("../../../../examples/virtualcontainerhost.yaml")
+	require.NoError(t, err)
+	n, err := complete(t, "kubeconfig: /k\nguestListen: \":7443\"\nnamespace: vic-system\n---\n"+string(object))
+	require.NoError(t, err)
+	require.Len(t, n.VCHs, 1)
+	assert.Equal(t, "vic-vsphere-1", n.VCHs[0].NodeName)
+	_, err = complete(t, string(object), "--kubeconfig", "/k")
+	require.ErrorContains(t, err, "VirtualContainerHost vic-vsphere-1: spec.vsphere.guestListen: missing: guests dial in there, or at guestListen of the process")
+}
+
+func TestAnAPIServerThatDoesNotAnswerIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	kubeconfig, image := filepath.Join(dir, "kubeconfig"), filepath.Join(dir, "guest")
+	require.NoError(t, clientcmd.WriteToFile(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{"c": {Server: "https://127.0.0.1:1"}},
+		Contexts:       map[string]*clientcmdapi.Context{"c": {Cluster: "c"}},
+		CurrentContext: "c",
+	}, kubeconfig))
+	require.NoError(t, os.Mkdir(image, 0o700))
+	for _, name := range []string{"vmlinuz", "initrd.zst"} {
+		require.NoError(t, os.WriteFile(filepath.Join(image, name), []byte("x"), 0o600))
+	}
+	text := "allowContainer: true\ndir: " + filepath.Join(dir, "state") + "\nkubeconfig: " + kubeconfig + "\nvch: {name: n}\n"
+	n, err := complete(t, text, "--guest-image", image)
+	require.NoError(t, err)
+	o := options{settings: cli.NewSettings(nil, n)}
+	require.ErrorContains(t, o.run(t.Context()), "API server https://127.0.0.1:1 (--kubeconfig) does not answer: ")
+	n.GuestImage = "/none"
+	require.ErrorContains(t, o.run(t.Context()), "guest image (--guest-image; make guest-image builds it): ")
+	assert.NoDirExists(t, filepath.Join(dir, "state"))
 }

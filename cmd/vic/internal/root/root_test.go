@@ -1,17 +1,24 @@
 package root_test
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/klog/v2"
 
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/clitest"
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/root"
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/version"
 )
 
 // execute runs vic with args, as main does.
@@ -105,6 +112,125 @@ func TestEnvironmentSetsFlags(t *testing.T) {
 	t.Setenv("VIC_API_PORT", "many")
 	_, err = execute(t, "up")
 	require.ErrorContains(t, err, "VIC_API_PORT")
+}
+
+func TestTheEnvironmentWinsOverTheFileAndAFlagOverBoth(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "node.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("kubeconfig: /file\naccel: kvm\nvch: {name: n}\n"), 0o600))
+	tests := map[string]struct {
+		env, flag, says string
+	}{
+		"a file":          {"", "", "--kubeconfig /file: "},
+		"the environment": {"/env", "", "--kubeconfig /env: "},
+		"a flag":          {"/env", "/flag", "--kubeconfig /flag: "},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			args := []string{"node", "--config", file}
+			if tt.env != "" {
+				t.Setenv("VIC_KUBECONFIG", tt.env)
+			}
+			if tt.flag != "" {
+				args = append(args, "--kubeconfig", tt.flag)
+			}
+			_, err := execute(t, args...)
+			require.ErrorContains(t, err, tt.says)
+		})
+	}
+	t.Setenv("VIC_ACCEL", "warp")
+	_, err := execute(t, "node", "--config", file)
+	require.ErrorContains(t, err, `--accel: "warp" is none of`, "what the environment says is named by its flag")
+	t.Setenv("GOVC_URL", "other.example")
+	t.Setenv("VIC_ACCEL", "tcg")
+	require.NoError(t, os.WriteFile(file, []byte("guestListen: \":1\"\nvch: {name: n, subnet: 192.0.2.0/24, vsphere: {user: u, passwordFile: /p}}\n"), 0o600))
+	_, err = execute(t, "node", "--config", file)
+	require.ErrorContains(t, err, "vch.vsphere.address: missing", "a node takes nothing of govc's")
+}
+
+func TestAFlagThatMayBeRepeatedIsSetOnceByTheEnvironment(t *testing.T) {
+	t.Setenv("VIC_INSECURE_REGISTRY", "http://r")
+	_, err := execute(t, "up", "--dir", filepath.Join(t.TempDir(), "s"))
+	require.ErrorContains(t, err, `--insecure-registry: "http://r"`)
+	t.Setenv("VIC_KEEP_PODS", "maybe")
+	_, err = execute(t, "up", "--dir", filepath.Join(t.TempDir(), "s"))
+	require.ErrorContains(t, err, "environment variable VIC_KEEP_PODS: ")
+}
+
+func TestLogLinesHaveTheFormAndTheLevelThatTheUserWants(t *testing.T) {
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"text":       {nil, `^time=\S+ level=INFO msg=started node=n\n$`},
+		"JSON":       {[]string{"--log-format", "json"}, `^{"time":"\S+","level":"INFO","msg":"started","node":"n"}\n$`},
+		"more lines": {[]string{"--log-level", "debug"}, `level=INFO msg=started node=n\n.*level=DEBUG msg=looked\n$`},
+		"fewer":      {[]string{"--log-level", "warn"}, `^$`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			vic := root.NewCommand()
+			vic.AddCommand(&cobra.Command{Use: "try", Short: "Log", Run: func(cmd *cobra.Command, _ []string) {
+				ctx := cmd.Context()
+				logging.From(ctx).InfoContext(ctx, "started", "node", "n")
+				logging.From(ctx).DebugContext(ctx, "looked")
+			}})
+			out, err := clitest.Execute(t, vic, append([]string{"try"}, tt.args...)...)
+			require.NoError(t, err)
+			assert.Regexp(t, "(?s)"+tt.want, out)
+		})
+	}
+}
+
+func TestAnErrorOfAKubernetesLibraryIsAWarning(t *testing.T) {
+	vic := root.NewCommand()
+	vic.AddCommand(&cobra.Command{Use: "try", Short: "Fail", Run: func(cmd *cobra.Command, _ []string) {
+		utilruntime.HandleErrorWithContext(cmd.Context(), errors.New("broken pipe"), "stream", "pod", "p")
+		klog.InfoS("as client-go says it") // at debug alone
+	}})
+	out, err := clitest.Execute(t, vic, "try")
+	require.NoError(t, err)
+	assert.Regexp(t, `^time=\S+ level=WARN msg="error of a Kubernetes library" what=stream err="broken pipe" pod=p\n$`, out)
+}
+
+func TestTheVersionIsShown(t *testing.T) {
+	out, err := execute(t, "--version")
+	require.NoError(t, err)
+	assert.Equal(t, "vic version "+version.Version+"\n", out)
+}
+
+func TestHelpSaysWhatACommandIsFor(t *testing.T) {
+	tests := map[string][]string{
+		"":               {"vic makes a virtual container host a Kubernetes node", "--api-port is VIC_API_PORT", "--log-format string", "up ", "node ", "vch ", "podvm ", "image "},
+		"up":             {"Everything is kept under one directory (--dir)", "--keep-pods", "--kubelet-port", "--vsphere-simulator"},
+		"node":           {"A flag wins over the environment, the environment over the file.", "--config FILE", "--kubeconfig FILE"},
+		"vch":            {"check ", "create ", "ls ", "inspect ", "rm "},
+		"vch create":     {"What is there stays as it is.", "--boot-iso FILE", "--dry-run", "--cpu-limit MHz"},
+		"vch rm":         {"The boot ISO stays."},
+		"vch check":      {"It changes nothing"},
+		"podvm":          {"ls ", "inspect ", "console ", "rm "},
+		"podvm rm":       {"--force", "[NAMESPACE/]POD|UID"},
+		"podvm console":  {"--follow", "--raw", "--tail int"},
+		"image":          {"import ", "pull ", "ls ", "rm ", "prune "},
+		"image pull":     {"--authfile FILE", "--quiet", "--registry-mirror HOST=URL"},
+		"image prune":    {"--all", "--dry-run"},
+		"image import":   {"FILE-or-OCI-LAYOUT [NAME]"},
+		"image rm":       {"NAME-or-ID..."},
+		"podvm inspect":  {"text, json, yaml"},
+		"vch inspect":    {"--node NAME"},
+		"image ls":       {"table, json"},
+		"vch ls":         {"It needs no API server."},
+		"podvm ls":       {"needs no API server"},
+		"completion zsh": {"zsh"},
+	}
+	for command, wanted := range tests {
+		t.Run(command, func(t *testing.T) {
+			out, err := execute(t, append(strings.Fields(command), "--help")...)
+			require.NoError(t, err)
+			for _, text := range wanted {
+				assert.Contains(t, out, text)
+			}
+		})
+	}
 }
 
 func TestListsOfAnAbsentDirectory(t *testing.T) {

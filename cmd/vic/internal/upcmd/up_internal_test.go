@@ -2,12 +2,17 @@ package upcmd
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
+	"github.com/virtual-kubelet/vic/cmd/vic/internal/clitest"
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/standalone"
 )
@@ -89,4 +94,37 @@ func TestWhatIsPrintedIsTrueOfKeptPodsAndOfUsersWithoutRoot(t *testing.T) {
 	assert.Contains(t, out.String(), "each pod has a private network")
 	assert.Contains(t, out.String(), "Ctrl-C stops the control plane and the node; pod VMs go on (--keep-pods).")
 	assert.Contains(t, out.String(), "\nstopping; pod VMs go on (--keep-pods)\n")
+}
+
+func TestWhatIsMissingIsSaidBeforeAnythingIsTouched(t *testing.T) {
+	image := t.TempDir()
+	for _, name := range []string{"vmlinuz", "initrd.zst"} {
+		require.NoError(t, os.WriteFile(filepath.Join(image, name), []byte("x"), 0o600))
+	}
+	dir := filepath.Join(t.TempDir(), "state")
+	for says, args := range map[string][]string{
+		"guest image (--guest-image; make guest-image builds it): ": {"--guest-image", "/none"},
+		"control plane (make build builds it): ":                    {"--guest-image", image}, // it is not beside the test's program
+	} {
+		_, err := clitest.Execute(t, NewCommand(), append(args, "--dir", dir)...)
+		require.ErrorContains(t, err, says)
+		var misuse *cli.MisuseError
+		assert.NotErrorAs(t, err, &misuse, "the user typed nothing wrong")
+		assert.NoDirExists(t, dir)
+	}
+}
+
+func TestPurgeRemovesTheDirectoryAndDoesNothingElse(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	state, err := statedir.Open(dir)
+	require.NoError(t, err)
+	_, err = clitest.Execute(t, NewCommand(), "--purge", "--dir", dir)
+	require.ErrorIs(t, err, statedir.ErrInUse, "another process has it")
+	require.NoError(t, state.Close())
+	out, err := clitest.Execute(t, NewCommand(), "--purge", "--dir", dir)
+	require.NoError(t, err)
+	assert.Empty(t, out)
+	assert.NoDirExists(t, dir)
+	_, err = clitest.Execute(t, NewCommand(), "--purge", "--dir", dir)
+	require.NoError(t, err, "there is nothing left to remove")
 }

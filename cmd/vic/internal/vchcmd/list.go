@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -123,7 +122,7 @@ func inspectVCH(ctx context.Context, e *config.Entry) vchView {
 
 func printVCHs(w io.Writer, output string, views []vchView) error {
 	if output == cli.OutputJSON {
-		return cli.PrintJSON(w, slices.Concat([]vchView{}, views))
+		return cli.PrintJSON(w, append([]vchView{}, views...))
 	}
 	t := tabwriter.NewWriter(cli.NewPlainWriter(w), 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "NODE\tADDRESS\tCPU\tMEMORY\tFREE\tSTORAGE FREE\tVMS\tRUNNING\tSTATE")
