@@ -36,7 +36,7 @@ func TestTheISOBoots(t *testing.T) {
 	}
 	base := filepath.Join(image, guestimage.ISOFile)
 	require.FileExists(t, base, "make guest-image builds it")
-	init, err := testinitrd.Build(t.Context(), "../testinitrd/vsphereguest")
+	init, err := testinitrd.Build(t.Context(), testinitrd.VSphereGuest)
 	require.NoError(t, err)
 	iso := filepath.Join(t.TempDir(), guestimage.ISOFile)
 	require.NoError(t, testinitrd.WriteISO(t.Context(), iso, base, map[string][]byte{"init": init}))

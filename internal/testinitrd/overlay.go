@@ -30,7 +30,21 @@ func Write(path, base string, files map[string][]byte) error {
 	return nil
 }
 
-// Build compiles a package of this module as a program that needs no library, and returns it. pkg may be relative.
+// The programs that tests put into the initrd, for Build.
+const (
+	// VSphereGuest reports the hardware that vSphere gives to a VM.
+	VSphereGuest = module + "internal/testinitrd/vsphereguest"
+	// HostileInit means harm where a VM has more than one processor, and is the guest program otherwise.
+	HostileInit = module + "portlayer/podvm/podvmtest/hostile/init"
+	// HypervisorGuest is the guest of the tests of portlayer/qemu.
+	HypervisorGuest = module + "portlayer/qemu/internal/testguest"
+	// Guest is the guest program itself.
+	Guest = module + "cmd/vic-guest"
+)
+
+const module = "github.com/virtual-kubelet/vic/"
+
+// Build compiles a program that needs no library, by the import path of its package, and returns it.
 func Build(ctx context.Context, pkg string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "testinitrd")
 	if err != nil {

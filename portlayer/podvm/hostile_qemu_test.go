@@ -37,9 +37,9 @@ const (
 func hostileImage(t *testing.T) qemu.GuestImage {
 	t.Helper()
 	image := guestImage(t)
-	init, err := testinitrd.Build(t.Context(), "./podvmtest/hostile/init")
+	init, err := testinitrd.Build(t.Context(), testinitrd.HostileInit)
 	require.NoError(t, err)
-	guest, err := testinitrd.Build(t.Context(), "../cmd/vic-guest")
+	guest, err := testinitrd.Build(t.Context(), testinitrd.Guest)
 	require.NoError(t, err)
 	initrd := filepath.Join(t.TempDir(), "initrd")
 	require.NoError(t, testinitrd.Write(initrd, image.Initrd, map[string][]byte{"init": init, "vic-guest": guest}))

@@ -47,7 +47,7 @@ func guestImage(t *testing.T) qemu.GuestImage {
 
 // testGuest is the program that takes the place of the guest program.
 var testGuest = sync.OnceValues(func() ([]byte, error) {
-	return testinitrd.Build(context.Background(), "./internal/testguest")
+	return testinitrd.Build(context.Background(), testinitrd.HypervisorGuest)
 })
 
 func withTestGuest(t *testing.T) qemu.GuestImage {

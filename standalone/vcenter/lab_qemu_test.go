@@ -50,7 +50,7 @@ var bootISO = sync.OnceValues(func() (string, error) {
 		image = "../../bin/guest"
 	}
 	ctx := context.Background()
-	init, err := testinitrd.Build(ctx, "../../internal/testinitrd/vsphereguest")
+	init, err := testinitrd.Build(ctx, testinitrd.VSphereGuest)
 	if err != nil {
 		return "", err
 	}

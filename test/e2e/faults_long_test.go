@@ -54,7 +54,7 @@ func TestAQEMUIsStoppedForAMinute(t *testing.T) {
 func TestAGuestNeverGreets(t *testing.T) {
 	image := t.TempDir()
 	require.NoError(t, os.Symlink(bin("guest/vmlinuz"), filepath.Join(image, "vmlinuz")))
-	stuck, err := testinitrd.Build(t.Context(), "../../portlayer/portlayertest/hostile/init")
+	stuck, err := testinitrd.Build(t.Context(), testinitrd.HostileInit)
 	require.NoError(t, err)
 	guest, err := os.ReadFile(bin("vic-guest"))
 	require.NoError(t, err)
