@@ -24,8 +24,11 @@ type Entry struct {
 
 type entry struct {
 	Entry
-	// nameless is true when a newer pod has the name, or none; it never comes back to this one.
+	// nameless is true when another pod has the name, or none. The name comes back only to a restored pod, whose age is not
+	// known before its object is.
 	nameless bool
+	// released is true once the pod has given up its name for good.
+	released bool
 }
 
 // Pods is the last known state of the node's pods. The zero value is not usable; see New.
@@ -171,7 +174,8 @@ func (p *Pods) Subscribe(fn func(Entry)) (unsubscribe func()) {
 func (p *Pods) putLocked(e *entry) {
 	known, ok := p.entries[e.Pod.UID]
 	if ok {
-		e.nameless, e.Finished = known.nameless, known.Finished
+		e.nameless = known.nameless && (known.released || !known.Restored)
+		e.released, e.Finished = known.released, known.Finished
 	}
 	p.entries[e.Pod.UID] = e
 	if e.nameless {
@@ -205,7 +209,7 @@ func (p *Pods) releaseNameLocked(e *entry) {
 	if !e.nameless {
 		delete(p.byName, nameOf(e.Pod))
 	}
-	e.nameless = true
+	e.nameless, e.released = true, true
 }
 
 // newer reports whether a takes the name that b holds.

@@ -196,3 +196,33 @@ func TestCacheIsSafeForConcurrentUse(t *testing.T) {
 	wg.Wait()
 	require.Empty(t, pods.List())
 }
+
+// Of two VMs of one name, one is left over from a pod that was deleted while vic was away; either may be found first.
+func TestARestoredPodHasItsNameOnceItsObjectIsKnown(t *testing.T) {
+	name := types.NamespacedName{Namespace: "default", Name: "a"}
+	for _, order := range [][]types.UID{{"old", "new"}, {"new", "old"}} {
+		pods := cache.New()
+		for _, uid := range order {
+			pods.Restore(uid, name)
+		}
+		pods.SetPod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+			UID: "new", Namespace: name.Namespace, Name: name.Name, CreationTimestamp: metav1.Now(),
+		}})
+		e, ok := pods.Lookup(name.Namespace, name.Name)
+		require.True(t, ok, order)
+		assert.Equal(t, types.UID("new"), e.Pod.UID, order)
+		pods.ReleaseName("old")
+		e, ok = pods.Lookup(name.Namespace, name.Name)
+		require.True(t, ok, order)
+		assert.Equal(t, types.UID("new"), e.Pod.UID, order)
+	}
+}
+
+func TestAReleasedNameDoesNotComeBack(t *testing.T) {
+	pods := cache.New()
+	pods.Restore("a", types.NamespacedName{Namespace: "default", Name: "a"})
+	pods.ReleaseName("a")
+	pods.SetPod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "a", Namespace: "default", Name: "a"}})
+	_, ok := pods.Lookup("default", "a")
+	assert.False(t, ok)
+}
