@@ -45,6 +45,9 @@ func makeNamespace(name string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("replace namespace %s: %w", name, err)
 	}
+	if err := shareNamespacesDir(); err != nil {
+		return fmt.Errorf("make namespace %s: %w", name, err)
+	}
 	done := make(chan error, 1)
 	go func() { // ends at once; its thread, which is in the new namespace, ends with it
 		runtime.LockOSThread()
@@ -56,6 +59,27 @@ func makeNamespace(name string) error {
 	}()
 	if err := <-done; err != nil {
 		return fmt.Errorf("make namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+// shareNamespacesDir makes the directory a shared mount, as the first "ip netns add" on a machine does. If ip did it after
+// us, it would mount the directory over itself with our namespace in it; the namespace's file would be mounted twice, and
+// the lower mount could be neither reached nor removed.
+func shareNamespacesDir() error {
+	if err := os.MkdirAll(namespacesDir, 0o755); err != nil {
+		return err
+	}
+	share := func() error { return unix.Mount("", namespacesDir, "", unix.MS_SHARED|unix.MS_REC, "") }
+	err := share()
+	if errors.Is(err, unix.EINVAL) { // no mount yet
+		if err := unix.Mount(namespacesDir, namespacesDir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", namespacesDir, err)
+		}
+		err = share()
+	}
+	if err != nil {
+		return fmt.Errorf("share %s: %w", namespacesDir, err)
 	}
 	return nil
 }

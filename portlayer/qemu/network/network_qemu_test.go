@@ -445,3 +445,22 @@ func TestPodsReachTheMachineEachOtherAndOutside(t *testing.T) {
 		assert.Error(t, err, "nobody is passed on to a pod unasked")
 	})
 }
+
+// TestTheFirstNamespaceOfTheMachineIsOurs has ip make its first namespace after ours: it then shares the directory of
+// namespaces, and what is in it. The test runs itself once more, with mounts of its own and an empty directory.
+func TestTheFirstNamespaceOfTheMachineIsOurs(t *testing.T) {
+	const inside = "VIC_TEST_OWN_MOUNTS"
+	if os.Getenv(inside) == "" {
+		again := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-c",
+			`mount -t tmpfs tmpfs /run && exec "$0" -test.run="^$1\$" -test.count=1`, os.Args[0], t.Name())
+		again.Env = append(os.Environ(), inside+"=1")
+		out, err := again.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), "PASS")
+		return
+	}
+	ownMachine(t)
+	open(t, network.Config{}) // its clean-up is what used to fail
+	out, err := exec.CommandContext(t.Context(), "ip", "netns", "add", "of-ip").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
