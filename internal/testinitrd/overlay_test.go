@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/virtual-kubelet/vic/internal/testinitrd"
 )
@@ -15,7 +16,7 @@ func TestTheProgramsExist(t *testing.T) {
 		testinitrd.VSphereGuest, testinitrd.HostileInit, testinitrd.HypervisorGuest, testinitrd.Guest,
 	} {
 		name, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Name}}", pkg).CombinedOutput()
-		assert.NoError(t, err, "%s: %s", pkg, name)
+		require.NoError(t, err, "%s: %s", pkg, name)
 		assert.Equal(t, "main\n", string(name), pkg)
 	}
 }

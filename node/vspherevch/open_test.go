@@ -12,10 +12,10 @@ import (
 	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/controllers"
 	"github.com/virtual-kubelet/vic/node"
-	"github.com/virtual-kubelet/vic/standalone/vcenter"
 	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/node/vspherevch"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/standalone/vcenter"
 )
 
 // simulatedVCH starts a vCenter that is simulated, and returns a VCH there. No VM is ever powered on.

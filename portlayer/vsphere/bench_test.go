@@ -26,9 +26,9 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/virtual-kubelet/vic/internal/vcsim"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
-	"github.com/virtual-kubelet/vic/internal/vcsim"
 )
 
 // workers is how many pods are made at once.

@@ -24,8 +24,8 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 	"github.com/vmware/govmomi/vslm"
 
-	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 	"github.com/virtual-kubelet/vic/internal/vcsim"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 )
 
 // patience is how long the simulator may take: it is slow to tell of changes when it is busy.

@@ -67,7 +67,7 @@ func makeNamespace(name string) error {
 // us, it would mount the directory over itself with our namespace in it; the namespace's file would be mounted twice, and
 // the lower mount could be neither reached nor removed.
 func shareNamespacesDir() error {
-	if err := os.MkdirAll(namespacesDir, 0o755); err != nil {
+	if err := os.MkdirAll(namespacesDir, 0o755); err != nil { //nolint:gosec // the mode that ip gives it
 		return err
 	}
 	share := func() error { return unix.Mount("", namespacesDir, "", unix.MS_SHARED|unix.MS_REC, "") }

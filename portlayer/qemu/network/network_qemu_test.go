@@ -452,7 +452,7 @@ func TestTheFirstNamespaceOfTheMachineIsOurs(t *testing.T) {
 	const inside = "VIC_TEST_OWN_MOUNTS"
 	if os.Getenv(inside) == "" {
 		again := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-c",
-			`mount -t tmpfs tmpfs /run && exec "$0" -test.run="^$1\$" -test.count=1`, os.Args[0], t.Name())
+			`mount -t tmpfs none /run && exec "$0" -test.run="^$1\$" -test.count=1`, os.Args[0], t.Name())
 		again.Env = append(os.Environ(), inside+"=1")
 		out, err := again.CombinedOutput()
 		require.NoError(t, err, "%s", out)
