@@ -74,7 +74,7 @@ test: build ## Run every test: unit, real QEMU, and end to end; prints the time 
 	@build/test.sh
 
 # What the suites need. make test builds once and has each of them build nothing.
-BUILD ?= build
+SUITE_NEEDS := build
 
 .PHONY: test-unit
 test-unit: setup ## Unit tests with the race detector
@@ -82,7 +82,7 @@ test-unit: setup ## Unit tests with the race detector
 	cd tools/dashboard && $(GO) test ./...
 
 .PHONY: test-controlplane
-test-controlplane: $(BUILD) ## The control plane's own tests
+test-controlplane: $(SUITE_NEEDS) ## The control plane's own tests
 	cd controlplane && $(GO) test -race -shuffle=on $(CONTROLPLANE_UNIT_PACKAGES)
 	cd controlplane && VIC_CONTROLPLANE_BINARY=$(CURDIR)/bin/vic-controlplane $(GO) test -count=1 $(CONTROLPLANE_E2E_PACKAGES)
 
@@ -90,14 +90,14 @@ test-controlplane: $(BUILD) ## The control plane's own tests
 QEMU_PACKAGES = $(shell grep -rl --include='*_test.go' '^//go:build .*\bqemu\b' . | xargs -n1 dirname | sort -u)
 
 .PHONY: test-qemu
-test-qemu: $(BUILD) ## Contract suites and the guest on real QEMU
+test-qemu: $(SUITE_NEEDS) ## Contract suites and the guest on real QEMU
 	$(GO) test -tags qemu -timeout 30m -count=1 -parallel 3 $(QEMU_PACKAGES)
 
 # What make test runs with pods on a simulated vCenter, beside the tests that are about vSphere: two minutes of it.
 E2E_ON_VSPHERE := TestHelloBehavesAsOnAnyNode|TestAJobWithInitContainersAndASidecarCompletes|TestEnvironment|TestKillOfVICLosesNothing
 
 .PHONY: test-e2e
-test-e2e: $(BUILD) bin/helm ## A real API server, scheduler, node and QEMU
+test-e2e: $(SUITE_NEEDS) bin/helm ## A real API server, scheduler, node and QEMU
 	$(GO) test -tags e2e -timeout 20m -count=1 ./provider
 	$(GO) test -tags e2e -timeout 60m -count=1 -parallel 3 -v ./test/e2e
 	$(GO) test -tags e2e -timeout 20m -count=1 -v -run '^($(E2E_ON_VSPHERE))$$' ./test/e2e -vsphere

@@ -8,7 +8,7 @@ suite() {
 	local name=$1 begin=$SECONDS
 	shift
 	echo "=== $name"
-	if make --no-print-directory BUILD= "$@"; then result=ok; else result=FAILED failed=1; fi
+	if make --no-print-directory SUITE_NEEDS= "$@"; then result=ok; else result=FAILED failed=1; fi
 	summary+=("$(printf '%-14s %-7s %5d s' "$name" "$result" $((SECONDS - begin)))")
 }
 
