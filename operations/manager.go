@@ -3,7 +3,6 @@ package operations
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -201,7 +200,7 @@ func (m *Manager) restore(ctx context.Context) error {
 		}
 		logging.From(ctx).WarnContext(ctx, "pod VMs could not be listed", "err", err)
 		if wait.For(ctx, delays.Next()) != nil {
-			return fmt.Errorf("list pod VMs: %w", errors.Join(err, ctx.Err()))
+			return errors.Join(err, ctx.Err())
 		}
 	}
 }

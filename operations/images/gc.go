@@ -101,7 +101,7 @@ func (c *Collector) pass(ctx context.Context) error {
 	}
 	vms, err := c.Host.List(ctx)
 	if err != nil {
-		return fmt.Errorf("list pod VMs: %w", err)
+		return err
 	}
 	began := time.Now()
 	c.remember(images, vms, began)

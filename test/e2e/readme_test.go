@@ -19,11 +19,11 @@ import (
 
 // elsewhere are the commands of README.md that startQuickly does not run, by their beginnings, each with what does.
 var elsewhere = map[string]string{
-	"make run":                       "hack/test.sh makes the programs, and TestMain runs vic up",
-	"make build":                     "hack/test.sh",
+	"make run":                       "build/test.sh makes the programs, and TestMain runs vic up",
+	"make build":                     "build/test.sh",
 	"make test":                      "the gate",
 	"make check":                     "the gate",
-	"make guest-image":               "hack/test.sh",
+	"make guest-image":               "build/test.sh",
 	"bin/vic vch create":             "TestPodsOnVSphere",
 	"bin/vic vch check":              "TestPodsOnVSphere",
 	"bin/vic node":                   "TestPodsOnVSphere",

@@ -71,7 +71,7 @@ func (f *imageFlags) podVMs() ([]podvm.VM, error) {
 	}
 	vms, err := qemu.List(state.VCH())
 	if err != nil {
-		return nil, fmt.Errorf("list pod VMs: %w", err)
+		return nil, err
 	}
 	remembered, err := rememberedVMs(state)
 	if err != nil {
