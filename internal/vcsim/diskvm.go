@@ -68,12 +68,8 @@ func (d *Disks) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectRefe
 // AttachDiskTask gives the VM a disk.
 func (d *diskVM) AttachDiskTask(ctx *simulator.Context, req *types.AttachDisk_Task) soap.HasFault {
 	return &methods.AttachDisk_TaskBody{Res: &types.AttachDisk_TaskResponse{
-		Returnval: d.run(ctx, "attachDisk", func() types.BaseMethodFault {
-			change, fault := d.disks.Attach(d.VirtualMachine, req)
-			if fault != nil {
-				return fault
-			}
-			return d.reconfigure(ctx, change)
+		Returnval: d.runChange(ctx, "attachDisk", func() (*types.ReconfigVM_Task, types.BaseMethodFault) {
+			return d.disks.Attach(d.VirtualMachine, req)
 		}),
 	}}
 }
@@ -81,12 +77,8 @@ func (d *diskVM) AttachDiskTask(ctx *simulator.Context, req *types.AttachDisk_Ta
 // DetachDiskTask takes a disk from the VM.
 func (d *diskVM) DetachDiskTask(ctx *simulator.Context, req *types.DetachDisk_Task) soap.HasFault {
 	return &methods.DetachDisk_TaskBody{Res: &types.DetachDisk_TaskResponse{
-		Returnval: d.run(ctx, "detachDisk", func() types.BaseMethodFault {
-			change, fault := d.disks.Detach(d.VirtualMachine, req)
-			if fault != nil {
-				return fault
-			}
-			return d.reconfigure(ctx, change)
+		Returnval: d.runChange(ctx, "detachDisk", func() (*types.ReconfigVM_Task, types.BaseMethodFault) {
+			return d.disks.Detach(d.VirtualMachine, req)
 		}),
 	}}
 }
@@ -102,6 +94,19 @@ func (d *diskVM) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) so
 func (d *diskVM) run(ctx *simulator.Context, name string, do func() types.BaseMethodFault) types.ManagedObjectReference {
 	task := simulator.CreateTask(d, name, func(*simulator.Task) (types.AnyType, types.BaseMethodFault) { return nil, do() })
 	return task.Run(ctx)
+}
+
+// runChange is run for what changes the VM.
+func (d *diskVM) runChange(
+	ctx *simulator.Context, name string, change func() (*types.ReconfigVM_Task, types.BaseMethodFault),
+) types.ManagedObjectReference {
+	return d.run(ctx, name, func() types.BaseMethodFault {
+		req, fault := change()
+		if fault != nil {
+			return fault
+		}
+		return d.reconfigure(ctx, req)
+	})
 }
 
 // reconfigure has the simulator change the VM.

@@ -44,8 +44,8 @@ func (c *ConsoleLog) Running() bool {
 	return err == nil && r.StartedAt.Equal(c.vm.record.StartedAt)
 }
 
-// Read returns what came since the Read before; the first one returns all that is kept, which is at most a MiB. Who has
-// the VM moves the console to where it is read, in its own time; where nobody has it, Read does.
+// Read returns what came since the Read before; the first one returns all that is kept, which is at most a MiB. The
+// process that has the VM moves the console to where it is read, in its own time; where no process has it, Read does.
 func (c *ConsoleLog) Read(ctx context.Context) ([]byte, error) {
 	c.pull(ctx)
 	var all []byte

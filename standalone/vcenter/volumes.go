@@ -16,12 +16,8 @@ import (
 // AttachDiskTask gives the VM, and its QEMU if it has one, a first-class disk.
 func (q *qemuVM) AttachDiskTask(ctx *simulator.Context, req *types.AttachDisk_Task) soap.HasFault {
 	return &methods.AttachDisk_TaskBody{Res: &types.AttachDisk_TaskResponse{
-		Returnval: q.run(ctx, "attachDisk", func() types.BaseMethodFault {
-			change, fault := q.v.volumes.Attach(q.VirtualMachine, req)
-			if fault != nil {
-				return fault
-			}
-			return q.reconfigure(ctx, change)
+		Returnval: q.runChange(ctx, "attachDisk", func() (*types.ReconfigVM_Task, types.BaseMethodFault) {
+			return q.v.volumes.Attach(q.VirtualMachine, req)
 		}),
 	}}
 }
@@ -29,12 +25,8 @@ func (q *qemuVM) AttachDiskTask(ctx *simulator.Context, req *types.AttachDisk_Ta
 // DetachDiskTask takes a first-class disk from the VM, and from its QEMU if it has one.
 func (q *qemuVM) DetachDiskTask(ctx *simulator.Context, req *types.DetachDisk_Task) soap.HasFault {
 	return &methods.DetachDisk_TaskBody{Res: &types.DetachDisk_TaskResponse{
-		Returnval: q.run(ctx, "detachDisk", func() types.BaseMethodFault {
-			change, fault := q.v.volumes.Detach(q.VirtualMachine, req)
-			if fault != nil {
-				return fault
-			}
-			return q.reconfigure(ctx, change)
+		Returnval: q.runChange(ctx, "detachDisk", func() (*types.ReconfigVM_Task, types.BaseMethodFault) {
+			return q.v.volumes.Detach(q.VirtualMachine, req)
 		}),
 	}}
 }
@@ -44,6 +36,19 @@ func (q *qemuVM) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) so
 	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{
 		Returnval: q.run(ctx, "destroy", func() types.BaseMethodFault { return q.v.volumes.Destroy(ctx, q.VirtualMachine, req) }),
 	}}
+}
+
+// runChange is run for what changes the VM.
+func (q *qemuVM) runChange(
+	ctx *simulator.Context, name string, change func() (*types.ReconfigVM_Task, types.BaseMethodFault),
+) types.ManagedObjectReference {
+	return q.run(ctx, name, func() types.BaseMethodFault {
+		req, fault := change()
+		if fault != nil {
+			return fault
+		}
+		return q.reconfigure(ctx, req)
+	})
 }
 
 // MakeDisk makes a first-class disk of as many MiB and returns its ID, which is a volume handle of the vSphere CSI driver.

@@ -46,8 +46,8 @@ func (p Port) check() error {
 	return nil
 }
 
-// Attach makes a port and returns its tap. Who has it open, and whoever inherits it, is what is plugged in; with the
-// last of them the tap ends. Another tap of the same port is pulled out.
+// Attach makes a port and returns its tap. The processes that have it open are what is plugged in; the tap ends with
+// the last of them. Another tap of the same port is pulled out.
 func (n *Network) Attach(ctx context.Context, p Port) (*os.File, error) {
 	tap, err := n.attach(ctx, p)
 	if err != nil {

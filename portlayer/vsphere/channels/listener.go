@@ -111,7 +111,7 @@ func (l *Listener) Serve(ctx context.Context, on net.Listener) error {
 	return fmt.Errorf("serve guests: %w", err)
 }
 
-// Dial waits until the guest of a VM has dialed in, and returns its channel. Who had the former one loses it.
+// Dial waits until the guest of a VM has dialed in, and returns its channel. A guest that dials in again ends its former one.
 func (l *Listener) Dial(ctx context.Context, vm string) (io.ReadWriteCloser, error) {
 	for {
 		l.mu.Lock()

@@ -12,7 +12,8 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 )
 
-// consolePoll is how often a console that is followed is looked at. Who has the VM moves it to its file once a second.
+// consolePoll is how often a console that is followed is looked at. The process that has the VM moves
+// it to its file once a second.
 const consolePoll = 250 * time.Millisecond
 
 type consoleOptions struct {
