@@ -22,6 +22,7 @@ import (
 
 // TestAccess is about who may do what.
 func TestAccess(t *testing.T) {
+	t.Parallel()
 	p := start(t, t.TempDir(), "--node-name", "node-1")
 
 	t.Run("health is for everybody and nothing else is", func(t *testing.T) { testAnonymous(t, p) })

@@ -37,6 +37,7 @@ func statusOf(t *testing.T, dir string) status {
 }
 
 func TestOneDirectoryHasOneControlPlane(t *testing.T) {
+	t.Parallel()
 	p := start(t, t.TempDir())
 
 	r := run(t, "vic-controlplane", "--dir", p.dir)
@@ -51,6 +52,7 @@ func TestOneDirectoryHasOneControlPlane(t *testing.T) {
 }
 
 func TestSeveralRunSideBySide(t *testing.T) {
+	t.Parallel()
 	one, two := start(t, t.TempDir()), start(t, t.TempDir())
 	one.kubectl(t, "create", "ns", "only-in-one")
 	assert.NotEqual(t, one.url, two.url)
@@ -58,6 +60,7 @@ func TestSeveralRunSideBySide(t *testing.T) {
 }
 
 func TestRestartKeepsEverything(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		end func(t *testing.T, p *plane)
 	}{
@@ -80,6 +83,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := start(t, t.TempDir())
 			p.kubectl(t, "create", "configmap", "kept", "--from-literal", "key=value")
 			token := p.kubectl(t, "create", "token", "default")
@@ -103,6 +107,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 }
 
 func TestItOutlivesItsParentsPipes(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cmd := exec.Command(filepath.Join(binDir, "vic-controlplane"), "--dir", dir)
 	stdout, err := cmd.StdoutPipe()
@@ -122,9 +127,11 @@ func TestItOutlivesItsParentsPipes(t *testing.T) {
 }
 
 func TestItCanBeStoppedWhileItStarts(t *testing.T) {
+	t.Parallel()
 	for _, after := range []time.Duration{0, 200, 400, 800, 1600} {
 		after *= time.Millisecond
 		t.Run(after.String(), func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			cmd := exec.Command(filepath.Join(binDir, "vic-controlplane"), "--dir", dir)
 			var stderr bytes.Buffer
@@ -144,6 +151,7 @@ func TestItCanBeStoppedWhileItStarts(t *testing.T) {
 }
 
 func TestStopWithoutAnythingToStop(t *testing.T) {
+	t.Parallel()
 	assert.Equal(t, result{stdout: "not running\n"}, run(t, "vic-controlplane", "stop", "--dir", t.TempDir()))
 	assert.Equal(t, result{stdout: "not running\n"}, run(t, "vic-controlplane", "status", "--dir", t.TempDir()))
 }

@@ -12,6 +12,7 @@ import (
 )
 
 func TestMisuseIsRefusedBeforeAnythingIsTouched(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		args []string
 		want string
@@ -44,6 +45,7 @@ func TestMisuseIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 }
 
 func TestTheDirectoryIsRequired(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{}, {"status"}, {"stop"}} {
 		r := run(t, "vic-controlplane", args...)
 		assert.Equal(t, result{stderr: "vic-controlplane: --dir: a state directory is required\n", code: 2}, r)
@@ -66,6 +68,7 @@ func TestFlagsComeFromTheEnvironmentToo(t *testing.T) {
 }
 
 func TestAPortThatIsTakenIsNamed(t *testing.T) {
+	t.Parallel()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
@@ -81,6 +84,7 @@ func TestAPortThatIsTakenIsNamed(t *testing.T) {
 }
 
 func TestARangeOfServicesCannotChange(t *testing.T) {
+	t.Parallel()
 	p := start(t, t.TempDir(), "--service-cidr", "10.97.0.0/20")
 	assert.Equal(t, "10.97.0.1", p.kubectl(t, "get", "svc", "kubernetes", "-o", "jsonpath={.spec.clusterIP}"))
 	p.kill()
@@ -92,6 +96,7 @@ func TestARangeOfServicesCannotChange(t *testing.T) {
 }
 
 func TestDamagedDataIsNamed(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct{ file, want string }{
 		"etcd's database":   {"etcd/member/snap/db", "etcd"},
 		"etcd's log":        {"etcd/member/wal/0000000000000000-0000000000000000.wal", "etcd"},
@@ -100,6 +105,7 @@ func TestDamagedDataIsNamed(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := start(t, t.TempDir())
 			p.kill()
 			require.NoError(t, os.WriteFile(p.file(tt.file), []byte(strings.Repeat("damaged ", 4096)), 0o600))

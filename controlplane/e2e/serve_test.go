@@ -21,6 +21,7 @@ const podListen = "127.99.36.3:26443"
 
 // TestControlPlane looks at one control plane from all sides.
 func TestControlPlane(t *testing.T) {
+	t.Parallel()
 	// The directory's name is longer than a socket's path may be.
 	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 120))
 	p := start(t, dir, "--pod-listen", podListen)
