@@ -13,6 +13,7 @@ import (
 )
 
 func TestThePodsDeadlineIsATimeOfDay(t *testing.T) {
+	t.Parallel()
 	v := start(t, t.TempDir())
 	pod := podOf("Always", "app")
 	pod.Grace, pod.Deadline = time.Minute, time.Now().Add(10*time.Hour)

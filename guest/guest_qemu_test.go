@@ -18,6 +18,7 @@ import (
 )
 
 func TestAProbeSaysThatTheMachineBoots(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	v := launch(t, dir, "vic.probe")
 	v.awaitExit()
@@ -28,6 +29,7 @@ func TestAProbeSaysThatTheMachineBoots(t *testing.T) {
 }
 
 func TestAPodOfOneContainer(t *testing.T) {
+	t.Parallel()
 	v := start(t, t.TempDir())
 	greeted := time.Since(v.began)
 	var hello wire.Hello
@@ -80,6 +82,7 @@ func TestAPodOfOneContainer(t *testing.T) {
 }
 
 func TestAnAddressThatIsInUseIsRefused(t *testing.T) {
+	t.Parallel()
 	v := start(t, t.TempDir())
 	pod := podOf("Never", "app")
 	pod.Interfaces[0].Addresses = []netip.Prefix{netip.MustParsePrefix(gateway + "/24")}
@@ -89,6 +92,7 @@ func TestAnAddressThatIsInUseIsRefused(t *testing.T) {
 }
 
 func TestHowContainersRunAndEnd(t *testing.T) {
+	t.Parallel()
 	missing := wire.Container{Name: "missing", Disks: []string{"image"}, Args: []string{"nosuch", "arg"}}
 	notExecutable := wire.Container{Name: "notexec", Disks: []string{"image"}, Args: []string{"/etc/passwd"}}
 	user := sh("user", "id; pwd; touch x && echo wrote; touch /y 2>/dev/null || echo refused")
@@ -166,6 +170,7 @@ func TestHowContainersRunAndEnd(t *testing.T) {
 }
 
 func TestAContainerWaitsForADiskThatIsAddedLater(t *testing.T) {
+	t.Parallel()
 	v := start(t, t.TempDir())
 	v.configure(podOf("Never", "later", "never"))
 	c := sh("later", "echo here")
@@ -188,6 +193,7 @@ func TestAContainerWaitsForADiskThatIsAddedLater(t *testing.T) {
 }
 
 func TestAPodThatTakesAllMemoryDoesNotTakeTheMachine(t *testing.T) {
+	t.Parallel()
 	v := start(t, t.TempDir())
 	v.configure(podOf("Never", "hog", "innocent"))
 	innocent := sh("innocent", "trap 'exit 0' TERM; while true; do sleep 0.2; done")
@@ -205,6 +211,7 @@ func TestAPodThatTakesAllMemoryDoesNotTakeTheMachine(t *testing.T) {
 }
 
 func TestRestartsBackOff(t *testing.T) {
+	t.Parallel()
 	v := start(t, t.TempDir())
 	v.configure(podOf("Always", "app"))
 	v.run(sh("app", "echo run; exit 1"))
@@ -236,6 +243,7 @@ func TestRestartsBackOff(t *testing.T) {
 }
 
 func TestStopGivesGrace(t *testing.T) {
+	t.Parallel()
 	v := start(t, t.TempDir())
 	v.configure(podOf("Always", "good", "stubborn", "never-run"))
 	v.run(sh("good", "trap 'echo bye; exit 7' TERM; echo up; while true; do sleep 0.1; done"))
@@ -275,6 +283,7 @@ func waitForLog(v *vm, name string) bool {
 }
 
 func TestAScratchDiskOutlivesTheMachine(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	c := sh("app", "cat /data/kept 2>/dev/null; echo kept > /data/kept; ls /tmp; echo x > /tmp/layer; exit 1")
 	c.Mounts = []wire.Mount{{Volume: "data", Path: "/data"}}

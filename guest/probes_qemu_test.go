@@ -35,6 +35,7 @@ func (v *vm) awaitEvent(reason, text string) {
 }
 
 func TestProbesAndHooks(t *testing.T) {
+	t.Parallel()
 	const idle = "trap 'exit 0' TERM; while true; do sleep 0.2; done"
 	data := []wire.Mount{{Volume: "data", Path: "/data"}}
 	web := sh("web", "exec httpd -f -p 8080 -h /tmp")

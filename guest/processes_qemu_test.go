@@ -39,6 +39,7 @@ func (v *vm) awaitRestart(name string, count int32) wire.ContainerStatus {
 }
 
 func TestContainersShareTheirProcesses(t *testing.T) {
+	t.Parallel()
 	const process1 = "ps -o pid,args | grep '^ *1 '"
 	v := start(t, t.TempDir())
 	pod := podOf("Always", "first", "second")
@@ -73,6 +74,7 @@ func TestContainersShareTheirProcesses(t *testing.T) {
 }
 
 func TestADebuggerSeesItsTargetsProcesses(t *testing.T) {
+	t.Parallel()
 	v := start(t, t.TempDir())
 	v.configure(podOf("Always", "app", "other"))
 	v.run(sh("app", "trap 'exit 0' TERM; while true; do sleep 1.75; done"))

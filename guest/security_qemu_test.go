@@ -17,6 +17,7 @@ const refuseMkdir = `{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_AR
 	"syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO"}]}`
 
 func TestWhatProcessesMayDo(t *testing.T) {
+	t.Parallel()
 	const status = "grep -E '^(CapBnd|CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr '\\t' ' '; "
 	restricted := sh("restricted", status+"id -u")
 	restricted.User = "1000"

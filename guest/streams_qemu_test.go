@@ -49,6 +49,7 @@ func (v *vm) output(name, script string) string {
 }
 
 func TestExec(t *testing.T) {
+	t.Parallel()
 	v := idle(t, nil)
 	t.Run("keeps the streams apart and returns the exit code", func(t *testing.T) {
 		out, errOut, exit := v.exec("app", wire.Exec{Args: []string{"sh", "-c", "echo out; echo err >&2; echo $FROM; exit 42"}}).result()
@@ -115,6 +116,7 @@ func TestExec(t *testing.T) {
 }
 
 func TestEveryShortExecTellsItsCode(t *testing.T) {
+	t.Parallel()
 	v := idle(t, nil)
 	const parallel, each = 4, 50
 	began := time.Now()
@@ -134,6 +136,7 @@ func TestEveryShortExecTellsItsCode(t *testing.T) {
 }
 
 func TestALogIsComplete(t *testing.T) {
+	t.Parallel()
 	v := start(t, t.TempDir())
 	v.configure(podOf("Never", "app"))
 	v.run(sh("app", "seq 1 100000"))
@@ -159,6 +162,7 @@ func TestALogIsComplete(t *testing.T) {
 }
 
 func TestAHostThatDiesInAFrameIsReplaced(t *testing.T) {
+	t.Parallel()
 	v := start(t, t.TempDir())
 	v.configure(podOf("Never", "app"))
 	v.run(sh("app", "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo $i; sleep 0.1; done"))
@@ -188,6 +192,7 @@ func TestAHostThatDiesInAFrameIsReplaced(t *testing.T) {
 }
 
 func TestAttach(t *testing.T) {
+	t.Parallel()
 	v := idle(t, func(c *wire.Container) {
 		c.Args = []string{"sh", "-c", "while read x; do echo got $x; done; echo end"}
 		c.Stdin, c.StdinOnce = true, true
@@ -213,6 +218,7 @@ func TestAttach(t *testing.T) {
 }
 
 func TestAttachToATerminal(t *testing.T) {
+	t.Parallel()
 	v := idle(t, func(c *wire.Container) {
 		c.Args, c.TTY, c.Stdin = []string{"sh"}, true, true
 	})
@@ -239,6 +245,7 @@ func (v *vm) awaitInput() {
 }
 
 func TestDial(t *testing.T) {
+	t.Parallel()
 	v := idle(t, func(c *wire.Container) {
 		c.Args = []string{"sh", "-c", "while true; do nc -l -p 8080 -e sh -c 'cat; echo over'; done"}
 	})
@@ -271,6 +278,7 @@ func TestDial(t *testing.T) {
 }
 
 func TestASnapshotIsAcknowledged(t *testing.T) {
+	t.Parallel()
 	v := idle(t, nil)
 	var s wire.Snapshot
 	v.call("GET", wire.PathSnapshot, nil, &s)

@@ -59,6 +59,7 @@ func onDisk(script string) wire.Container {
 
 // TestADiskMovesFromPodToPod has one pod format and write a disk, and another read it.
 func TestADiskMovesFromPodToPod(t *testing.T) {
+	t.Parallel()
 	disk := volumeDisk(t, 0, "")
 	v := start(t, t.TempDir())
 	v.plug("vol-1", disk)
@@ -95,6 +96,7 @@ func requireClean(t *testing.T, disk string) {
 
 // TestADiskAsADevice has a container write a disk, whatever is on it, and another only read it.
 func TestADiskAsADevice(t *testing.T) {
+	t.Parallel()
 	disk, other := volumeDisk(t, 510, "\x55\xaa"), volumeDisk(t, 0, "content")
 	v := start(t, t.TempDir())
 	v.plug("vol-1", disk)
@@ -118,6 +120,7 @@ func TestADiskAsADevice(t *testing.T) {
 
 // TestADiskWithUnknownContentIsLeftAsItIs has a disk with a partition table.
 func TestADiskWithUnknownContentIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
 	disk := volumeDisk(t, 510, "\x55\xaa")
 	before, err := os.ReadFile(disk)
 	require.NoError(t, err)

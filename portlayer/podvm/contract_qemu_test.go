@@ -85,6 +85,7 @@ func (h *qemuHost) open() podvm.PodHost {
 }
 
 func TestPodHostContractOnQEMU(t *testing.T) {
+	t.Parallel()
 	podvmtest.Run(t, func(t *testing.T) podvmtest.Harness {
 		h := &qemuHost{t: t, runDir: t.TempDir(), config: qemu.Config{
 			Dir: filepath.Join(t.TempDir(), "vch"), GuestImage: guestImage(t), Accel: qemu.AccelTCG,

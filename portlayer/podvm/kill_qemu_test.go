@@ -43,6 +43,7 @@ func TestKilledProcess(t *testing.T) {
 }
 
 func TestAKilledProcessLosesNoLine(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	dir := t.TempDir()

@@ -50,6 +50,7 @@ func tinyDisk(t *testing.T, size string) string {
 }
 
 func TestAFullDiskLeavesNothingHalfMade(t *testing.T) {
+	t.Parallel()
 	h := newHost(t, func(c *qemu.Config) { c.Dir = tinyDisk(t, "40m") })
 	large := source(bytes.Repeat([]byte("x"), 64*mib), nil)
 	_, err := h.EnsureDisk(h.ctx, large)
@@ -85,6 +86,7 @@ func fill(t *testing.T, dir string) {
 }
 
 func TestAVMWaitsWhileTheDiskIsFull(t *testing.T) {
+	t.Parallel()
 	h := newHost(t, func(c *qemu.Config) { c.Dir = tinyDisk(t, "120m") })
 	h.start(spec(scratch("scratch")))
 	guest := h.talk()
@@ -102,6 +104,7 @@ func TestAVMWaitsWhileTheDiskIsFull(t *testing.T) {
 }
 
 func TestAnImageOnTheSameFileSystemIsLinked(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	path := filepath.Join(filepath.Dir(h.config.Dir), "image")
 	content := bytes.Repeat([]byte("z"), mib)
@@ -116,6 +119,7 @@ func TestAnImageOnTheSameFileSystemIsLinked(t *testing.T) {
 }
 
 func TestACopiedImageIsSparse(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	content := make([]byte, 16*mib)
 	copy(content[8*mib:], "in the middle")
@@ -131,6 +135,7 @@ func TestACopiedImageIsSparse(t *testing.T) {
 }
 
 func TestASourceOfAnotherSizeIsRefused(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	src := source([]byte("12345678"), nil)
 	src.SizeBytes = 9
@@ -142,6 +147,7 @@ func TestASourceOfAnotherSizeIsRefused(t *testing.T) {
 }
 
 func TestOpenSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	image := guestImage(t)
 	tests := map[string]struct {
 		change func(*qemu.Config)
@@ -166,6 +172,7 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 }
 
 func TestAStartThatFailsSaysWhatQEMUSaid(t *testing.T) {
+	t.Parallel()
 	h := newHost(t, func(c *qemu.Config) {
 		c.Binary = filepath.Join(t.TempDir(), "qemu")
 		script := "#!/bin/sh\n[ \"$1\" = --version ] && exec qemu-system-x86_64 --version\n" +
@@ -185,6 +192,7 @@ func TestAStartThatFailsSaysWhatQEMUSaid(t *testing.T) {
 }
 
 func TestAStartThatIsCalledOffLeavesNoProcess(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	_, err := h.Create(h.ctx, spec(scratch("scratch")))
 	require.NoError(t, err)
@@ -198,6 +206,7 @@ func TestAStartThatIsCalledOffLeavesNoProcess(t *testing.T) {
 }
 
 func TestAVMThatDoesNotFitIsRefused(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	s := spec()
 	s.Size.MemoryBytes = 1 << 50
@@ -209,6 +218,7 @@ func TestAVMThatDoesNotFitIsRefused(t *testing.T) {
 }
 
 func TestAVMThatCannotBeReadHidesNoOther(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	_, err := h.Create(h.ctx, spec())
 	require.NoError(t, err)
@@ -250,6 +260,7 @@ func TestARecordOfAnotherFormatIsRefusedAndKept(t *testing.T) {
 }
 
 func TestOpenSweepsWhatACrashLeft(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	left := []string{"vms/.new-123/scratch-a.img", "vms/.trash-456/vm.json", "disks/.tmp-789", "boot/.tmp-1"}
 	for _, name := range left {
@@ -265,6 +276,7 @@ func TestOpenSweepsWhatACrashLeft(t *testing.T) {
 }
 
 func TestTheAcceleratorIsFoundByBooting(t *testing.T) {
+	t.Parallel()
 	c := qemu.Config{Dir: filepath.Join(t.TempDir(), "vch"), GuestImage: guestImage(t)}
 	first, err := qemu.ProbeAccel(t.Context(), c)
 	require.NoError(t, err)
@@ -284,6 +296,7 @@ func TestTheAcceleratorIsFoundByBooting(t *testing.T) {
 }
 
 func TestListNeedsNoServer(t *testing.T) {
+	t.Parallel()
 	none, err := qemu.List(filepath.Join(t.TempDir(), "none"))
 	require.NoError(t, err)
 	assert.Empty(t, none)
@@ -300,6 +313,7 @@ func TestListNeedsNoServer(t *testing.T) {
 }
 
 func TestVMsOnANetwork(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "vch")
 	n, err := network.Open(t.Context(), network.Config{Dir: dir})
 	require.NoError(t, err)

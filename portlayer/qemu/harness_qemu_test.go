@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -152,6 +153,15 @@ func (h *host) get() portlayer.VM {
 	require.NoError(h, err)
 	require.Len(h, vms, 1)
 	return vms[0]
+}
+
+// socket is the VM's QMP socket by a path that is short enough for one.
+func (h *host) socket() *net.UnixAddr {
+	h.Helper()
+	dir, err := os.Open(filepath.Join(h.config.Dir, "vms", uid))
+	require.NoError(h, err)
+	h.Cleanup(func() { _ = dir.Close() })
+	return &net.UnixAddr{Name: fmt.Sprintf("/proc/self/fd/%d/qmp.sock", dir.Fd()), Net: "unix"}
 }
 
 // stopped waits until the VM has stopped.

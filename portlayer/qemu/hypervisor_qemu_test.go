@@ -15,6 +15,7 @@ import (
 )
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	image := guestImage(t)
 	portlayertest.Run(t, func(t *testing.T) portlayertest.Harness {
 		h := newHost(t, func(c *qemu.Config) { c.GuestImage = image })
@@ -38,6 +39,7 @@ func TestContract(t *testing.T) {
 }
 
 func TestDisksComeAndGoInTheGuest(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	vm := h.start(spec(scratch("scratch")))
 	guest := h.talk()

@@ -59,6 +59,7 @@ func holdVCH(config string) error {
 }
 
 func TestAVMOutlivesTheProcessThatStartedIt(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	config, err := json.Marshal(h.config)
 	require.NoError(t, err)
@@ -91,6 +92,7 @@ func TestAVMOutlivesTheProcessThatStartedIt(t *testing.T) {
 }
 
 func TestAStoppedVMSaysWhy(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		order   string
 		reason  string
@@ -119,6 +121,7 @@ func TestAStoppedVMSaysWhy(t *testing.T) {
 }
 
 func TestAStoppedVMSaysWhyThoughNobodyWatched(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	vm := h.start(spec())
 	guest := h.talk()
@@ -138,8 +141,7 @@ func TestAStoppedVMSaysWhyThoughNobodyWatched(t *testing.T) {
 // awaitHalt returns when a VM whose VCH nobody has open executes no more.
 func (h *host) awaitHalt() {
 	h.Helper()
-	h.Chdir(filepath.Join(h.config.Dir, "vms", uid)) // a short path to the socket
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: "qmp.sock", Net: "unix"})
+	conn, err := net.DialUnix("unix", nil, h.socket())
 	require.NoError(h, err)
 	client, err := qmp.New(h.ctx, conn, nil)
 	require.NoError(h, err)
@@ -151,6 +153,7 @@ func (h *host) awaitHalt() {
 }
 
 func TestAQEMUKilledWhileNobodyWatched(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	vm := h.start(spec())
 	h.Close()
@@ -163,6 +166,7 @@ func TestAQEMUKilledWhileNobodyWatched(t *testing.T) {
 }
 
 func TestAKilledQEMUSaysWhoKilledIt(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	vm := h.start(spec())
 	require.NoError(t, unix.Kill(vm.PID, unix.SIGKILL))
@@ -171,6 +175,7 @@ func TestAKilledQEMUSaysWhoKilledIt(t *testing.T) {
 }
 
 func TestAWedgedQEMUIsKilled(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	vm := h.start(spec())
 	require.NoError(t, unix.Kill(vm.PID, unix.SIGSTOP))
@@ -180,6 +185,7 @@ func TestAWedgedQEMUIsKilled(t *testing.T) {
 }
 
 func TestOneConnectionToAGuestAtATime(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.start(spec())
 	first := h.talk()
@@ -190,6 +196,7 @@ func TestOneConnectionToAGuestAtATime(t *testing.T) {
 }
 
 func TestTheConsoleIsBounded(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	h.start(spec())
 	guest := h.talk()
@@ -212,6 +219,7 @@ func TestTheConsoleIsBounded(t *testing.T) {
 }
 
 func TestQEMUIsConfined(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	vm := h.start(spec(scratch("scratch")))
 	status := procFile(t, vm.PID, "status")
@@ -234,6 +242,7 @@ func TestQEMUIsConfined(t *testing.T) {
 }
 
 func TestVMsHaveDifferentUsers(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	owners := map[uint32]bool{}
 	for i := range 3 {

@@ -18,6 +18,7 @@ import (
 )
 
 func TestInspectNeedsNoServer(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	_, err := qemu.Inspect(h.config.Dir, uid)
 	require.ErrorIs(t, err, portlayer.ErrNotFound)
@@ -42,6 +43,7 @@ func TestInspectNeedsNoServer(t *testing.T) {
 }
 
 func TestAVMIsEndedAndRemovedFromOutside(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	vm := h.start(spec(scratch("scratch")))
 	require.ErrorIs(t, qemu.Remove(h.ctx, h.config.Dir, uid), portlayer.ErrBusy, "somebody has it")
@@ -64,6 +66,7 @@ func TestAVMIsEndedAndRemovedFromOutside(t *testing.T) {
 }
 
 func TestAConsoleIsFollowedFromOutside(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	_, err := qemu.OpenConsole(h.config.Dir, uid)
 	require.ErrorIs(t, err, portlayer.ErrNotFound)

@@ -13,6 +13,7 @@ import (
 )
 
 func TestTryBootBelievesOnlyAGuestThatAnswers(t *testing.T) {
+	t.Parallel()
 	dir := os.Getenv("VIC_GUEST_IMAGE")
 	if dir == "" {
 		dir = "../../bin/guest"

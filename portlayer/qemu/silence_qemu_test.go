@@ -51,6 +51,7 @@ func (h *host) vm(uid string) portlayer.VM {
 }
 
 func TestAQEMUThatDoesNotAnswerHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	other := spec()
 	other.ID = otherUID
@@ -81,6 +82,7 @@ func TestAQEMUThatDoesNotAnswerHoldsUpNoOther(t *testing.T) {
 }
 
 func TestAQEMUWhoseQueueIsFullCanStillBeEnded(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	vm := h.start(spec())
 	h.Close()
@@ -95,9 +97,9 @@ func TestAQEMUWhoseQueueIsFullCanStillBeEnded(t *testing.T) {
 // fillQueue does what hosts do that die while they wait for a QEMU which takes no connection.
 func (h *host) fillQueue() {
 	h.Helper()
-	h.Chdir(filepath.Join(h.config.Dir, "vms", uid)) // a short path to the socket
+	socket := h.socket()
 	for range 64 {
-		conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: "qmp.sock", Net: "unix"})
+		conn, err := net.DialUnix("unix", nil, socket)
 		if errors.Is(err, unix.EAGAIN) {
 			return
 		}
@@ -108,6 +110,7 @@ func (h *host) fillQueue() {
 }
 
 func TestAQEMUThatStoppedForAWhileLosesNoConsole(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	vm := h.start(spec())
 	guest := h.talk()
@@ -127,6 +130,7 @@ func TestAQEMUThatStoppedForAWhileLosesNoConsole(t *testing.T) {
 }
 
 func TestAReusedPIDBehindAStaleSocketIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	vm := h.start(spec())
 	h.Close()
@@ -138,9 +142,9 @@ func TestAReusedPIDBehindAStaleSocketIsLeftAlone(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- bystander.Wait() }() // ends with the test's context
 	h.changeRecord(func(r map[string]any) { r["pid"] = bystander.Process.Pid })
-	h.Chdir(filepath.Join(h.config.Dir, "vms", uid))
-	require.NoError(t, os.Remove("qmp.sock"))
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: "qmp.sock", Net: "unix"}) // a process of that socket lives: this one
+	socket := h.socket()
+	require.NoError(t, os.Remove(socket.Name))
+	l, err := net.ListenUnix("unix", socket) // a process of that socket lives: this one
 	require.NoError(t, err)
 	defer l.Close()
 
@@ -170,6 +174,7 @@ func (h *host) changeRecord(change func(map[string]any)) {
 }
 
 func TestCloseDoesNotWaitForAQEMUThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	vm := h.start(spec())
 	h.Close()

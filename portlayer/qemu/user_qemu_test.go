@@ -40,6 +40,7 @@ func copyTo(t *testing.T, from, to string, mode os.FileMode) {
 
 // A user without privileges gets everything but a network of pods and users of their own for VMs.
 func TestAVCHOfAnOrdinaryUser(t *testing.T) {
+	t.Parallel()
 	dir := publicDir(t)
 	h := newHost(t, func(c *qemu.Config) {
 		copyTo(t, c.GuestImage.Kernel, filepath.Join(dir, "kernel"), 0o644)
@@ -78,6 +79,7 @@ func TestAVCHOfAnOrdinaryUser(t *testing.T) {
 }
 
 func TestAPrivateNetworkInUserMode(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	scope := qemu.UserScope()
 	s := spec()

@@ -30,6 +30,7 @@ import (
 )
 
 func TestAGuestSeesVSphereHardware(t *testing.T) {
+	t.Parallel()
 	l := userLab(t)
 	l.create()
 	g := l.powerOn()
@@ -48,6 +49,7 @@ func TestAGuestSeesVSphereHardware(t *testing.T) {
 }
 
 func TestDisksComeAndGoWhileTheVMRuns(t *testing.T) {
+	t.Parallel()
 	l := userLab(t)
 	image := l.create()
 	other, err := l.h.EnsureDisk(t.Context(), source("another image"))
@@ -89,6 +91,7 @@ func TestDisksComeAndGoWhileTheVMRuns(t *testing.T) {
 }
 
 func TestAVMOverItsPowerCycles(t *testing.T) {
+	t.Parallel()
 	l := userLab(t)
 	image := l.create()
 	flat := strings.TrimSuffix(string(image), ".vmdk") + "-flat.vmdk"
@@ -153,6 +156,7 @@ func qemus(t *testing.T, l *lab) []int {
 }
 
 func TestAQEMUThatIsKilledLeavesTheVMOff(t *testing.T) {
+	t.Parallel()
 	l := userLab(t)
 	l.create()
 	require.NoError(t, l.h.PowerOn(t.Context(), l.uid))
@@ -171,6 +175,7 @@ func TestAQEMUThatIsKilledLeavesTheVMOff(t *testing.T) {
 }
 
 func TestAVMThatCannotStartStaysOff(t *testing.T) {
+	t.Parallel()
 	l := userLab(t)
 	l.create()
 	dc, err := object.NewSearchIndex(l.admin.Client).FindByInventoryPath(t.Context(), "/DC0")
@@ -187,6 +192,7 @@ func TestAVMThatCannotStartStaysOff(t *testing.T) {
 
 // TestPodsHaveTheirOwnAddresses needs root, as the network does.
 func TestPodsHaveTheirOwnAddresses(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	n, err := network.Open(t.Context(), network.Config{Dir: dir})
 	require.NoError(t, err)
@@ -216,6 +222,7 @@ func TestPodsHaveTheirOwnAddresses(t *testing.T) {
 }
 
 func TestCapacityIsTheMachines(t *testing.T) {
+	t.Parallel()
 	l := userLab(t)
 	c, err := l.h.Capacity(t.Context())
 	require.NoError(t, err)
@@ -228,6 +235,7 @@ func TestCapacityIsTheMachines(t *testing.T) {
 
 // TestQEMUEndsWithAVCenterThatIsKilled runs itself in another process, which is killed.
 func TestQEMUEndsWithAVCenterThatIsKilled(t *testing.T) {
+	t.Parallel()
 	const key = "VIC_TEST_KILLED"
 	if os.Getenv(key) != "" {
 		l := userLab(t)
