@@ -99,12 +99,12 @@ E2E_ON_VSPHERE := TestHelloBehavesAsOnAnyNode|TestAJobWithInitContainersAndASide
 .PHONY: test-e2e
 test-e2e: $(SUITE_NEEDS) bin/helm ## A real API server, scheduler, node and QEMU
 	$(GO) test -tags e2e -timeout 20m -count=1 ./provider
-	$(GO) test -tags e2e -timeout 60m -count=1 -parallel 3 -v ./test/e2e
+	$(GO) test -tags e2e -timeout 60m -count=1 -parallel 4 -v ./test/e2e
 	$(GO) test -tags e2e -timeout 20m -count=1 -v -run '^($(E2E_ON_VSPHERE))$$' ./test/e2e -vsphere
 
 .PHONY: test-e2e-vsphere
 test-e2e-vsphere: build bin/helm ## All end-to-end tests with pods on a simulated vCenter
-	$(GO) test -tags e2e -timeout 90m -count=1 -parallel 3 -v ./test/e2e -vsphere
+	$(GO) test -tags e2e -timeout 90m -count=1 -parallel 4 -v ./test/e2e -vsphere
 
 # What is fuzzed, as package:target. A find lands in the package's testdata/fuzz: commit it, and the fix with it.
 FUZZTIME ?= 5s

@@ -22,6 +22,7 @@ import (
 
 // TestChaosInShort is what TestChaos does for ten minutes.
 func TestChaosInShort(t *testing.T) {
+	t.Parallel()
 	runChaos(t, chaosPlan{pods: 6, last: 25 * time.Second, killEvery: 7 * time.Second, actEvery: 700 * time.Millisecond, settle: patience})
 }
 

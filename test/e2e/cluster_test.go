@@ -49,6 +49,7 @@ type cluster struct {
 	programs string
 	user     uint32
 	args     []string
+	env      []string // beyond the test's, of `vic node` and `vic vch`
 	client   kubernetes.Interface
 	cmd      *exec.Cmd
 	out      *output

@@ -266,6 +266,7 @@ func TestActiveDeadline(t *testing.T) {
 }
 
 func TestAKillOfVICAmidInitialization(t *testing.T) {
+	t.Parallel()
 	c := up(t)
 	c.importImage(t)
 	p := c.create(t, pod("default", "init", sleepForever, withInit(container("one", "sleep 8"), container("two", "sleep 1"))))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -111,6 +112,7 @@ func pulls(ref string) func(*corev1.Pod) {
 
 // TestFaults does to one node what machines, networks and people do.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	f := joinFaulty(t, "faults")
 	for name, fault := range map[string]func(*testing.T, *faulty){
 		"vic dies while two pods pull one image":                   pullersSurvive,
@@ -237,16 +239,17 @@ func apiAway(t *testing.T, f *faulty, away time.Duration) {
 		p.Spec.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
 	}
 	stays := f.create(t, f.pod(f.ns, "stays", countLines, patient))
-	ends := f.create(t, f.pod(f.ns, "ends", "trap 'exit 3' USR1; echo begin; while :; do usleep 100000; done", patient, restart(corev1.RestartPolicyNever)))
+	var isAway atomic.Bool
+	awaitAway, withHost := awaitOn(t, &isAway)
+	ends := f.create(t, f.pod(f.ns, "ends", "echo begin; "+awaitAway+"exit 3", patient, withHost, restart(corev1.RestartPolicyNever)))
 	goes := f.create(t, f.pod(f.ns, "goes", sleepForever, patient))
 	comes := f.create(t, f.pod(f.ns, "comes", sleepForever, patient))
 	for _, p := range []*corev1.Pod{stays, ends, goes, comes} {
 		f.waitReady(t, p)
 	}
 	staying := f.waitVM(t, stays, "runs", runs)
-	// It ends on its own, after the door is shut.
-	f.kubectl(t, "-n", f.ns, "exec", "ends", "--", "/bin/sh", "-c", "(sleep 5; kill -USR1 1) >/dev/null 2>&1 &")
 	f.api.set(true)
+	isAway.Store(true)
 	shut := time.Now()
 	f.force(t, goes)
 	f.force(t, comes)

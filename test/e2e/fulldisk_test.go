@@ -38,6 +38,7 @@ func (c *cluster) image(t *testing.T, args ...string) string {
 
 // TestImagesLeaveAFullDisk fills the disk of a node until an image that no pod has must go, and then further.
 func TestImagesLeaveAFullDisk(t *testing.T) {
+	t.Parallel()
 	disk, registry := smallDisk(t, 1024), startSlowRegistry(t)
 	m := enlist(t, "brimful", disk, "insecureRegistries: ["+registry.Host+"]", "imageGCHighThresholdPercent: 60",
 		"imageGCLowThresholdPercent: 50", "imageGCPeriod: 1s", "imageMinimumGCAge: 0s")
@@ -84,6 +85,7 @@ func TestImagesLeaveAFullDisk(t *testing.T) {
 
 // TestAFullDiskIsOutlived has a disk with 1 % left under a pull, a log and what containers write, and then some room.
 func TestAFullDiskIsOutlived(t *testing.T) {
+	t.Parallel()
 	const lines = 60_000
 	disk := smallDisk(t, 512)
 	registry := startSlowRegistry(t)

@@ -160,6 +160,7 @@ func (c *cluster) stream(t *testing.T, p *corev1.Pod, since time.Time) io.ReadCl
 }
 
 func TestAFollowerLosesNothingOverRotationRestartAndEnd(t *testing.T) {
+	t.Parallel()
 	c := up(t, "--container-log-max-size", "512Ki", "--container-log-max-files", "4")
 	c.importImage(t)
 	const count, rate = 20_000, 500
@@ -187,6 +188,7 @@ func TestAFollowerLosesNothingOverRotationRestartAndEnd(t *testing.T) {
 }
 
 func TestAFullDiskLosesNeitherThePodNorItsLog(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t.TempDir(), "--accel", shared.accel(t))
 	runs := filepath.Join(c.dir, "run")
 	require.NoError(t, os.MkdirAll(runs, 0o700))

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,13 +94,27 @@ func (m *member) pod(namespace, name, script string, change ...func(*corev1.Pod)
 	return pod(namespace, name, script, append([]func(*corev1.Pod){small, func(p *corev1.Pod) { p.Spec.NodeName = m.name }}, change...)...)
 }
 
-// freePort is a port that nobody listens on.
+// freePorts are below those that `vic up` takes, and those that the kernel gives to whoever asks for any: between the look
+// for a port and its use nobody takes it.
+const firstFreePort, lastFreePort = 10_000, 16_383
+
+// givenPorts is how many of them were given out.
+var givenPorts atomic.Int32
+
+// freePort is a port that nobody listens on, and that no other test gets.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", ":0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	// Tests of other processes begin elsewhere.
+	first := firstFreePort + os.Getpid()%60*100
+	for {
+		port := first + int(givenPorts.Add(1))
+		require.LessOrEqual(t, port, lastFreePort, "no free port")
+		l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+		if err == nil {
+			require.NoError(t, l.Close())
+			return port
+		}
+	}
 }
 
 // settles is eventually with a time of its own, for what takes as long as the machine is slow.

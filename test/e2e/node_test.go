@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,17 +27,20 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
+// joinedNode is the node that TestNodeJoinsACluster adds.
 const joinedNode = "joined"
 
 // TestNodeJoinsACluster does what docs/node.md says, by hand of an administrator.
 func TestNodeJoinsACluster(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	shared.nodeCredential(t, joinedNode, kubeconfig)
 	config := filepath.Join(dir, "node.yaml")
 	state := filepath.Join(dir, "state")
 	// The default port may be taken on the machine that runs the tests.
-	require.NoError(t, os.WriteFile(config, []byte("dir: "+state+"\nvch: {name: "+joinedNode+", port: 20250, labels: {rack: r1}}\n"), 0o600))
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil,
+		"dir: %s\nvch: {name: %s, port: %d, labels: {rack: r1}}\n", state, joinedNode, freePort(t)), 0o600))
 	// Only vms and importImage are used of it: its API server is the shared one.
 	node := newCluster(state)
 	node.importImage(t)
@@ -92,6 +96,7 @@ func (c *cluster) startNode(t *testing.T, kubeconfig, config string) {
 	t.Helper()
 	c.out = &output{}
 	c.cmd = exec.Command(bin("vic"), "node", "--kubeconfig", kubeconfig, "--config", config)
+	c.cmd.Env = append(c.cmd.Environ(), c.env...)
 	c.cmd.Stdout, c.cmd.Stderr = c.out, c.out
 	require.NoError(t, c.cmd.Start())
 	ended := make(chan error, 1)

@@ -19,6 +19,7 @@ import (
 
 // TestNodeIsAdministered does to a node what administrators do, with the cluster's own controllers.
 func TestNodeIsAdministered(t *testing.T) {
+	t.Parallel()
 	m := join(t, "managed", "  labels: {rack: r7}")
 	ns := shared.namespace(t)
 	everywhere := m.daemonSet(t, ns, "everywhere", sleepForever)

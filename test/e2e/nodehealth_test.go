@@ -31,23 +31,25 @@ func smallDisk(t *testing.T, mebibytes int) string {
 	return dir
 }
 
-// borrowedQEMU has vic find QEMU under a name that the test may take away.
-func borrowedQEMU(t *testing.T) string {
+// borrowedQEMU makes a name of QEMU that the test may take away, and the environment that has vic find it.
+func borrowedQEMU(t *testing.T) (link string, env []string) {
 	t.Helper()
 	program, err := exec.LookPath(qemuProgram)
 	require.NoError(t, err)
 	dir := t.TempDir()
-	link := filepath.Join(dir, qemuProgram)
+	link = filepath.Join(dir, qemuProgram)
 	require.NoError(t, os.Symlink(program, link))
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	return link
+	return link, []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
 }
 
 // TestNodeTellsOfItsHealth takes from a node what it needs, and gives it back.
 func TestNodeTellsOfItsHealth(t *testing.T) {
-	disk, qemu := smallDisk(t, 512), borrowedQEMU(t)
+	t.Parallel()
+	disk := smallDisk(t, 512)
+	qemu, env := borrowedQEMU(t)
 	m := enlist(t, "unwell", disk, "evictionPressureTransitionPeriod: 1s",
 		"  limits: {cpu: 3, memory: 4Gi, ephemeral-storage: 1Gi, pods: 7}", "  reserved: {cpu: 500m, memory: 1Gi, ephemeral-storage: 256Mi}")
+	m.env = env
 	shared.nodeCredential(t, m.name, m.credential)
 	m.begin(t)
 	node := m.object(t)
@@ -81,7 +83,9 @@ func TestNodeTellsOfItsHealth(t *testing.T) {
 	assert.Equal(t, "Pod was rejected: The node had condition: [DiskPressure]. ", p.Status.Message)
 
 	require.NoError(t, os.Remove(filler))
-	require.NoError(t, os.Symlink(realQEMU(t, qemu), qemu))
+	program, err := exec.LookPath(qemuProgram)
+	require.NoError(t, err)
+	require.NoError(t, os.Symlink(program, qemu))
 	m.waitNode(t, "is well again", func(n *corev1.Node) bool {
 		return nodeReady(n) && nodeCondition(n, corev1.NodeDiskPressure).Status == corev1.ConditionFalse &&
 			!hasTaint(n, corev1.TaintNodeDiskPressure) && !hasTaint(n, corev1.TaintNodeNotReady)
@@ -99,19 +103,6 @@ func fill(t *testing.T, path string, percent uint64) {
 	defer f.Close()
 	take := int64(fs.Bavail-fs.Blocks*percent/100) * fs.Bsize
 	require.NoError(t, unix.Fallocate(int(f.Fd()), 0, 0, take))
-}
-
-// realQEMU finds the program behind link, which is not there.
-func realQEMU(t *testing.T, link string) string {
-	t.Helper()
-	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-		path := filepath.Join(dir, qemuProgram)
-		if _, err := os.Stat(path); path != link && err == nil {
-			return path
-		}
-	}
-	require.Fail(t, "no QEMU")
-	return ""
 }
 
 // object is the node as the API server has it.

@@ -52,6 +52,7 @@ func restarts(p *corev1.Pod) int32 {
 }
 
 func TestKillOfVICLosesNothing(t *testing.T) {
+	t.Parallel()
 	c := up(t)
 	c.importImage(t)
 	p := c.create(t, pod("default", "counter", countLines))
@@ -74,6 +75,7 @@ func TestKillOfVICLosesNothing(t *testing.T) {
 }
 
 func TestKillOfVICWhileAPodStarts(t *testing.T) {
+	t.Parallel()
 	c := up(t)
 	c.importImage(t)
 	// Moments from before the commit to after the container runs, under emulation.
@@ -102,6 +104,7 @@ func (c *cluster) atLeast(t *testing.T, d time.Duration) {
 }
 
 func TestPodDeletedWhileVICIsAway(t *testing.T) {
+	t.Parallel()
 	c := up(t)
 	c.importImage(t)
 	p := c.create(t, pod("default", "left", sleepForever))
@@ -117,6 +120,7 @@ func TestPodDeletedWhileVICIsAway(t *testing.T) {
 }
 
 func TestQEMUKilledByHand(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		whileAway bool
 		policy    corev1.RestartPolicy
@@ -161,13 +165,17 @@ func TestQEMUKilledByHand(t *testing.T) {
 				assert.NotEmpty(t, last.Reason)
 				assert.Equal(t, "in boot\n", c.kubectl(t, "logs", "-p", name))
 			}
-			assert.Contains(t, c.kubectl(t, "logs", name), "in boot")
+			c.eventually(t, "the log of the last boot", func(context.Context) (bool, string) {
+				log := c.kubectl(t, "logs", name)
+				return strings.Contains(log, "in boot"), log
+			})
 			c.delete(t, p)
 		})
 	}
 }
 
 func TestStopAndUpAgain(t *testing.T) {
+	t.Parallel()
 	c := up(t)
 	c.importImage(t)
 	always := c.waitReady(t, c.create(t, pod("default", "always", sleepForever)))
@@ -188,6 +196,7 @@ func TestStopAndUpAgain(t *testing.T) {
 }
 
 func TestKeepPodsLeavesTheVMs(t *testing.T) {
+	t.Parallel()
 	c := up(t, "--keep-pods")
 	c.importImage(t)
 	p := c.waitReady(t, c.create(t, pod("default", "kept", countLines)))
@@ -205,6 +214,7 @@ func TestKeepPodsLeavesTheVMs(t *testing.T) {
 }
 
 func TestAStartThatFailsLeavesPodsTheirNetwork(t *testing.T) {
+	t.Parallel()
 	c := up(t)
 	c.importImage(t)
 	p := c.waitReady(t, c.create(t, pod("default", "served", "exec /testpod serve :8000")))
@@ -224,6 +234,7 @@ func TestAStartThatFailsLeavesPodsTheirNetwork(t *testing.T) {
 }
 
 func TestOrphansAreCollected(t *testing.T) {
+	t.Parallel()
 	c := up(t)
 	c.importImage(t)
 	p := c.waitReady(t, c.create(t, pod("default", "orphan", sleepForever)))

@@ -79,8 +79,8 @@ func (s registrySettings) answer(t *testing.T, user, password string) {
 	require.NoError(t, os.WriteFile(filepath.Join(s.programs, "answer"), []byte(text), 0o600))
 }
 
-// privateRegistry starts a registry on loopback with a certificate that only the shared cluster trusts.
-func privateRegistry(t *testing.T, wrap func(http.Handler) http.Handler) *testregistry.Registry {
+// privateRegistry starts a registry on loopback with a certificate that only the shared cluster trusts, also by those names.
+func privateRegistry(t *testing.T, wrap func(http.Handler) http.Handler, names ...string) *testregistry.Registry {
 	t.Helper()
 	ca, err := testregistry.NewAuthority()
 	require.NoError(t, err)
@@ -89,9 +89,8 @@ func privateRegistry(t *testing.T, wrap func(http.Handler) http.Handler) *testre
 	r, err := testregistry.StartTLS(context.Background(), config, wrap)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
-	registries.trust(t, r.Host, r.Host, ca)
-	if _, err := os.Stat(filepath.Join(registries.hosts, providedHost)); os.IsNotExist(err) {
-		registries.trust(t, providedHost, r.Host, ca)
+	for _, name := range append(names, r.Host) {
+		registries.trust(t, name, r.Host, ca)
 	}
 	return r
 }
@@ -219,8 +218,9 @@ func (d *drip) Write(p []byte) (int, error) {
 }
 
 func TestImagesOfPrivateRegistries(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
-	basic := privateRegistry(t, testregistry.BasicAuth("me", "basic"))
+	basic := privateRegistry(t, testregistry.BasicAuth("me", "basic"), providedHost)
 	token := privateRegistry(t, testregistry.TokenAuth("me", "token"))
 	shared.pullSecret(t, ns, "basic", basic.Host, "basic")
 	shared.pullSecret(t, ns, "token", token.Host, "token")
@@ -279,6 +279,7 @@ func TestImagesOfPrivateRegistries(t *testing.T) {
 }
 
 func TestPullsBackOffAndGoOn(t *testing.T) {
+	t.Parallel()
 	ns := shared.namespace(t)
 	var asked manifests
 	r := privateRegistry(t, func(next http.Handler) http.Handler { return asked.wrap(testregistry.BasicAuth("me", "right")(next)) })

@@ -29,6 +29,7 @@ const nobody = 65534
 
 // TestWithoutRoot runs a cluster as an ordinary user: pods reach out, and what needs a network of pods is refused by name.
 func TestWithoutRoot(t *testing.T) {
+	t.Parallel()
 	c := upAs(t, nobody)
 	assert.Contains(t, c.out.String(), "it reaches out, and nobody reaches it")
 

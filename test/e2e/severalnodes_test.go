@@ -20,6 +20,7 @@ import (
 // TestSeveralNodesOfOneFile has one process be two nodes of this machine, one of them told as the cluster would have it, and changes
 // the list while it runs.
 func TestSeveralNodesOfOneFile(t *testing.T) {
+	t.Parallel()
 	c := newCluster(filepath.Join(t.TempDir(), "s"))
 	c.client = shared.client
 	t.Cleanup(func() { c.purge(t) })

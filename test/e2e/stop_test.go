@@ -15,6 +15,7 @@ import (
 )
 
 func TestASecondCtrlCCutsGracePeriods(t *testing.T) {
+	t.Parallel()
 	c := up(t)
 	c.importImage(t)
 	stubborn := c.waitReady(t, c.create(t, pod("default", "stubborn", "trap '' TERM; while :; do sleep 1; done", func(p *corev1.Pod) {

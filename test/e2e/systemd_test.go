@@ -20,18 +20,20 @@ import (
 
 // TestPodVMsOutliveTheService runs examples/systemd/vic-node.service under a systemd of its own.
 func TestPodVMsOutliveTheService(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	kubeconfig, config, state := filepath.Join(dir, "kubeconfig"), filepath.Join(dir, "node.yaml"), filepath.Join(dir, "state")
-	shared.nodeCredential(t, joinedNode, kubeconfig)
+	const name = "served"
+	shared.nodeCredential(t, name, kubeconfig)
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil,
-		"dir: %s\naccel: %s\nvch: {name: %s, port: 20251, labels: {run-by: systemd}}\n", state, shared.accel(t), joinedNode), 0o600))
+		"dir: %s\naccel: %s\nvch: {name: %s, port: %d, labels: {run-by: systemd}}\n", state, shared.accel(t), name, freePort(t)), 0o600))
 	node := newCluster(state)
 	node.importImage(t)
 	sd := startSystemd(t, map[string]string{"vic-node.service": serviceFor(t, kubeconfig, config)})
 	t.Cleanup(func() {
 		sd.kill(t)
 		node.purge(t)
-		require.NoError(t, shared.client.CoreV1().Nodes().Delete(context.Background(), joinedNode, metav1.DeleteOptions{}))
+		require.NoError(t, shared.client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{}))
 	})
 
 	sd.run(t, "systemctl", "start", "vic-node") // returns once the node said that it is Ready
@@ -151,6 +153,7 @@ func (s *systemd) onlyVM(t *testing.T, state string) vm {
 
 // TestNodeRefusesAContainer starts the node where its VMs would end with it.
 func TestNodeRefusesAContainer(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	config, state := filepath.Join(dir, "node.yaml"), filepath.Join(dir, "state")
 	require.NoError(t, os.WriteFile(config, []byte("vch: {name: contained}\ndir: "+state+"\n"), 0o600))

@@ -28,6 +28,7 @@ func TestKubeconfigIsPrivate(t *testing.T) {
 }
 
 func TestTwoClustersRunSideBySide(t *testing.T) {
+	t.Parallel()
 	c := up(t)
 	c.importImage(t)
 	a := c.waitReady(t, c.create(t, pod("default", "a", "exec /testpod serve :8000")))
@@ -49,6 +50,7 @@ func (c *cluster) kubeletPort(t *testing.T) int32 {
 }
 
 func TestBadInputIsRefusedWithAReason(t *testing.T) {
+	t.Parallel()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = busy.Close() })
@@ -107,6 +109,7 @@ func TestBadInputIsRefusedWithAReason(t *testing.T) {
 }
 
 func TestUpOnAFullDiskSaysSo(t *testing.T) {
+	t.Parallel()
 	disk := t.TempDir()
 	require.NoError(t, unix.Mount("tmpfs", disk, "tmpfs", 0, "size=16m"))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(disk, 0)) })

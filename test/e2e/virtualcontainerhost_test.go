@@ -155,6 +155,7 @@ func says(kind string, status metav1.ConditionStatus, words string) func(*v1alph
 
 // TestVirtualContainerHosts serves two resource pools as two nodes by one process, as objects of the cluster say.
 func TestVirtualContainerHosts(t *testing.T) {
+	t.Parallel()
 	v := startVCenter(t)
 	c := installController(t, v)
 	former := c.cluster
@@ -165,9 +166,9 @@ func TestVirtualContainerHosts(t *testing.T) {
 	})
 	first, second := c.vch(v, "pool-a", 100, 149), c.vch(v, "pool-b", 150, 199)
 	target := v.Target()
-	t.Setenv("GOVC_TLS_CA_CERTS", target.CAFile)
+	env := []string{"GOVC_TLS_CA_CERTS=" + target.CAFile}
 	for _, vch := range []*v1alpha1.VirtualContainerHost{first, second} {
-		m := &member{config: filepath.Join(t.TempDir(), "vch.yaml")} // of the object itself
+		m := &member{cluster: &cluster{env: env}, config: filepath.Join(t.TempDir(), "vch.yaml")} // of the object itself
 		text, err := yaml.Marshal(vch)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(m.config, text, 0o600))
@@ -278,6 +279,6 @@ func TestVirtualContainerHosts(t *testing.T) {
 		assert.Zero(t, restarts(c.waitReady(t, a)), "the other node is as it was")
 	})
 	c.delete(t, a)
-	shared.kubectl(t, "delete", "vch", "pool-a", "--timeout=60s")
+	shared.kubectl(t, "delete", "vch", "pool-a", "--timeout="+patience.String())
 	v.waitVMs(t, c.cluster, ns, 0)
 }

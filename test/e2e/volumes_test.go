@@ -81,6 +81,7 @@ func (m *member) waitEvent(t *testing.T, p *corev1.Pod, reason string) string {
 
 // TestPersistentVolumesOnVSphere has a disk move from pod to pod, and from VM to VM, with what is on it.
 func TestPersistentVolumesOnVSphere(t *testing.T) {
+	t.Parallel()
 	v := startVCenter(t)
 	m := enlist(t, "volumes", t.TempDir(), v.settings(t)...)
 	shared.nodeCredential(t, m.name, m.credential)

@@ -14,13 +14,16 @@ import (
 // vch runs `vic vch` with the node's configuration.
 func (m *member) vch(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), bin("vic"), append(append([]string{"vch"}, args...), "--config", m.config)...).CombinedOutput()
+	cmd := exec.CommandContext(t.Context(), bin("vic"), append(append([]string{"vch"}, args...), "--config", m.config)...)
+	cmd.Env = append(cmd.Environ(), m.env...)
+	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
 // TestPodsOnVSphere has pods run as VMs of a vCenter: made there by its API, booted from the ISO in its datastore, their disks
 // on pvscsi, and their guests dialing in.
 func TestPodsOnVSphere(t *testing.T) {
+	t.Parallel()
 	v := startVCenter(t)
 	m := enlist(t, "vsphere", t.TempDir(), v.settings(t)...)
 	shared.nodeCredential(t, m.name, m.credential)
