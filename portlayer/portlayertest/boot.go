@@ -70,10 +70,10 @@ func bootDisk(t *tester) {
 	require.NoError(t, t.Hypervisor.PowerOn(t.ctx, "box-1"))
 	t.await("box-1", inState(portlayer.StateRunning))
 	if dialer, ok := portlayer.RoleOf[portlayer.Dialer](t.Hypervisor); ok {
-		_, err := dialer.Dial(t.ctx, "box-1")
+		_, err := t.dial(t.ctx, dialer, "box-1")
 		require.ErrorIs(t, err, portlayer.ErrUnsupported)
 	}
-	if t.Executes {
+	if t.Console != nil {
 		t.awaitConsole("box-1", diskGreeting)
 	}
 	require.NoError(t, t.Hypervisor.PowerOff(t.ctx, "box-1"))
@@ -86,14 +86,11 @@ func bootDisk(t *tester) {
 // awaitConsole returns when a VM's console has that text.
 func (t *tester) awaitConsole(id, text string) {
 	t.Helper()
-	reader, ok := portlayer.RoleOf[portlayer.ConsoleReader](t.Hypervisor)
-	require.True(t, ok)
 	var console []byte
 	require.Eventually(t, func() bool {
-		var err error
-		console, err = reader.Console(t.ctx, id)
-		return err == nil && strings.Contains(string(console), text)
-	}, t.Timeout, 50*time.Millisecond, "console: %s", console)
+		console = t.Console(id)
+		return strings.Contains(string(console), text)
+	}, t.Timeout, 50*time.Millisecond, "console: %s", &console)
 }
 
 func bootRefused(t *tester) {

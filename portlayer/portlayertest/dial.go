@@ -79,14 +79,14 @@ func dialRefused(t *tester) {
 	if !ok {
 		return
 	}
-	_, err := dialer.Dial(t.ctx, "uid-1")
+	_, err := t.dial(t.ctx, dialer, "uid-1")
 	require.ErrorIs(t, err, portlayer.ErrNotFound)
 	t.create("uid-1")
-	_, err = dialer.Dial(t.ctx, "uid-1")
+	_, err = t.dial(t.ctx, dialer, "uid-1")
 	require.ErrorIs(t, err, portlayer.ErrNotRunning)
 	require.NoError(t, t.Hypervisor.PowerOn(t.ctx, "uid-1"))
 	require.NoError(t, t.Hypervisor.PowerOff(t.ctx, "uid-1"))
-	_, err = dialer.Dial(t.ctx, "uid-1")
+	_, err = t.dial(t.ctx, dialer, "uid-1")
 	require.ErrorIs(t, err, portlayer.ErrNotRunning)
 }
 

@@ -27,8 +27,8 @@ type Harness struct {
 	Kill func(uid string)
 	// Volume makes a volume and returns the hypervisor's name for it. Nil says that there are none: they are refused.
 	Volume func(name string) string
-	// Executes says that VMs really run: what a disk writes to its console is seen there.
-	Executes bool
+	// Console returns what a VM has written to its first serial port. Nil says that VMs do not really run.
+	Console func(id string) []byte
 	// Timeout is how long a boot may take, and everything else; the zero value is 30 s.
 	Timeout time.Duration
 	// Size is what VMs get; the zero value is 1 processor and 256 MiB.
@@ -68,6 +68,10 @@ func newTester(t *testing.T, open func(t *testing.T) Harness) *tester {
 	t.Helper()
 	h := open(t)
 	h.complete()
+	h.Hypervisor = namesOnce{h.Hypervisor, t}
+	if reopen := h.Reopen; reopen != nil {
+		h.Reopen = func() portlayer.Hypervisor { return namesOnce{reopen(), t} }
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), h.Timeout)
 	t.Cleanup(cancel)
 	return &tester{T: t, Harness: h, ctx: ctx}

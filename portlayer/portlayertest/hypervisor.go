@@ -19,13 +19,28 @@ const diskBytes = 1 << 20
 // Run tests a hypervisor's contract; open returns one without VMs.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	t.Helper()
-	tests := map[string]func(t *tester){
+	RunWithoutGuest(t, open)
+	run(t, open, map[string]func(t *tester){
+		"disks come and go while the VM runs":       hotPlug,
+		"a running VM keeps its size":               resizeRunning,
+		"a guest that runs answers each connection": dial,
+		"a VM that does not run has nobody to dial": dialRefused,
+		"a guest powers its VM off":                 guestPowersOff,
+		"a VM that was killed says why it stopped":  killed,
+		"the next process finds VMs as they are":    adopted,
+		"volumes come and go, running or not":       volumesComeAndGo,
+		"a VM that goes leaves its volumes":         volumeOutlivesVM,
+	})
+}
+
+// RunWithoutGuest tests the part of the contract that needs no guest of ours, as for VMs that boot a disk of their own.
+func RunWithoutGuest(t *testing.T, open func(t *testing.T) Harness) {
+	t.Helper()
+	run(t, open, map[string]func(t *tester){
 		"a created VM is listed and off":                     createdIsListed,
 		"creating a VM that exists is refused":               createTwice,
 		"an update replaces the spec and the version":        updateReplaces,
 		"a stale or missing VM is not updated":               updateRefused,
-		"disks come and go while the VM runs":                hotPlug,
-		"a running VM keeps its size":                        resizeRunning,
 		"power goes on and off, and again":                   power,
 		"powering a missing VM":                              powerMissing,
 		"destroying removes the VM, running or gone":         destroy,
@@ -36,19 +51,16 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"a VM with a disk that was not made is refused":      createWithoutDisk,
 		"disks that nobody has or wants are collected":       collect,
 		"a watcher hears of every change":                    watch,
-		"a guest that runs answers each connection":          dial,
-		"a VM that does not run has nobody to dial":          dialRefused,
-		"a guest powers its VM off":                          guestPowersOff,
 		"the console of a missing VM is not found":           consoleMissing,
 		"capacity says what there is and what is left of it": capacity,
-		"a VM that was killed says why it stopped":           killed,
-		"the next process finds VMs as they are":             adopted,
-		"volumes come and go, running or not":                volumesComeAndGo,
 		"a volume is in one VM at a time":                    volumeInOneVM,
 		"of VMs that want a volume at once one gets it":      volumeRace,
-		"a VM that goes leaves its volumes":                  volumeOutlivesVM,
 		"volumes that are not there are refused":             volumeRefused,
-	}
+	})
+}
+
+func run(t *testing.T, open func(t *testing.T) Harness, tests map[string]func(t *tester)) {
+	t.Helper()
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			h := newTester(t, open)

@@ -31,9 +31,13 @@ func TestContract(t *testing.T) {
 					}
 				}
 			},
-			Executes: true,
-			Timeout:  patience,
-			Size:     portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 160 * mib},
+			Console: func(id string) []byte {
+				console, err := h.Console(t.Context(), id)
+				require.NoError(t, err)
+				return console
+			},
+			Timeout: patience,
+			Size:    portlayer.Size{VCPUs: 1, CPUMilli: 1000, MemoryBytes: 160 * mib},
 		}
 	})
 }

@@ -61,7 +61,7 @@ func (h *Hypervisor) create(ctx context.Context, spec portlayer.Spec) (machine, 
 	}
 	defer release()
 	m := machine{
-		uuid: h.instanceUUID(uid), record: record{spec: spec, version: 1, units: placeDisks(nil, spec.Disks)}, createdAt: time.Now(),
+		uuid: h.instanceUUID(uid), record: record{spec: spec, version: 1, units: placeDisks(nil, bootFirst(spec))}, createdAt: time.Now(),
 	}
 	config, err := h.configSpec(m.record)
 	if err != nil {

@@ -2,6 +2,7 @@ package vsphere
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25/types"
@@ -138,6 +139,16 @@ func placeDisks(has map[string]int32, disks []portlayer.Disk) map[string]int32 {
 		units[d.Serial], taken[next] = next, true
 	}
 	return units
+}
+
+// bootFirst are the spec's disks in the order in which a BIOS tries them: it boots the first or none.
+func bootFirst(spec portlayer.Spec) []portlayer.Disk {
+	if spec.Boot.Kind != portlayer.BootDisk {
+		return spec.Disks
+	}
+	disks := slices.Clone(spec.Disks)
+	i := slices.IndexFunc(disks, func(d portlayer.Disk) bool { return d.Serial == spec.Boot.Disk })
+	return slices.Insert(slices.Delete(disks, i, i+1), 0, spec.Disks[i])
 }
 
 // addDisk makes a scratch disk, or a child of an image's.

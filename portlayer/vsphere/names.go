@@ -18,10 +18,10 @@ var (
 	validUID  = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$`)
 )
 
-// vmName is what people see: namespace, name and the beginning of the UID.
+// vmName is what people see: namespace if there is one, name and the beginning of the UID.
 func vmName(id portlayer.Owner) string {
 	short := id.UID[:min(8, len(id.UID))]
-	name := badInName.ReplaceAllString(id.Namespace+"-"+id.Name, "-")
+	name := badInName.ReplaceAllString(strings.TrimPrefix(id.Namespace+"-"+id.Name, "-"), "-")
 	name = strings.TrimRight(name[:min(len(name), maxName-len(short)-1)], "-.")
 	return name + "-" + short
 }

@@ -78,6 +78,7 @@ type lab struct {
 	*testing.T
 	dir     string // the vCenter's
 	vc      *vcenter.Server
+	session *vsphere.Session
 	h       *vsphere.Hypervisor
 	admin   *govmomi.Client
 	server  net.Listener
@@ -126,7 +127,7 @@ func newLab(t *testing.T, network vcenter.Network, gateway netip.Addr, address n
 	server, err := net.Listen("tcp4", listen)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = server.Close() })
-	return &lab{T: t, dir: dir, vc: vc, h: h, admin: admin, server: server, gateway: gateway, pod: pod{"uid-1", "00:50:56:00:00:01", address}}
+	return &lab{T: t, dir: dir, vc: vc, session: session, h: h, admin: admin, server: server, gateway: gateway, pod: pod{"uid-1", "00:50:56:00:00:01", address}}
 }
 
 // userLab has a network that needs no privilege.

@@ -140,13 +140,12 @@ func TestAVMOverItsPowerCycles(t *testing.T) {
 func qemus(t *testing.T, l *lab) []int {
 	t.Helper()
 	name := "guest=" + l.machine().Reference().Value
-	dir := l.facts().Config.InstanceUuid
 	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	require.NoError(t, err)
 	var pids []int
 	for _, f := range lines {
 		b, _ := os.ReadFile(f) // it may have ended
-		if line := string(b); strings.Contains(line, name+"\x00") && strings.Contains(line, dir) {
+		if line := string(b); strings.Contains(line, name+"\x00") && strings.Contains(line, l.dir+"/") {
 			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f)))
 			require.NoError(t, err)
 			pids = append(pids, pid)

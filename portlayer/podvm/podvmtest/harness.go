@@ -54,6 +54,8 @@ type tester struct {
 func newTester(t *testing.T, open func(t *testing.T) Harness) *tester {
 	t.Helper()
 	h := open(t)
+	reopen := h.Reopen
+	h.Host, h.Reopen = namesOnce{h.Host, t}, func() podvm.PodHost { return namesOnce{reopen(), t} }
 	if h.Timeout == 0 {
 		h.Timeout = defaultTimeout
 	}

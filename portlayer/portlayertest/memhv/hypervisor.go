@@ -80,7 +80,10 @@ func (h *Hypervisor) EnsureDisk(ctx context.Context, src portlayer.DiskSource) (
 			made = make(chan struct{})
 			h.making[ref] = made
 			h.mu.Unlock()
-			return ref, h.makeDisk(ref, src, made)
+			if err := h.makeDisk(ref, src, made); err != nil {
+				return "", fmt.Errorf("make disk %s: %w", ref, err)
+			}
+			return ref, nil
 		}
 		h.mu.Unlock()
 		select {
@@ -183,7 +186,7 @@ func (h *Hypervisor) Create(_ context.Context, spec portlayer.Spec) (portlayer.V
 		return portlayer.VM{}, fmt.Errorf("create VM %s with volumes: %w", uid, portlayer.ErrUnsupported)
 	}
 	if err := h.checkDisksLocked(spec); err != nil {
-		return portlayer.VM{}, err
+		return portlayer.VM{}, fmt.Errorf("create VM %s: %w", uid, err)
 	}
 	h.version++
 	v := &vm{VM: portlayer.VM{
@@ -197,7 +200,7 @@ func (h *Hypervisor) Create(_ context.Context, spec portlayer.Spec) (portlayer.V
 func (h *Hypervisor) checkDisksLocked(spec portlayer.Spec) error {
 	for _, d := range spec.Disks {
 		if _, ok := h.disks[d.Ref]; d.Kind == portlayer.DiskImage && !ok {
-			return fmt.Errorf("disk %s of VM %s: %w", d.Serial, spec.ID, portlayer.ErrNotFound)
+			return fmt.Errorf("disk %s: %w", d.Serial, portlayer.ErrNotFound)
 		}
 	}
 	return h.checkVolumesLocked(spec)
@@ -221,7 +224,7 @@ func (h *Hypervisor) Update(_ context.Context, spec portlayer.Spec, version uint
 		return portlayer.VM{}, fmt.Errorf("resize running VM %s: %w", uid, portlayer.ErrUnsupported)
 	}
 	if err := h.checkDisksLocked(spec); err != nil {
-		return portlayer.VM{}, err
+		return portlayer.VM{}, fmt.Errorf("update VM %s: %w", uid, err)
 	}
 	h.version++
 	v.Spec, v.Version = spec.Clone(), h.version
