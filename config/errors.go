@@ -13,11 +13,13 @@ type FieldError struct {
 	Problem string
 }
 
+// Error names the field first.
 func (e FieldError) Error() string { return e.Path + ": " + e.Problem }
 
 // Errors are all that is wrong with settings. [errors.As] finds them in what Parse and Check return.
 type Errors []FieldError
 
+// Error has all of them in one line.
 func (e Errors) Error() string {
 	texts := make([]string, 0, len(e))
 	for _, one := range e {

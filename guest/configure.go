@@ -244,7 +244,7 @@ func (s *system) mountDisk(ctx context.Context, target string, v wire.Volume) er
 // limitPod makes the pod's cgroup, whose memory is what is free now less a reserve.
 func limitPod() error {
 	dir := filepath.Join(boot.CgroupRoot, podCgroup)
-	if err := os.Mkdir(dir, 0o755); errors.Is(err, os.ErrExist) { //nolint:gosec // as every cgroup is
+	if err := os.Mkdir(dir, 0o755); errors.Is(err, os.ErrExist) { // as every cgroup is
 		return nil
 	} else if err != nil {
 		return err

@@ -23,7 +23,7 @@ fe00::2	ip6-allrouters
 
 // writeEtc writes the files in /etc that a pod's containers share, as the kubelet has them, to dir.
 func writeEtc(dir string, pod wire.Pod) ([]oci.Bind, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // for every user of a container
+	if err := os.MkdirAll(dir, 0o755); err != nil { // for every user of a container
 		return nil, err
 	}
 	var binds []oci.Bind
@@ -33,7 +33,7 @@ func writeEtc(dir string, pod wire.Pod) ([]oci.Bind, error) {
 		{"resolv.conf", resolvConf(pod.DNS)},
 	} {
 		path := filepath.Join(dir, f.name)
-		if err := os.WriteFile(path, []byte(f.content), 0o644); err != nil { //nolint:gosec // for every user of a container
+		if err := os.WriteFile(path, []byte(f.content), 0o644); err != nil { // for every user of a container
 			return nil, fmt.Errorf("write %s: %w", path, err)
 		}
 		binds = append(binds, oci.Bind{Source: path, Target: "/etc/" + f.name})
@@ -76,7 +76,7 @@ func (s *system) mountShm() (oci.Bind, error) {
 	if s.steps.shm {
 		return bind, nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a mount point
+	if err := os.MkdirAll(dir, 0o755); err != nil { // a mount point
 		return bind, err
 	}
 	err := unix.Mount("shm", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, fmt.Sprintf("mode=1777,size=%d", shmBytes))

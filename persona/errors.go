@@ -54,6 +54,7 @@ type PlatformError struct {
 	Found []string
 }
 
+// Error names the platforms that the image has.
 func (e *PlatformError) Error() string {
 	found := strings.Join(e.Found, ", ")
 	if found == "" {

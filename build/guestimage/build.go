@@ -68,7 +68,7 @@ func Build(ctx context.Context, c Config) (*Manifest, error) {
 		c.KernelPackage = "linux-image-cloud-" + runtime.GOARCH
 	}
 	for _, dir := range []string{c.Cache, c.Out} {
-		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // nothing in it is secret
+		if err := os.MkdirAll(dir, 0o755); err != nil { // nothing in it is secret
 			return nil, fmt.Errorf("make directory: %w", err)
 		}
 	}

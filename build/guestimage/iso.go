@@ -64,10 +64,10 @@ func makeISO(ctx context.Context, dir, root string, kernel, initrd []byte) ([]by
 	}
 	for name, content := range files {
 		path := filepath.Join(tree, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // nothing in it is secret
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { // nothing in it is secret
 			return nil, err
 		}
-		if err := os.WriteFile(path, content, 0o644); err != nil { //nolint:gosec // nothing in it is secret
+		if err := os.WriteFile(path, content, 0o644); err != nil { // nothing in it is secret
 			return nil, err
 		}
 	}

@@ -45,7 +45,7 @@ func System() error {
 		return err
 	}
 	for _, m := range mounts {
-		if err := os.MkdirAll(m.target, 0o755); err != nil { //nolint:gosec // as every system has them
+		if err := os.MkdirAll(m.target, 0o755); err != nil { // as every system has them
 			return err
 		}
 		if err := unix.Mount(m.source, m.target, m.kind, m.flags, m.data); err != nil {

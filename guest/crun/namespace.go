@@ -71,7 +71,7 @@ func (r *Runtime) startPause(ctx context.Context) (*process.Process, error) {
 	defer cancel()
 	dir := filepath.Join(r.c.Run, pauseDir)
 	rootfs := filepath.Join(dir, "rootfs")
-	if err := os.MkdirAll(rootfs, 0o755); err != nil { //nolint:gosec // the mode of the container's root
+	if err := os.MkdirAll(rootfs, 0o755); err != nil { // the mode of the container's root
 		return nil, err
 	}
 	config, err := json.Marshal(oci.PauseSpec(oci.Pause{

@@ -215,5 +215,5 @@ func writeMessageFile(path string) error {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		return err
 	}
-	return os.Chmod(path, 0o666) //nolint:gosec // the container's user is not known to be root
+	return os.Chmod(path, 0o666) // the container's user is not known to be root
 }

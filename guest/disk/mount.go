@@ -46,7 +46,7 @@ func Scratch(ctx context.Context, r Runner, device, target string) error {
 			return fmt.Errorf("format scratch disk: %w: %s", err, out)
 		}
 	}
-	if err := os.MkdirAll(target, 0o711); err != nil { //nolint:gosec // containers reach their volumes through it
+	if err := os.MkdirAll(target, 0o711); err != nil { // containers reach their volumes through it
 		return err
 	}
 	// The kernel would write zeros over the tables of all inodes in the background, which the sparse disk has already, and
@@ -107,7 +107,7 @@ func (i *Images) Mount(ctx context.Context, serial string) (string, error) {
 	if _, err := os.Stat(target); err == nil {
 		return target, nil
 	}
-	if err := os.MkdirAll(target, 0o755); err != nil { //nolint:gosec // a mount point
+	if err := os.MkdirAll(target, 0o755); err != nil { // a mount point
 		return "", err
 	}
 	// The disk is shared by VMs and nobody writes: there is no journal to replay.

@@ -73,12 +73,12 @@ func (s *Set) replace(v wire.Volume, files []wire.File) error {
 
 // write makes the files below dir, with their owners, and with their modes whatever the umask is.
 func write(dir string, files []wire.File) error {
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // files have modes of their own
+	if err := os.Chmod(dir, 0o755); err != nil { // files have modes of their own
 		return err
 	}
 	for _, f := range files {
 		path := filepath.Join(dir, f.Path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // files have modes of their own
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { // files have modes of their own
 			return err
 		}
 		if err := os.WriteFile(path, f.Data, 0o600); err != nil {

@@ -107,7 +107,7 @@ func (s *Set) add(ctx context.Context, v wire.Volume) error {
 
 func (s *Set) make(ctx context.Context, v wire.Volume) error {
 	dir := s.dir(v)
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // containers' users need to reach it
+	if err := os.MkdirAll(dir, 0o755); err != nil { // containers' users need to reach it
 		return err
 	}
 	switch v.Kind {
@@ -131,7 +131,7 @@ func (s *Set) make(ctx context.Context, v wire.Volume) error {
 		if err := s.config.MountMemory(dir, 0); err != nil {
 			return err
 		}
-		return os.Chmod(dir, 0o755) //nolint:gosec // files have modes of their own
+		return os.Chmod(dir, 0o755) // files have modes of their own
 	case wire.VolumeDevice: // it has no directory
 	}
 	return fmt.Errorf("kind %q is %w", v.Kind, ErrInvalid)

@@ -70,8 +70,7 @@ func bootDisk(t *tester) {
 	require.NoError(t, t.Hypervisor.PowerOn(t.ctx, "box-1"))
 	t.await("box-1", inState(portlayer.StateRunning))
 	if dialer, ok := portlayer.RoleOf[portlayer.Dialer](t.Hypervisor); ok {
-		_, err := t.dial(t.ctx, dialer, "box-1")
-		require.ErrorIs(t, err, portlayer.ErrUnsupported)
+		require.ErrorIs(t, t.dialError(dialer, "box-1"), portlayer.ErrUnsupported)
 	}
 	if t.Console != nil {
 		t.awaitConsole("box-1", diskGreeting)

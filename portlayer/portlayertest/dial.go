@@ -79,15 +79,12 @@ func dialRefused(t *tester) {
 	if !ok {
 		return
 	}
-	_, err := t.dial(t.ctx, dialer, "uid-1")
-	require.ErrorIs(t, err, portlayer.ErrNotFound)
+	require.ErrorIs(t, t.dialError(dialer, "uid-1"), portlayer.ErrNotFound)
 	t.create("uid-1")
-	_, err = t.dial(t.ctx, dialer, "uid-1")
-	require.ErrorIs(t, err, portlayer.ErrNotRunning)
+	require.ErrorIs(t, t.dialError(dialer, "uid-1"), portlayer.ErrNotRunning)
 	require.NoError(t, t.Hypervisor.PowerOn(t.ctx, "uid-1"))
 	require.NoError(t, t.Hypervisor.PowerOff(t.ctx, "uid-1"))
-	_, err = t.dial(t.ctx, dialer, "uid-1")
-	require.ErrorIs(t, err, portlayer.ErrNotRunning)
+	require.ErrorIs(t, t.dialError(dialer, "uid-1"), portlayer.ErrNotRunning)
 }
 
 func guestPowersOff(t *tester) {

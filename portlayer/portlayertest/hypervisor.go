@@ -338,8 +338,7 @@ func killed(t *tester) {
 	assert.NotEmpty(t, vm.StopReason)
 	assert.Zero(t, vm.PID)
 	if dialer, ok := portlayer.RoleOf[portlayer.Dialer](t.Hypervisor); ok {
-		_, err := dialer.Dial(t.ctx, "uid-1")
-		require.ErrorIs(t, err, portlayer.ErrNotRunning)
+		require.ErrorIs(t, t.dialError(dialer, "uid-1"), portlayer.ErrNotRunning)
 	}
 }
 

@@ -38,6 +38,7 @@ type AddressError struct {
 	Err     error
 }
 
+// Error names the flag and the address.
 func (e *AddressError) Error() string {
 	if errors.Is(e.Err, unix.EADDRINUSE) {
 		return fmt.Sprintf("%s: port in use: another program listens on %s", e.Flag, e.Address)
@@ -45,6 +46,7 @@ func (e *AddressError) Error() string {
 	return fmt.Sprintf("%s: listen on %s: %v", e.Flag, e.Address, e.Err)
 }
 
+// Unwrap returns the cause.
 func (e *AddressError) Unwrap() error { return e.Err }
 
 // Listen opens what c names. Its Addr is the one on loopback. An address that cannot be had is an AddressError.

@@ -18,6 +18,7 @@ type NoSpaceError struct {
 	FreeMiB, NeedMiB uint64
 }
 
+// Error says how much is free and how much is needed.
 func (e *NoSpaceError) Error() string {
 	return fmt.Sprintf("disk full: %s has %d MiB left, %d MiB are needed", e.Dir, e.FreeMiB, e.NeedMiB)
 }

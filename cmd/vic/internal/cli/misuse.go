@@ -5,6 +5,7 @@ import "fmt"
 // MisuseError is a mistake in what the user typed or wrote.
 type MisuseError struct{ error }
 
+// Unwrap returns the mistake itself.
 func (e *MisuseError) Unwrap() error { return e.error }
 
 // Misused makes a MisuseError, fmt.Errorf's way.
