@@ -170,8 +170,8 @@ func (l *Link) serve(ctx context.Context, s *session, known *wire.Snapshot, gree
 	if err := p.greet(ctx); err != nil {
 		return p.known, err
 	}
+	l.config.Metrics.greeted(*greeted) // before anyone can use the session
 	l.found(s, p.bootID)
-	l.config.Metrics.greeted(*greeted)
 	*greeted = true
 	return p.known, p.poll(ctx)
 }
