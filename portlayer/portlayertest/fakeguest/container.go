@@ -1,9 +1,9 @@
 package fakeguest
 
 import (
-	"fmt"
 	"io"
-	"sync"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/virtual-kubelet/vic/guest/wire"
@@ -23,9 +23,6 @@ type container struct {
 	stdin  *io.PipeWriter
 	fans   map[*fan]struct{} // attached
 }
-
-// fan passes a container's output to an attached host.
-type fan struct{ out, err io.Writer }
 
 func newContainer(g *Guest, seed wire.Seed) *container {
 	c := &container{guest: g, role: seed.Role, logs: map[int32]*attemptLog{}, fans: map[*fan]struct{}{}}
@@ -69,9 +66,9 @@ func (c *container) startLocked() {
 	c.passed = c.passed || c.role == wire.RoleSidecar
 	c.guest.eventLocked(c.status.Name, "Started", "Container started")
 	c.guest.tellLocked()
-	streams := stdio{out: c.writer(log, "stdout"), err: c.writer(log, "stderr")}
+	streams := Stdio{Out: c.writer(log, "stdout"), Err: c.writer(log, "stderr")}
 	if c.spec.Stdin {
-		streams.in = stdin
+		streams.In = stdin
 	}
 	stop := c.stop
 	// Ends with the script, at the latest when it is stopped.
@@ -113,12 +110,7 @@ func (c *container) endedLocked(log *attemptLog, code int32) {
 func (c *container) restart() {
 	c.guest.mu.Lock()
 	defer c.guest.mu.Unlock()
-	select {
-	case <-c.guest.ended:
-		return
-	default:
-	}
-	if c.guest.phase == wire.PhaseConfigured && !c.guest.ending && !c.status.Final {
+	if c.guest.last == nil && c.guest.phase == wire.PhaseConfigured && !c.guest.ending && !c.status.Final {
 		c.anew = false
 		c.status.RestartCount++
 		c.startLocked()
@@ -144,13 +136,10 @@ func (c *container) writer(log *attemptLog, stream string) io.Writer {
 	return writerFunc(func(b []byte) (int, error) {
 		log.write(stream, b)
 		c.guest.mu.Lock()
-		defer c.guest.mu.Unlock()
-		for f := range c.fans {
-			w := f.out
-			if stream == "stderr" {
-				w = f.err
-			}
-			_, _ = w.Write(b) // its host is gone when it fails
+		fans := slices.Collect(maps.Keys(c.fans))
+		c.guest.mu.Unlock()
+		for _, f := range fans {
+			f.write(stream, b)
 		}
 		return len(b), nil
 	})
@@ -159,86 +148,3 @@ func (c *container) writer(log *attemptLog, stream string) io.Writer {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
-
-// Log writes to the log of a container's current attempt, as its process would. It fails when none runs.
-func (g *Guest) Log(container, stream, text string) error {
-	g.mu.Lock()
-	c := g.findLocked(container)
-	if c == nil || c.stop == nil {
-		g.mu.Unlock()
-		return fmt.Errorf("container %s does not run", container)
-	}
-	log := c.logs[c.status.RestartCount]
-	g.mu.Unlock()
-	log.write(stream, []byte(text))
-	return nil
-}
-
-// DropLog makes the guest lose the beginning of the current attempt's log up to offset, as a full one does.
-func (g *Guest) DropLog(container string, offset int64) {
-	g.mu.Lock()
-	log := g.findLocked(container).logs[g.findLocked(container).status.RestartCount]
-	g.mu.Unlock()
-	log.free(offset)
-}
-
-// LogFreed is up to where the host has let the guest free the current attempt's log.
-func (g *Guest) LogFreed(container string) int64 {
-	g.mu.Lock()
-	log := g.findLocked(container).logs[g.findLocked(container).status.RestartCount]
-	g.mu.Unlock()
-	log.mu.Lock()
-	defer log.mu.Unlock()
-	return log.freed
-}
-
-// attemptLog is the log of one attempt.
-type attemptLog struct {
-	mu      sync.Mutex // guards what follows
-	data    []byte
-	freed   int64
-	ended   bool
-	changed chan struct{}
-}
-
-// write adds b in CRI form; b is whole lines.
-func (l *attemptLog) write(stream string, b []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range splitLines(b) {
-		l.data = fmt.Appendf(l.data, "%s %s F %s\n", time.Now().UTC().Format(time.RFC3339Nano), stream, line)
-	}
-	l.tellLocked()
-}
-
-func (l *attemptLog) free(offset int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.freed = max(l.freed, min(offset, int64(len(l.data))))
-}
-
-func (l *attemptLog) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ended = true
-	l.tellLocked()
-}
-
-func (l *attemptLog) length() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return int64(len(l.data))
-}
-
-func (l *attemptLog) tellLocked() {
-	close(l.changed)
-	l.changed = make(chan struct{})
-}
-
-// from returns what stands behind offset, and where it really begins.
-func (l *attemptLog) from(offset int64) (b []byte, start int64, ended bool, changed <-chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	start = min(max(offset, l.freed), int64(len(l.data)))
-	return l.data[start:len(l.data):len(l.data)], start, l.ended, l.changed
-}

@@ -24,6 +24,8 @@ type Config struct {
 	PowerOff func()
 	// HasDisk is true when the VM has a disk of that serial number.
 	HasDisk func(serial string) bool
+	// Changed is called when a snapshot would show something else than before; nil is nobody. It must not call the guest.
+	Changed func()
 }
 
 // Guest is one boot of a fake guest. It is safe for concurrent use.
@@ -40,6 +42,7 @@ type Guest struct {
 	stopReason string
 	ending     bool // the pod ends by itself
 	containers []*container
+	last       *wire.Snapshot // of the end; nil before
 	events     []wire.Event
 	eventSeq   uint64
 	files      map[string]wire.Files
@@ -63,21 +66,29 @@ func New(cfg Config) *Guest {
 
 // Serve answers hosts on port until port fails.
 func (g *Guest) Serve(port io.ReadWriter) error {
-	defer g.end()
+	defer g.End()
 	return wire.Accept(port, g.session)
 }
 
-// end stops everything at once, as a VM does whose power is cut.
-func (g *Guest) end() {
-	close(g.ended)
+// End stops everything at once, as a VM does whose power is cut. What the guest says of itself stays as it is now.
+func (g *Guest) End() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.last != nil {
+		return
+	}
+	last := g.snapshotLocked()
+	g.last = &last
+	close(g.ended)
 	for _, c := range g.containers {
 		if c.stop != nil {
 			c.stopLocked()
 		}
 	}
 }
+
+// Ended is closed when the boot is over.
+func (g *Guest) Ended() <-chan struct{} { return g.ended }
 
 func (g *Guest) session(conn io.ReadWriteCloser) {
 	cfg := yamux.DefaultConfig()
@@ -177,9 +188,17 @@ func (g *Guest) tellLocked() {
 	g.generation++
 	close(g.changed)
 	g.changed = make(chan struct{})
+	if g.config.Changed != nil {
+		g.config.Changed()
+	}
 }
 
 func (g *Guest) snapshotLocked() wire.Snapshot {
+	if g.last != nil {
+		last := *g.last
+		last.Events = slices.Clone(last.Events)
+		return last
+	}
 	s := wire.Snapshot{
 		BootID:     g.bootID,
 		Generation: g.generation,

@@ -2,9 +2,8 @@ package fakeguest
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
-	"reflect"
-	"slices"
 	"strconv"
 	"time"
 
@@ -64,35 +63,8 @@ func (g *Guest) putPod(w http.ResponseWriter, r *http.Request) {
 	if !g.body(w, r, &pod) {
 		return
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case g.pod != nil && !samePod(*g.pod, pod):
-		http.Error(w, "another pod is configured", http.StatusConflict)
-		return
-	case len(pod.Entropy) < 32 || pod.Time.IsZero():
-		http.Error(w, "no entropy or no time", http.StatusBadRequest)
-		return
-	case pod.ScratchDisk != "" && !g.config.HasDisk(pod.ScratchDisk):
-		http.Error(w, "no disk "+pod.ScratchDisk, http.StatusBadRequest)
-		return
-	case slices.ContainsFunc(pod.Volumes, func(v wire.Volume) bool { return v.Disk != "" && !g.config.HasDisk(v.Disk) }):
-		http.Error(w, "a volume has no disk", http.StatusBadRequest)
-		return
-	case g.pod == nil:
-		g.pod, g.phase = &pod, wire.PhaseConfigured
-		for _, seed := range pod.Containers {
-			g.containers = append(g.containers, newContainer(g, seed))
-		}
-		g.tellLocked()
-	}
-	reply(w, wire.Ready{Addresses: addresses(pod)})
-}
-
-// samePod compares what a host says again with what it said; time and entropy differ each time.
-func samePod(a, b wire.Pod) bool {
-	a.Time, a.Entropy, b.Time, b.Entropy = time.Time{}, nil, time.Time{}, nil
-	return reflect.DeepEqual(a, b)
+	ready, err := g.Configure(pod)
+	answer(w, ready, err)
 }
 
 func (g *Guest) putFiles(w http.ResponseWriter, r *http.Request) {
@@ -100,13 +72,7 @@ func (g *Guest) putFiles(w http.ResponseWriter, r *http.Request) {
 	if !g.body(w, r, &files) {
 		return
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.pod == nil || !slices.ContainsFunc(g.pod.Volumes, func(v wire.Volume) bool { return v.Name == files.Volume }) {
-		http.Error(w, "no volume "+files.Volume, http.StatusNotFound)
-		return
-	}
-	g.files[files.Volume] = files
+	answer(w, nil, g.PutFiles(files))
 }
 
 func (g *Guest) putContainer(w http.ResponseWriter, r *http.Request) {
@@ -114,34 +80,11 @@ func (g *Guest) putContainer(w http.ResponseWriter, r *http.Request) {
 	if !g.body(w, r, &spec) {
 		return
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	c := g.findLocked(r.PathValue("container"))
-	if c == nil && spec.Ephemeral && g.pod != nil {
-		c = newContainer(g, wire.Seed{Name: spec.Name, Role: wire.RoleEphemeral})
-		g.containers = append(g.containers, c)
-	}
-	if c == nil || spec.Name != c.status.Name {
+	if spec.Name != r.PathValue("container") {
 		http.Error(w, "no container "+spec.Name, http.StatusNotFound)
 		return
 	}
-	for _, d := range spec.Disks {
-		if !g.config.HasDisk(d) {
-			http.Error(w, "no disk "+d, http.StatusBadRequest)
-			return
-		}
-	}
-	if c.status.Final || c.status.Known && c.spec.Revision == spec.Revision {
-		return
-	}
-	replaced := c.status.Known
-	c.spec, c.status.Known, c.status.Revision = spec, true, spec.Revision
-	if replaced && c.stop != nil && c.role != wire.RoleInit {
-		c.anew = true
-		c.stopLocked()
-	}
-	g.advanceLocked()
-	g.tellLocked()
+	answer(w, nil, g.Run(spec))
 }
 
 func (g *Guest) getSnapshot(w http.ResponseWriter, r *http.Request) {
@@ -154,7 +97,7 @@ func (g *Guest) getSnapshot(w http.ResponseWriter, r *http.Request) {
 	for {
 		g.mu.Lock()
 		if sameBoot {
-			g.events = slices.DeleteFunc(g.events, func(e wire.Event) bool { return e.Seq <= ack })
+			g.ackLocked(ack)
 		}
 		s, changed, generation := g.snapshotLocked(), g.changed, g.generation
 		g.mu.Unlock()
@@ -173,39 +116,14 @@ func (g *Guest) getSnapshot(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// getStats says that each container that runs uses a MiB and a second.
-func (g *Guest) getStats(w http.ResponseWriter, _ *http.Request) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	s := wire.Stats{Time: time.Now()}
-	for _, c := range g.containers {
-		if c.status.State == wire.ContainerRunning {
-			u := wire.Usage{CPU: time.Second, MemoryBytes: 1 << 20, WorkingSetBytes: 1 << 20, RSSBytes: 1 << 20, Processes: 1}
-			s.Containers = append(s.Containers, wire.ContainerStats{Name: c.status.Name, Usage: u})
-			s.Pod.CPU += u.CPU
-			s.Pod.MemoryBytes += u.MemoryBytes
-			s.Pod.WorkingSetBytes += u.WorkingSetBytes
-		}
-	}
-	reply(w, s)
-}
+func (g *Guest) getStats(w http.ResponseWriter, _ *http.Request) { reply(w, g.Stats()) }
 
 func (g *Guest) postStop(w http.ResponseWriter, r *http.Request) {
 	var stop wire.Stop
 	if !g.body(w, r, &stop) {
 		return
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.stopReason = stop.Reason
-	if g.phase != wire.PhaseDone {
-		g.phase = wire.PhaseStopping
-	}
-	for _, c := range g.containers {
-		c.stopLocked()
-	}
-	g.advanceLocked()
-	g.tellLocked()
+	g.Stop(stop)
 }
 
 func (g *Guest) postPowerOff(w http.ResponseWriter, r *http.Request) {
@@ -238,6 +156,19 @@ func (g *Guest) body(w http.ResponseWriter, r *http.Request, v any) bool {
 		return false
 	}
 	return true
+}
+
+// answer sends a result, nil for none, or why there is none.
+func answer(w http.ResponseWriter, v any, err error) {
+	var refused *RefusedError
+	switch {
+	case errors.As(err, &refused):
+		http.Error(w, refused.Text, refused.Status)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	case v != nil:
+		reply(w, v)
+	}
 }
 
 func reply(w http.ResponseWriter, v any) {

@@ -3,6 +3,7 @@ package fakeguest
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -24,13 +25,7 @@ func (g *Guest) logOf(r *http.Request) (*attemptLog, int64) {
 	if err != nil || errOffset != nil {
 		return nil, 0
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	c := g.findLocked(r.PathValue("container"))
-	if c == nil {
-		return nil, 0
-	}
-	return c.logs[int32(attempt)], offset
+	return g.findLog(r.PathValue("container"), int32(attempt)), offset
 }
 
 func (g *Guest) getLog(w http.ResponseWriter, r *http.Request) {
@@ -39,21 +34,21 @@ func (g *Guest) getLog(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such log", http.StatusNotFound)
 		return
 	}
-	_, start, _, _ := log.from(offset)
+	start := log.from(offset).Start
 	w.Header().Set(wire.HeaderLogOffset, strconv.FormatInt(start, 10))
 	w.WriteHeader(http.StatusOK)
 	for {
-		b, from, ended, changed := log.from(start)
-		if _, err := w.Write(b); err != nil {
+		part := log.from(start)
+		if _, err := w.Write(part.Lines); err != nil {
 			return
 		}
-		start = from + int64(len(b))
-		if ended {
+		start = part.Next()
+		if part.Ended {
 			return
 		}
 		w.(http.Flusher).Flush()
 		select {
-		case <-changed:
+		case <-part.Changed:
 		case <-r.Context().Done():
 			return
 		case <-g.ended:
@@ -82,16 +77,10 @@ func upgrade(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, errors.Join(err, rw.Flush())
 }
 
-func (g *Guest) running(name string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	c := g.findLocked(name)
-	return c != nil && c.status.State == wire.ContainerRunning
-}
-
 func (g *Guest) postExec(w http.ResponseWriter, r *http.Request) {
-	if !g.running(r.PathValue("container")) {
-		http.Error(w, "container does not run", http.StatusConflict)
+	container := r.PathValue("container")
+	if err := g.checkRuns(container); err != nil {
+		answer(w, nil, err)
 		return
 	}
 	conn, rw, err := upgrade(w)
@@ -104,86 +93,43 @@ func (g *Guest) postExec(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	frames := wire.NewFrameWriter(conn)
-	stdin, stop := receive(rw.Reader, frames)
-	streams := stdio{out: frames.Stream(wire.FrameStdout), err: frames.Stream(wire.FrameStderr)}
-	if exec.Stdin {
-		streams.in = stdin
-	}
-	exit := wire.Exit{Code: run(exec.Args, streams, stop)}
-	if exit.Code == 127 {
-		exit.Error = "no such file"
-	}
-	sendExit(frames, exit)
+	ctx, stdio := receive(r.Context(), rw.Reader, frames)
+	exit, err := g.Exec(ctx, container, exec, stdio)
+	sendExit(frames, exit, err)
 }
 
 func (g *Guest) postAttach(w http.ResponseWriter, r *http.Request) {
-	g.mu.Lock()
-	c := g.findLocked(r.PathValue("container"))
-	if c == nil || c.stop == nil {
-		g.mu.Unlock()
-		http.Error(w, "container does not run", http.StatusConflict)
+	a, err := g.attachment(r.PathValue("container"))
+	if err != nil {
+		answer(w, nil, err)
 		return
 	}
-	log, stdin, attempt := c.logs[c.status.RestartCount], c.stdin, c.status.RestartCount
-	g.mu.Unlock()
 	conn, rw, err := upgrade(w)
 	if err != nil {
 		return
 	}
 	defer func() { _ = conn.Close() }() // the host has its exit, or is gone
-	frames := wire.NewFrameWriter(conn)
-	f := &fan{out: frames.Stream(wire.FrameStdout), err: frames.Stream(wire.FrameStderr)}
-	g.mu.Lock()
-	c.fans[f] = struct{}{}
-	g.mu.Unlock()
 	if _, _, err := wire.ReadFrame(rw); err != nil {
 		return
 	}
-	in, gone := receive(rw.Reader, frames)
-	// Ends with the host's stdin or the container's.
-	go func() {
-		_, _ = io.Copy(stdin, in) // a container that ended reads no more
-		_ = stdin.Close()         // a pipe's Close never fails
-	}()
-	log.wait(gone)
-	g.mu.Lock()
-	delete(c.fans, f)
-	g.mu.Unlock()
-	sendExit(frames, wire.Exit{Code: c.exitCode(attempt)})
+	frames := wire.NewFrameWriter(conn)
+	ctx, stdio := receive(r.Context(), rw.Reader, frames)
+	exit, err := a.serve(ctx, stdio)
+	sendExit(frames, exit, err)
 }
 
-// wait returns when the attempt has ended or its host is gone.
-func (l *attemptLog) wait(gone <-chan struct{}) {
-	for {
-		_, _, ended, changed := l.from(0)
-		if ended {
-			return
-		}
-		select {
-		case <-changed:
-		case <-gone:
-			return
-		}
-	}
-}
-
-func (c *container) exitCode(attempt int32) int32 {
-	c.guest.mu.Lock()
-	defer c.guest.mu.Unlock()
-	for _, t := range []*wire.Terminated{c.status.Current, c.status.Last} {
-		if t != nil && t.Attempt == attempt {
-			return t.ExitCode
-		}
-	}
-	return 0
-}
-
-// postDial echoes what it gets, in place of a server in the pod; port 1 is closed.
 func (g *Guest) postDial(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Query().Get("port") == "1" {
-		http.Error(w, "connection refused", http.StatusBadGateway)
+	port, err := strconv.ParseUint(r.URL.Query().Get("port"), 10, 16)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	server, err := g.Dial(r.Context(), uint16(port))
+	if err != nil {
+		answer(w, nil, err)
+		return
+	}
+	defer func() { _ = server.Close() }() // a pipe's Close never fails
 	conn, rw, err := upgrade(w)
 	if err != nil {
 		return
@@ -193,12 +139,21 @@ func (g *Guest) postDial(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	frames := wire.NewFrameWriter(conn)
-	in, _ := receive(rw.Reader, frames)
-	_, _ = io.Copy(frames.Stream(wire.FrameStdout), in) // the host is gone when it fails
-	_ = frames.Frame(wire.FrameEOF, nil)                // the same
+	_, stdio := receive(r.Context(), rw.Reader, frames)
+	// Ends with what the host sends, or with server.
+	go func() {
+		_, _ = io.Copy(server, stdio.In) // the host is gone when it fails
+		_ = server.CloseWrite()          // a pipe's Close never fails
+	}()
+	_, _ = io.Copy(stdio.Out, server)    // the host is gone when it fails
+	_ = frames.Frame(wire.FrameEOF, nil) // the same
 }
 
-func sendExit(frames *wire.FrameWriter, exit wire.Exit) {
+// sendExit says how a process ended; a connection that closes without that says that it broke off.
+func sendExit(frames *wire.FrameWriter, exit wire.Exit, err error) {
+	if err != nil {
+		return
+	}
 	b, err := json.Marshal(exit)
 	if err != nil {
 		return
@@ -206,15 +161,16 @@ func sendExit(frames *wire.FrameWriter, exit wire.Exit) {
 	_ = frames.Frame(wire.FrameExit, b) // the host is gone when it fails
 }
 
-// receive passes on the host's stdin, answers a new terminal size with a line on stdout, and closes gone when the host
-// is gone.
-func receive(r *bufio.Reader, frames *wire.FrameWriter) (stdin io.Reader, gone <-chan struct{}) {
+// receive passes on the host's stdin and answers a new terminal size with a line on stdout. The context that it returns
+// ends with ctx, and when the host is gone.
+func receive(ctx context.Context, r *bufio.Reader, frames *wire.FrameWriter) (context.Context, Stdio) {
+	ctx, end := context.WithCancel(ctx)
 	in, w := io.Pipe()
-	end := make(chan struct{})
+	context.AfterFunc(ctx, func() { _ = in.Close() }) // a pipe's Close never fails
 	// Ends with the connection.
 	go func() {
-		defer close(end)
-		defer func() { _ = w.Close() }() // a pipe's Close never fails
+		defer end()
+		defer func() { _ = w.Close() }() // the same
 		for {
 			kind, payload, err := wire.ReadFrame(r)
 			if err != nil {
@@ -232,5 +188,5 @@ func receive(r *bufio.Reader, frames *wire.FrameWriter) (stdin io.Reader, gone <
 			}
 		}
 	}()
-	return in, end
+	return ctx, Stdio{In: in, Out: frames.Stream(wire.FrameStdout), Err: frames.Stream(wire.FrameStderr)}
 }
