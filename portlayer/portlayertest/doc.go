@@ -1,5 +1,5 @@
-// Package portlayertest holds the port layer's two contracts as test suites. Every [portlayer.Hypervisor] passes [Run],
-// every [podvm.PodHost] passes [RunPodHost]; what a suite does not demand, no caller may rely on.
+// Package portlayertest holds the contract of a hypervisor as a test suite. Every [portlayer.Hypervisor] passes [Run]; what
+// the suite does not demand, no caller may rely on. The contract of a host of pod VMs is package podvm/podvmtest.
 //
 //	func TestContract(t *testing.T) {
 //		portlayertest.Run(t, func(t *testing.T) portlayertest.Harness {
