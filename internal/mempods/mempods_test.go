@@ -3,13 +3,16 @@ package mempods_test
 import (
 	"io"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/mempods"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/portlayer/podvm/podvmtest"
+	"github.com/virtual-kubelet/vic/portlayer/portlayertest/fakeguest"
 )
 
 func TestPodHostContract(t *testing.T) {
@@ -64,4 +67,36 @@ func TestAddressesOfAVMThatIsGoneAreGivenAgain(t *testing.T) {
 		require.NoError(t, h.JoinScope(mempods.Scope))
 		host.Discard(h)
 	}
+}
+
+// A bubble does not end while a goroutine waits in it.
+func TestNothingOutlivesAVM(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, host := t.Context(), mempods.New(mempods.NewStore())
+		h, err := host.New(ctx, portlayer.Owner{UID: "uid-1"})
+		require.NoError(t, err)
+		_, err = host.Commit(ctx, h)
+		require.NoError(t, err)
+		require.NoError(t, host.Start(ctx, "uid-1"))
+		_, err = host.Configure(ctx, "uid-1", wire.Pod{Containers: []wire.Seed{{Name: "app"}}})
+		require.NoError(t, err)
+		c := wire.Container{Name: "app", Args: fakeguest.Script("cat"), Stdin: true}
+		require.NoError(t, host.Run(ctx, "uid-1", c))
+		log, err := host.Logs(ctx, "uid-1", "app", podvm.LogOptions{Follow: true})
+		require.NoError(t, err)
+		input, typist := io.Pipe()
+		ended := make(chan error)
+		go func() {
+			_, err := host.Exec(ctx, "uid-1", "app", wire.Exec{Args: c.Args, Stdin: true}, podvm.Stdio{Stdin: input})
+			ended <- err
+		}()
+		synctest.Wait()
+
+		require.NoError(t, host.Remove(ctx, "uid-1"))
+		require.ErrorIs(t, <-ended, portlayer.ErrGuestUnreachable)
+		require.NoError(t, typist.Close()) // a Read of the user's input may wait longer
+		b, err := io.ReadAll(log)
+		require.NoError(t, err)
+		require.Empty(t, b)
+	})
 }

@@ -125,6 +125,7 @@ func (c *container) stopLocked() {
 		case <-c.stop:
 		default:
 			close(c.stop)
+			_ = c.stdin.Close() // a pipe's Close never fails
 		}
 	default:
 		c.status.Final = true

@@ -30,7 +30,9 @@ func run(args []string, stdio Stdio, stop <-chan struct{}) int32 {
 				return killed
 			}
 		case "cat":
-			cat(stdio)
+			if !cat(stdio, stop) {
+				return killed
+			}
 		case "exit":
 			code, err := strconv.ParseInt(rest, 10, 32)
 			if err != nil {
@@ -66,9 +68,15 @@ func sleep(rest string, stop <-chan struct{}) bool {
 	}
 }
 
-func cat(stdio Stdio) {
-	if stdio.In == nil {
-		return
+// cat ends with its input, which is closed when the script is stopped.
+func cat(stdio Stdio, stop <-chan struct{}) bool {
+	if stdio.In != nil {
+		_, _ = bufio.NewReader(stdio.In).WriteTo(stdio.Out) // a lost line is no failure of the script
 	}
-	_, _ = bufio.NewReader(stdio.In).WriteTo(stdio.Out) // a lost line is no failure of the script
+	select {
+	case <-stop:
+		return false
+	default:
+		return true
+	}
 }
