@@ -4,18 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/vmware/govmomi/fault"
-	"github.com/vmware/govmomi/object"
-	"github.com/vmware/govmomi/property"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
-	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -158,87 +152,4 @@ func (h *Hypervisor) setSize(config *types.VirtualMachineConfigSpec, size portla
 		config.MemoryAllocation = &types.ResourceAllocationInfo{Reservation: new(config.MemoryMB)}
 		config.MemoryReservationLockedToMax = new(true)
 	}
-}
-
-// Destroy removes the VM with the disks that are its own: children of images, and scratch. What somebody else has attached
-// is detached and stays.
-func (h *Hypervisor) Destroy(ctx context.Context, uid string) error {
-	m, giveBack, err := h.change(ctx, uid)
-	if errors.Is(err, portlayer.ErrNotFound) {
-		return nil
-	}
-	if err == nil {
-		defer giveBack()
-		err = h.destroy(ctx, m)
-	}
-	if err = translate(err); err != nil && !errors.Is(err, portlayer.ErrNotFound) {
-		return fmt.Errorf("destroy VM %s: %w", uid, err)
-	}
-	return nil
-}
-
-func (h *Hypervisor) destroy(ctx context.Context, m machine) error {
-	if err := h.cutPower(ctx, m); err != nil {
-		return err
-	}
-	if err := h.detachForeign(ctx, m); err != nil {
-		return err
-	}
-	task, err := h.vm(m).Destroy(ctx)
-	_, err = h.tasks.await(ctx, task, err)
-	if err == nil || errors.Is(translate(err), portlayer.ErrNotFound) {
-		h.seen.drop(m)
-	}
-	return err
-}
-
-// detachForeign takes disks out of a VM that are not its own: vSphere deletes the files of all disks of a VM with it.
-func (h *Hypervisor) detachForeign(ctx context.Context, m machine) error {
-	devices, err := h.devicesOf(ctx, m)
-	if err != nil {
-		return err
-	}
-	units := slices.Collect(maps.Values(m.record.ownUnits()))
-	controller := ourController(devices)
-	var foreign []types.BaseVirtualDeviceConfigSpec
-	for _, d := range devices {
-		disk, ok := d.(*types.VirtualDisk)
-		switch {
-		case !ok:
-		case disk.VDiskId != nil:
-			err := h.volumes.detachDisk(ctx, m, disk.VDiskId.Id)
-			if fault.Is(err, &types.NotFound{}) { // it is no first-class disk any more, and a disk all the same
-				foreign = append(foreign, removal(disk))
-			} else if err != nil {
-				return fmt.Errorf("volume %s: %w", disk.VDiskId.Id, err)
-			}
-		case disk.ControllerKey != controller || disk.UnitNumber == nil || !slices.Contains(units, *disk.UnitNumber):
-			foreign = append(foreign, removal(disk))
-		}
-	}
-	if len(foreign) == 0 {
-		return nil
-	}
-	logging.From(ctx).WarnContext(ctx, "disks detached that are not the pod's", "vm", m.ref.Value, "disks", len(foreign))
-	task, err := h.vm(m).Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: foreign})
-	_, err = h.tasks.await(ctx, task, err)
-	return err
-}
-
-// removal takes a disk out of a VM, and leaves its files.
-func removal(disk *types.VirtualDisk) *types.VirtualDeviceConfigSpec {
-	return &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationRemove, Device: disk}
-}
-
-// devicesOf reads a VM's hardware; none of one that is being lost.
-func (h *Hypervisor) devicesOf(ctx context.Context, m machine) (object.VirtualDeviceList, error) {
-	var facts mo.VirtualMachine
-	err := property.DefaultCollector(h.client).RetrieveOne(ctx, m.ref, []string{"config.hardware.device"}, &facts)
-	if err != nil {
-		return nil, fmt.Errorf("read devices: %w", err)
-	}
-	if facts.Config == nil {
-		return nil, nil
-	}
-	return facts.Config.Hardware.Device, nil
 }

@@ -1,10 +1,13 @@
 package vsphere
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -180,4 +183,22 @@ func (h *Hypervisor) addDisk(d portlayer.Disk, controller, unit int32) *types.Vi
 		Device:        disk,
 		Profile:       h.place.policy,
 	}
+}
+
+// removal takes a disk out of a VM, and leaves its files.
+func removal(disk *types.VirtualDisk) *types.VirtualDeviceConfigSpec {
+	return &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationRemove, Device: disk}
+}
+
+// devicesOf reads a VM's hardware; none of one that is being lost.
+func (h *Hypervisor) devicesOf(ctx context.Context, m machine) (object.VirtualDeviceList, error) {
+	var facts mo.VirtualMachine
+	err := property.DefaultCollector(h.client).RetrieveOne(ctx, m.ref, []string{"config.hardware.device"}, &facts)
+	if err != nil {
+		return nil, fmt.Errorf("read devices: %w", err)
+	}
+	if facts.Config == nil {
+		return nil, nil
+	}
+	return facts.Config.Hardware.Device, nil
 }

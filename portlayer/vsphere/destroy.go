@@ -1,0 +1,80 @@
+package vsphere
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/vmware/govmomi/fault"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/portlayer"
+)
+
+// Destroy removes the VM with the disks that are its own: children of images, and scratch. What somebody else has attached
+// is detached and stays.
+func (h *Hypervisor) Destroy(ctx context.Context, uid string) error {
+	m, giveBack, err := h.change(ctx, uid)
+	if errors.Is(err, portlayer.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		defer giveBack()
+		err = h.destroy(ctx, m)
+	}
+	if err = translate(err); err != nil && !errors.Is(err, portlayer.ErrNotFound) {
+		return fmt.Errorf("destroy VM %s: %w", uid, err)
+	}
+	return nil
+}
+
+func (h *Hypervisor) destroy(ctx context.Context, m machine) error {
+	if err := h.cutPower(ctx, m); err != nil {
+		return err
+	}
+	if err := h.detachForeign(ctx, m); err != nil {
+		return err
+	}
+	task, err := h.vm(m).Destroy(ctx)
+	_, err = h.tasks.await(ctx, task, err)
+	if err == nil || errors.Is(translate(err), portlayer.ErrNotFound) {
+		h.seen.drop(m)
+	}
+	return err
+}
+
+// detachForeign takes disks out of a VM that are not its own: vSphere deletes the files of all disks of a VM with it.
+func (h *Hypervisor) detachForeign(ctx context.Context, m machine) error {
+	devices, err := h.devicesOf(ctx, m)
+	if err != nil {
+		return err
+	}
+	units := slices.Collect(maps.Values(m.record.ownUnits()))
+	controller := ourController(devices)
+	var foreign []types.BaseVirtualDeviceConfigSpec
+	for _, d := range devices {
+		disk, ok := d.(*types.VirtualDisk)
+		switch {
+		case !ok:
+		case disk.VDiskId != nil:
+			err := h.volumes.detachDisk(ctx, m, disk.VDiskId.Id)
+			if fault.Is(err, &types.NotFound{}) { // it is no first-class disk any more, and a disk all the same
+				foreign = append(foreign, removal(disk))
+			} else if err != nil {
+				return fmt.Errorf("volume %s: %w", disk.VDiskId.Id, err)
+			}
+		case disk.ControllerKey != controller || disk.UnitNumber == nil || !slices.Contains(units, *disk.UnitNumber):
+			foreign = append(foreign, removal(disk))
+		}
+	}
+	if len(foreign) == 0 {
+		return nil
+	}
+	logging.From(ctx).WarnContext(ctx, "disks detached that are not the pod's", "vm", m.ref.Value, "disks", len(foreign))
+	task, err := h.vm(m).Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: foreign})
+	_, err = h.tasks.await(ctx, task, err)
+	return err
+}
