@@ -65,8 +65,8 @@ func (c *commandLine) close() {
 	}
 }
 
-// machine is all that the command line of one VM is made of. The files are passed to QEMU.
-type machine struct {
+// vmParts are all that the command line of one VM is made of. The files are passed to QEMU.
+type vmParts struct {
 	name   string
 	record *record
 	accel  Accel
@@ -78,51 +78,51 @@ type machine struct {
 	taps           []*os.File // one for each NIC; none for networks in user mode
 }
 
-// newCommandLine takes m's files over.
-func newCommandLine(m machine) *commandLine {
+// newCommandLine takes the files of parts over.
+func newCommandLine(parts vmParts) *commandLine {
 	c := &commandLine{}
-	c.pass(m.alive)
-	c.addMachine(m)
-	c.addChannels(m)
-	for i, d := range m.record.Spec.Disks {
-		c.addDisk(d, i+1, m.disks[i], m.record.Spec.Boot)
+	c.pass(parts.alive)
+	c.addHardware(parts)
+	c.addChannels(parts)
+	for i, d := range parts.record.Spec.Disks {
+		c.addDisk(d, i+1, parts.disks[i], parts.record.Spec.Boot)
 	}
-	for i, n := range m.record.Spec.NICs {
+	for i, n := range parts.record.Spec.NICs {
 		var tap *os.File
-		if m.taps != nil {
-			tap = m.taps[i]
+		if parts.taps != nil {
+			tap = parts.taps[i]
 		}
 		c.addNIC(n, i, tap)
 	}
 	return c
 }
 
-func (c *commandLine) addMachine(m machine) {
-	size := m.record.Spec.Size
-	c.add("-name", "guest="+m.name, "-uuid", m.record.UUID,
+func (c *commandLine) addHardware(parts vmParts) {
+	size := parts.record.Spec.Size
+	c.add("-name", "guest="+parts.name, "-uuid", parts.record.UUID,
 		"-machine", "pc,usb=off,vmport=off,dump-guest-core=off,mem-merge=off")
-	c.add(accelArgs(m.accel)...)
+	c.add(accelArgs(parts.accel)...)
 	c.add("-smp", strconv.Itoa(size.VCPUs), "-m", fmt.Sprintf("%dM", (size.MemoryBytes+mib-1)/mib),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-no-shutdown", "-sandbox", sandbox,
 		"-device", "pvpanic",
 		"-object", "rng-builtin,id=entropy", "-device", "virtio-rng-pci,rng=entropy",
 		"-device", "virtio-balloon-pci,free-page-reporting=on,deflate-on-oom=on",
 		"-device", "virtio-scsi-pci,id="+scsiBus)
-	if m.record.Spec.Boot.HasGuest() {
-		c.add("-kernel", fmt.Sprintf("/dev/fd/%d", c.pass(m.kernel)),
-			"-initrd", fmt.Sprintf("/dev/fd/%d", c.pass(m.initrd)),
-			"-append", bootArgs(m.accel))
+	if parts.record.Spec.Boot.HasGuest() {
+		c.add("-kernel", fmt.Sprintf("/dev/fd/%d", c.pass(parts.kernel)),
+			"-initrd", fmt.Sprintf("/dev/fd/%d", c.pass(parts.initrd)),
+			"-append", bootArgs(parts.accel))
 	}
 }
 
-func (c *commandLine) addChannels(m machine) {
+func (c *commandLine) addChannels(parts vmParts) {
 	c.add("-chardev", fmt.Sprintf("ringbuf,id=%s,size=%d", consoleRing, consoleRingBytes), "-serial", "chardev:"+consoleRing,
-		"-chardev", fmt.Sprintf("socket,id=qmp,fd=%d,server=on,wait=off", c.pass(m.qmp)), "-mon", "chardev=qmp,mode=control",
+		"-chardev", fmt.Sprintf("socket,id=qmp,fd=%d,server=on,wait=off", c.pass(parts.qmp)), "-mon", "chardev=qmp,mode=control",
 		"-device", "virtio-serial-pci")
-	if !m.record.Spec.Boot.HasGuest() {
+	if !parts.record.Spec.Boot.HasGuest() {
 		return
 	}
-	c.add("-chardev", fmt.Sprintf("socket,id=guest,fd=%d,server=on,wait=off", c.pass(m.guest)),
+	c.add("-chardev", fmt.Sprintf("socket,id=guest,fd=%d,server=on,wait=off", c.pass(parts.guest)),
 		"-device", "virtserialport,chardev=guest,name="+guestPort)
 }
 

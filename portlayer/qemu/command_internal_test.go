@@ -14,7 +14,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-func testMachine(t *testing.T, accel Accel, taps bool) machine {
+func testParts(t *testing.T, accel Accel, taps bool) vmParts {
 	t.Helper()
 	file := func() *os.File {
 		f, err := os.Create(filepath.Join(t.TempDir(), "f"))
@@ -22,7 +22,7 @@ func testMachine(t *testing.T, accel Accel, taps bool) machine {
 		t.Cleanup(func() { _ = f.Close() })
 		return f
 	}
-	m := machine{
+	parts := vmParts{
 		name: "vic-uid", accel: accel, kernel: file(), initrd: file(), alive: file(), qmp: file(), guest: file(),
 		disks: []*os.File{file(), file()},
 		record: &record{UUID: "u", Spec: portlayer.Spec{
@@ -38,9 +38,9 @@ func testMachine(t *testing.T, accel Accel, taps bool) machine {
 		}},
 	}
 	if taps {
-		m.taps = []*os.File{file()}
+		parts.taps = []*os.File{file()}
 	}
-	return m
+	return parts
 }
 
 func TestCommandLine(t *testing.T) {
@@ -82,7 +82,7 @@ func TestCommandLine(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			line := newCommandLine(testMachine(t, tt.accel, tt.taps))
+			line := newCommandLine(testParts(t, tt.accel, tt.taps))
 			args := strings.Join(line.args, " ")
 			for _, want := range tt.want {
 				assert.Contains(t, args, want)

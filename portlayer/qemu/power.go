@@ -131,7 +131,7 @@ func (v *podVM) dialQMP(ctx context.Context, p *process) (*qmp.Client, error) {
 
 // compose opens all that QEMU gets.
 func (h *Hypervisor) compose(ctx context.Context, v *podVM, r *record) (line *commandLine, err error) {
-	m := machine{name: "vic-" + v.uid, record: r, accel: h.accel}
+	parts := vmParts{name: "vic-" + v.uid, record: r, accel: h.accel}
 	var opened []*os.File
 	defer func() {
 		if err != nil {
@@ -151,28 +151,28 @@ func (h *Hypervisor) compose(ctx context.Context, v *podVM, r *record) (line *co
 	if errors.Is(lockErr, filelock.ErrLocked) {
 		return nil, fmt.Errorf("a QEMU of it runs and does not answer: %w", portlayer.ErrBusy)
 	}
-	open(&m.alive, alive, lockErr)
+	open(&parts.alive, alive, lockErr)
 	openInto := func(into **os.File, f func() (*os.File, error)) { got, e := f(); open(into, got, e) }
-	openInto(&m.qmp, func() (*os.File, error) { return bindSocket(v.dir, qmpSocket) })
+	openInto(&parts.qmp, func() (*os.File, error) { return bindSocket(v.dir, qmpSocket) })
 	if r.Spec.Boot.HasGuest() {
-		openInto(&m.kernel, func() (*os.File, error) { return os.Open(h.boot.kernel) })
-		openInto(&m.initrd, func() (*os.File, error) { return os.Open(h.boot.initrd) })
-		openInto(&m.guest, func() (*os.File, error) { return bindSocket(v.dir, guestSocket) })
+		openInto(&parts.kernel, func() (*os.File, error) { return os.Open(h.boot.kernel) })
+		openInto(&parts.initrd, func() (*os.File, error) { return os.Open(h.boot.initrd) })
+		openInto(&parts.guest, func() (*os.File, error) { return bindSocket(v.dir, guestSocket) })
 	}
-	m.disks = make([]*os.File, len(r.Spec.Disks))
+	parts.disks = make([]*os.File, len(r.Spec.Disks))
 	for i, d := range r.Spec.Disks {
-		openInto(&m.disks[i], func() (*os.File, error) { return h.openDisk(v, d) })
+		openInto(&parts.disks[i], func() (*os.File, error) { return h.openDisk(v, d) })
 	}
 	if h.config.Network != nil {
-		m.taps = make([]*os.File, len(r.Spec.NICs))
+		parts.taps = make([]*os.File, len(r.Spec.NICs))
 		for i, port := range networkPorts(r.Spec) {
-			openInto(&m.taps[i], func() (*os.File, error) { return h.config.Network.Attach(ctx, port) })
+			openInto(&parts.taps[i], func() (*os.File, error) { return h.config.Network.Attach(ctx, port) })
 		}
 	}
 	if err != nil {
 		return nil, spaceError(err)
 	}
-	return newCommandLine(m), nil
+	return newCommandLine(parts), nil
 }
 
 // openDisk opens a disk as its kind allows. Each VM has an open file of its own, and with it QEMU's locks.

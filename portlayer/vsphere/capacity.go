@@ -29,7 +29,7 @@ func (h *Hypervisor) capacity(ctx context.Context) (portlayer.Capacity, error) {
 	if err := read.RetrieveOne(ctx, h.place.pool.Reference(), []string{"owner", "config", "runtime"}, &pool); err != nil {
 		return portlayer.Capacity{}, err
 	}
-	m, blind, err := readHardware(ctx, read, pool.Owner, h.config.MHzPerCore)
+	hw, blind, err := readHardware(ctx, read, pool.Owner, h.config.MHzPerCore)
 	if err != nil {
 		return portlayer.Capacity{}, err
 	}
@@ -43,8 +43,8 @@ func (h *Hypervisor) capacity(ctx context.Context) (portlayer.Capacity, error) {
 		return portlayer.Capacity{}, err
 	}
 	c := portlayer.Capacity{
-		CPUMilli:     least(pool.Config.CpuAllocation.Limit, pool.Runtime.Cpu.MaxUsage, m.mhz) * 1000 / max(m.mhzPerCore, 1),
-		MemoryBytes:  least(limitBytes(pool.Config.MemoryAllocation.Limit), pool.Runtime.Memory.MaxUsage, m.memoryBytes),
+		CPUMilli:     least(pool.Config.CpuAllocation.Limit, pool.Runtime.Cpu.MaxUsage, hw.mhz) * 1000 / max(hw.mhzPerCore, 1),
+		MemoryBytes:  least(limitBytes(pool.Config.MemoryAllocation.Limit), pool.Runtime.Memory.MaxUsage, hw.memoryBytes),
 		StorageBytes: store.Summary.Capacity, FreeStorageBytes: store.Summary.FreeSpace,
 		Pods: h.config.MaxPods,
 	}
@@ -55,7 +55,7 @@ func (h *Hypervisor) capacity(ctx context.Context) (portlayer.Capacity, error) {
 		c.MemoryBytes = min(c.MemoryBytes, most)
 	}
 	c.UsedMemoryBytes = max(pool.Runtime.Memory.OverallUsage, 0)
-	c.UsedCPU = h.spent.add(time.Now(), pool.Runtime.Cpu.OverallUsage, m.mhzPerCore)
+	c.UsedCPU = h.spent.add(time.Now(), pool.Runtime.Cpu.OverallUsage, hw.mhzPerCore)
 	c.FreeMemoryBytes = max(0, c.MemoryBytes-max(h.seen.running(), c.UsedMemoryBytes))
 	if h.config.ReserveMemory {
 		c.FreeMemoryBytes = min(c.FreeMemoryBytes, max(0, pool.Runtime.Memory.UnreservedForVm))

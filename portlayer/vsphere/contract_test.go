@@ -45,7 +45,7 @@ func TestContract(t *testing.T) {
 					Hypervisor: open(),
 					Reopen:     open,
 					Kill: func(uid string) {
-						task, err := v.machine(uid).PowerOff(t.Context())
+						task, err := v.vm(uid).PowerOff(t.Context())
 						require.NoError(t, err)
 						require.NoError(t, task.Wait(t.Context()))
 					},

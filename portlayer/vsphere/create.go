@@ -21,53 +21,53 @@ const (
 
 // Create makes the VM with one task.
 func (h *Hypervisor) Create(ctx context.Context, spec portlayer.Spec) (portlayer.VM, error) {
-	m, err := h.create(ctx, spec.Clone())
+	vm, err := h.create(ctx, spec.Clone())
 	if err != nil {
 		return portlayer.VM{}, fmt.Errorf("create VM %q: %w", spec.ID, translate(err))
 	}
-	return m.view(), nil
+	return vm.view(), nil
 }
 
-func (h *Hypervisor) create(ctx context.Context, spec portlayer.Spec) (machine, error) {
+func (h *Hypervisor) create(ctx context.Context, spec portlayer.Spec) (podVM, error) {
 	if err := h.checkSpec(spec); err != nil {
-		return machine{}, err
+		return podVM{}, err
 	}
 	if len(spec.Volumes()) > 0 {
-		return machine{}, fmt.Errorf("a VM that is being made has no volumes: %w", portlayer.ErrUnsupported)
+		return podVM{}, fmt.Errorf("a VM that is being made has no volumes: %w", portlayer.ErrUnsupported)
 	}
 	uid := spec.ID
 	giveBack, err := h.changing.Take(ctx, uid)
 	if err != nil {
-		return machine{}, err
+		return podVM{}, err
 	}
 	defer giveBack()
 	if !h.seen.isCurrent() { // a call before may have made it, whose answer got lost
 		if err := h.seen.readAll(ctx); err != nil {
-			return machine{}, err
+			return podVM{}, err
 		}
 	}
 	if _, ok := h.seen.find(uid); ok {
-		return machine{}, portlayer.ErrExists
+		return podVM{}, portlayer.ErrExists
 	}
 	release, err := h.disks.use(spec.Disks)
 	if err != nil {
-		return machine{}, err
+		return podVM{}, err
 	}
 	defer release()
-	m := machine{
+	vm := podVM{
 		uuid: h.instanceUUID(uid), record: record{spec: spec, version: 1, units: placeDisks(nil, bootFirst(spec))}, createdAt: time.Now(),
 	}
-	config, err := h.configSpec(m.record)
+	config, err := h.configSpec(vm.record)
 	if err != nil {
-		return machine{}, err
+		return podVM{}, err
 	}
 	// It is made to be started: what its first boot needs comes with it, rather than by a task of its own.
-	boot, err := h.armBoot(&m)
+	boot, err := h.armBoot(&vm)
 	if err != nil {
-		return machine{}, err
+		return podVM{}, err
 	}
 	config.ExtraConfig = append(config.ExtraConfig, boot...)
-	m.armed = true
+	vm.armed = true
 	// A task that nobody waits for any more goes on: what it makes is found, and is the pod's VM.
 	task, err := h.place.folder.CreateVM(ctx, config, h.place.pool, nil)
 	result, err := h.tasks.await(ctx, task, err)
@@ -76,15 +76,15 @@ func (h *Hypervisor) create(ctx context.Context, spec portlayer.Spec) (machine, 
 	}
 	if err != nil {
 		h.missed(err, spec.Disks)
-		return machine{}, err
+		return podVM{}, err
 	}
 	ref, ok := result.(types.ManagedObjectReference)
 	if !ok {
 		return h.created(ctx, uid, fmt.Errorf("task has made %T and no VM", result))
 	}
-	m.ref = ref
-	h.seen.put(m)
-	return m, nil
+	vm.ref = ref
+	h.seen.put(vm)
+	return vm, nil
 }
 
 // missed notes that a VM was refused for want of a disk.
@@ -95,14 +95,14 @@ func (h *Hypervisor) missed(err error, disks []portlayer.Disk) {
 }
 
 // created looks for the VM of a task whose beginning or end nobody saw.
-func (h *Hypervisor) created(ctx context.Context, uid string, unseen error) (machine, error) {
+func (h *Hypervisor) created(ctx context.Context, uid string, unseen error) (podVM, error) {
 	if err := h.seen.readAll(ctx); err != nil {
-		return machine{}, err
+		return podVM{}, err
 	}
-	if m, ok := h.seen.find(uid); ok {
-		return m, nil // its first power-on gives it another token
+	if vm, ok := h.seen.find(uid); ok {
+		return vm, nil // its first power-on gives it another token
 	}
-	return machine{}, fmt.Errorf("%w, and there is no VM: %w", unseen, portlayer.ErrBusy)
+	return podVM{}, fmt.Errorf("%w, and there is no VM: %w", unseen, portlayer.ErrBusy)
 }
 
 func (h *Hypervisor) configSpec(r record) (types.VirtualMachineConfigSpec, error) {

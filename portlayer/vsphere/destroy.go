@@ -17,13 +17,13 @@ import (
 // Destroy removes the VM with the disks that are its own: children of images, and scratch. What somebody else has attached
 // is detached and stays.
 func (h *Hypervisor) Destroy(ctx context.Context, uid string) error {
-	m, giveBack, err := h.change(ctx, uid)
+	vm, giveBack, err := h.change(ctx, uid)
 	if errors.Is(err, portlayer.ErrNotFound) {
 		return nil
 	}
 	if err == nil {
 		defer giveBack()
-		err = h.destroy(ctx, m)
+		err = h.destroy(ctx, vm)
 	}
 	if err = translate(err); err != nil && !errors.Is(err, portlayer.ErrNotFound) {
 		return fmt.Errorf("destroy VM %s: %w", uid, err)
@@ -31,28 +31,28 @@ func (h *Hypervisor) Destroy(ctx context.Context, uid string) error {
 	return nil
 }
 
-func (h *Hypervisor) destroy(ctx context.Context, m machine) error {
-	if err := h.cutPower(ctx, m); err != nil {
+func (h *Hypervisor) destroy(ctx context.Context, vm podVM) error {
+	if err := h.cutPower(ctx, vm); err != nil {
 		return err
 	}
-	if err := h.detachForeign(ctx, m); err != nil {
+	if err := h.detachForeign(ctx, vm); err != nil {
 		return err
 	}
-	task, err := h.vm(m).Destroy(ctx)
+	task, err := h.vm(vm).Destroy(ctx)
 	_, err = h.tasks.await(ctx, task, err)
 	if err == nil || errors.Is(translate(err), portlayer.ErrNotFound) {
-		h.seen.drop(m)
+		h.seen.drop(vm)
 	}
 	return err
 }
 
 // detachForeign takes disks out of a VM that are not its own: vSphere deletes the files of all disks of a VM with it.
-func (h *Hypervisor) detachForeign(ctx context.Context, m machine) error {
-	devices, err := h.devicesOf(ctx, m)
+func (h *Hypervisor) detachForeign(ctx context.Context, vm podVM) error {
+	devices, err := h.devicesOf(ctx, vm)
 	if err != nil {
 		return err
 	}
-	units := slices.Collect(maps.Values(m.record.ownUnits()))
+	units := slices.Collect(maps.Values(vm.record.ownUnits()))
 	controller := ourController(devices)
 	var foreign []types.BaseVirtualDeviceConfigSpec
 	for _, d := range devices {
@@ -60,7 +60,7 @@ func (h *Hypervisor) detachForeign(ctx context.Context, m machine) error {
 		switch {
 		case !ok:
 		case disk.VDiskId != nil:
-			err := h.volumes.detachDisk(ctx, m, disk.VDiskId.Id)
+			err := h.volumes.detachDisk(ctx, vm, disk.VDiskId.Id)
 			if fault.Is(err, &types.NotFound{}) { // it is no first-class disk any more, and a disk all the same
 				foreign = append(foreign, removal(disk))
 			} else if err != nil {
@@ -73,8 +73,8 @@ func (h *Hypervisor) detachForeign(ctx context.Context, m machine) error {
 	if len(foreign) == 0 {
 		return nil
 	}
-	logging.From(ctx).WarnContext(ctx, "disks detached that are not the pod's", "vm", m.ref.Value, "disks", len(foreign))
-	task, err := h.vm(m).Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: foreign})
+	logging.From(ctx).WarnContext(ctx, "disks detached that are not the pod's", "vm", vm.ref.Value, "disks", len(foreign))
+	task, err := h.vm(vm).Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: foreign})
 	_, err = h.tasks.await(ctx, task, err)
 	return err
 }

@@ -191,9 +191,9 @@ func removal(disk *types.VirtualDisk) *types.VirtualDeviceConfigSpec {
 }
 
 // devicesOf reads a VM's hardware; none of one that is being lost.
-func (h *Hypervisor) devicesOf(ctx context.Context, m machine) (object.VirtualDeviceList, error) {
+func (h *Hypervisor) devicesOf(ctx context.Context, vm podVM) (object.VirtualDeviceList, error) {
 	var facts mo.VirtualMachine
-	err := property.DefaultCollector(h.client).RetrieveOne(ctx, m.ref, []string{"config.hardware.device"}, &facts)
+	err := property.DefaultCollector(h.client).RetrieveOne(ctx, vm.ref, []string{"config.hardware.device"}, &facts)
 	if err != nil {
 		return nil, fmt.Errorf("read devices: %w", err)
 	}

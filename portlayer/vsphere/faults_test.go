@@ -109,7 +109,7 @@ func TestDestroyLeavesSharedDisks(t *testing.T) {
 	_, err = h.Create(t.Context(), spec(portlayer.Disk{Kind: portlayer.DiskImage, Serial: "image0", Ref: ref}))
 	require.NoError(t, err)
 	var facts mo.VirtualMachine
-	require.NoError(t, v.machine(uid).Properties(t.Context(), v.machine(uid).Reference(), []string{"config.hardware.device"}, &facts))
+	require.NoError(t, v.vm(uid).Properties(t.Context(), v.vm(uid).Reference(), []string{"config.hardware.device"}, &facts))
 	for _, d := range object.VirtualDeviceList(facts.Config.Hardware.Device).SelectByType((*types.VirtualDisk)(nil)) {
 		file := d.GetVirtualDevice().Backing.(types.BaseVirtualDeviceFileBackingInfo).GetVirtualDeviceFileBackingInfo().FileName
 		assert.NotContains(t, file, "/images/", "an image's disk is never attached itself")
@@ -125,7 +125,7 @@ func TestADiskThatSomebodyHasAttachedStays(t *testing.T) {
 	v, h := cluster(t)
 	_, err := h.Create(t.Context(), spec())
 	require.NoError(t, err)
-	vm := v.machine(uid)
+	vm := v.vm(uid)
 	devices, err := vm.Device(t.Context())
 	require.NoError(t, err)
 	scsi, err := devices.CreateSCSIController("pvscsi")
@@ -167,7 +167,7 @@ func TestACopyOfAVMIsLeftAlone(t *testing.T) {
 	_, err := h.Create(t.Context(), spec())
 	require.NoError(t, err)
 	var facts mo.VirtualMachine
-	vm := v.machine(uid)
+	vm := v.vm(uid)
 	require.NoError(t, vm.Properties(t.Context(), vm.Reference(), []string{"config.extraConfig"}, &facts))
 	folder, err := v.finder().DefaultFolder(t.Context())
 	require.NoError(t, err)
@@ -269,7 +269,7 @@ func TestAPowerOnThatFailsLeavesTheVMAsItWas(t *testing.T) {
 	created, err := h.Create(t.Context(), spec())
 	require.NoError(t, err)
 	reg := v.model.Map()
-	ref := v.machine(uid).Reference()
+	ref := v.vm(uid).Reference()
 	vm0 := reg.Get(ref).(*simulator.VirtualMachine)
 	reg.Put(&starved{vm0, &types.GenericVmConfigFault{Reason: "no such device"}})
 	var ended *portlayer.PowerError
@@ -292,7 +292,7 @@ func TestAVMThatIsRemovedByHandIsGone(t *testing.T) {
 	require.NoError(t, err)
 	<-changes // of our own
 	<-changes // of vCenter, which tells of no end whose beginning it has not told
-	task, err := v.machine(uid).Destroy(t.Context())
+	task, err := v.vm(uid).Destroy(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, task.Wait(t.Context()))
 	await(t, changes, func() bool { _, ok := get(t, h); return !ok })
@@ -367,7 +367,7 @@ func TestARecordOfAnotherFormatIsRefusedAndKept(t *testing.T) {
 	require.NoError(t, err)
 	set := func(format string) {
 		t.Helper()
-		task, err := v.machine(uid).Reconfigure(t.Context(), types.VirtualMachineConfigSpec{
+		task, err := v.vm(uid).Reconfigure(t.Context(), types.VirtualMachineConfigSpec{
 			ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: "vic.format", Value: format}},
 		})
 		require.NoError(t, err)

@@ -17,9 +17,9 @@ import (
 
 // free refuses a disk that another VM has, running or not: by what vSphere notes of it, and by the files of the VMs on its
 // datastore, which also show a disk that was attached as a file.
-func (v *volumes) free(ctx context.Context, m machine, disk types.VStorageObject) error {
+func (v *volumes) free(ctx context.Context, vm podVM, disk types.VStorageObject) error {
 	for _, consumer := range disk.Config.ConsumerId {
-		name, ours, err := v.consumer(ctx, m, consumer.Id)
+		name, ours, err := v.consumer(ctx, vm, consumer.Id)
 		if err != nil {
 			return err
 		}
@@ -27,15 +27,15 @@ func (v *volumes) free(ctx context.Context, m machine, disk types.VStorageObject
 			return inUse(name)
 		}
 	}
-	return v.alone(ctx, m, disk)
+	return v.alone(ctx, vm, disk)
 }
 
 func inUse(by ...string) error {
 	return fmt.Errorf("%w: it is attached to %s", portlayer.ErrVolumeInUse, strings.Join(by, ", "))
 }
 
-// consumer names a VM by the UUID that vSphere notes with a disk, and reports whether it is m.
-func (v *volumes) consumer(ctx context.Context, m machine, id string) (name string, ours bool, err error) {
+// consumer names a VM by the UUID that vSphere notes with a disk, and reports whether it is vm.
+func (v *volumes) consumer(ctx context.Context, vm podVM, id string) (name string, ours bool, err error) {
 	index := object.NewSearchIndex(v.h.client)
 	for _, instance := range []bool{true, false} {
 		found, err := index.FindByUuid(ctx, nil, id, true, &instance)
@@ -45,17 +45,17 @@ func (v *volumes) consumer(ctx context.Context, m machine, id string) (name stri
 		if found == nil {
 			continue
 		}
-		var vm mo.VirtualMachine
-		if err := property.DefaultCollector(v.h.client).RetrieveOne(ctx, found.Reference(), []string{"name"}, &vm); err != nil {
+		var facts mo.VirtualMachine
+		if err := property.DefaultCollector(v.h.client).RetrieveOne(ctx, found.Reference(), []string{"name"}, &facts); err != nil {
 			return "", false, fmt.Errorf("read VM %s that has it: %w", id, err)
 		}
-		return "VM " + vm.Name, found.Reference() == m.ref, nil
+		return "VM " + facts.Name, found.Reference() == vm.ref, nil
 	}
 	return "a VM that this account does not see (" + id + ")", false, nil
 }
 
 // alone refuses a disk whose file is among another VM's.
-func (v *volumes) alone(ctx context.Context, m machine, disk types.VStorageObject) error {
+func (v *volumes) alone(ctx context.Context, vm podVM, disk types.VStorageObject) error {
 	backing, ok := disk.Config.Backing.(types.BaseBaseConfigInfoFileBackingInfo)
 	if !ok {
 		return fmt.Errorf("it is %T and no file: %w", disk.Config.Backing, portlayer.ErrUnsupported)
@@ -66,7 +66,7 @@ func (v *volumes) alone(ctx context.Context, m machine, disk types.VStorageObjec
 	if err := read.RetrieveOne(ctx, info.Datastore, []string{"vm"}, &store); err != nil {
 		return fmt.Errorf("list VMs of its datastore: %w", err)
 	}
-	others := slices.DeleteFunc(store.Vm, func(ref types.ManagedObjectReference) bool { return ref == m.ref })
+	others := slices.DeleteFunc(store.Vm, func(ref types.ManagedObjectReference) bool { return ref == vm.ref })
 	if len(others) == 0 {
 		return nil
 	}
@@ -79,9 +79,9 @@ func (v *volumes) alone(ctx context.Context, m machine, disk types.VStorageObjec
 		return fmt.Errorf("read VMs of its datastore: %w", err)
 	}
 	var have []string
-	for _, vm := range vms {
-		if hasFile(vm, info.FilePath) {
-			have = append(have, "VM "+vm.Name)
+	for _, other := range vms {
+		if hasFile(other, info.FilePath) {
+			have = append(have, "VM "+other.Name)
 		}
 	}
 	if len(have) > 0 {

@@ -65,7 +65,7 @@ func TestAVolumeThatAnotherHas(t *testing.T) {
 			var which *portlayer.VolumeError
 			require.ErrorAs(t, err, &which)
 			require.Equal(t, id, which.Volume)
-			require.NotContains(t, v.holders(id), v.machine(uid).Name())
+			require.NotContains(t, v.holders(id), v.vm(uid).Name())
 		})
 	}
 }

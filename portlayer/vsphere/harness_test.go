@@ -114,14 +114,14 @@ func (v *vcenter) open(change ...func(*vsphere.Config)) *vsphere.Hypervisor {
 // powerOn and powerOff do it by hand.
 func (v *vcenter) powerOn() {
 	v.Helper()
-	task, err := v.machine(uid).PowerOn(v.Context())
+	task, err := v.vm(uid).PowerOn(v.Context())
 	require.NoError(v, err)
 	require.NoError(v, task.Wait(v.Context()))
 }
 
 func (v *vcenter) powerOff() {
 	v.Helper()
-	task, err := v.machine(uid).PowerOff(v.Context())
+	task, err := v.vm(uid).PowerOff(v.Context())
 	require.NoError(v, err)
 	require.NoError(v, task.Wait(v.Context()))
 }
@@ -156,8 +156,8 @@ func await(t *testing.T, changes <-chan string, is func() bool) {
 	}
 }
 
-// machine is the VM of a pod, as an administrator finds it.
-func (v *vcenter) machine(uid string) *object.VirtualMachine {
+// vm is the VM of a pod, as an administrator finds it.
+func (v *vcenter) vm(uid string) *object.VirtualMachine {
 	v.Helper()
 	vm, err := v.finder().VirtualMachine(v.Context(), "default-pod-"+uid)
 	require.NoError(v, err)

@@ -187,33 +187,33 @@ func (h *Hypervisor) Dial(ctx context.Context, uid string) (io.ReadWriteCloser, 
 }
 
 func (h *Hypervisor) dialable(uid string) error {
-	m, ok := h.seen.find(uid)
+	vm, ok := h.seen.find(uid)
 	switch {
 	case !ok:
 		return fmt.Errorf("dial VM %s: %w", uid, portlayer.ErrNotFound)
-	case !m.on:
+	case !vm.on:
 		return fmt.Errorf("dial VM %s: %w", uid, portlayer.ErrNotRunning)
-	case !m.record.spec.Boot.HasGuest():
+	case !vm.record.spec.Boot.HasGuest():
 		return fmt.Errorf("dial VM %s: it boots no guest of ours: %w", uid, portlayer.ErrUnsupported)
 	}
 	return nil
 }
 
 // change finds a VM and waits for its turn. ErrNotFound.
-func (h *Hypervisor) change(ctx context.Context, uid string) (machine, func(), error) {
+func (h *Hypervisor) change(ctx context.Context, uid string) (podVM, func(), error) {
 	giveBack, err := h.changing.Take(ctx, uid)
 	if err != nil {
-		return machine{}, nil, err
+		return podVM{}, nil, err
 	}
-	m, ok := h.seen.find(uid)
+	vm, ok := h.seen.find(uid)
 	if !ok {
 		giveBack()
-		return machine{}, nil, portlayer.ErrNotFound
+		return podVM{}, nil, portlayer.ErrNotFound
 	}
-	return m, giveBack, nil
+	return vm, giveBack, nil
 }
 
-// vm is the client's handle of a machine.
-func (h *Hypervisor) vm(m machine) *object.VirtualMachine {
-	return object.NewVirtualMachine(h.client, m.ref)
+// vm is the client's handle of a VM.
+func (h *Hypervisor) vm(vm podVM) *object.VirtualMachine {
+	return object.NewVirtualMachine(h.client, vm.ref)
 }

@@ -25,7 +25,7 @@ import (
 type Install struct {
 	// CPUMHz and MemoryMiB are limits of the resource pool; 0 is none.
 	CPUMHz, MemoryMiB int64
-	// BootISO is a file of this machine that is put where Config.BootISO says; empty puts none.
+	// BootISO is a file of this host that is put where Config.BootISO says; empty puts none.
 	BootISO string
 }
 
@@ -239,7 +239,7 @@ func (p *planner) iso(ctx context.Context, in Install) (Step, error) {
 	return s, nil
 }
 
-// sameFile refuses a file on the datastore that is not what a file of this machine is.
+// sameFile refuses a file on the datastore that is not what a file of this host is.
 func sameFile(ctx context.Context, store *object.Datastore, path, local string) error {
 	remote, _, err := store.Download(ctx, path, &soap.DefaultDownload)
 	if err != nil {

@@ -33,13 +33,13 @@ type inventory struct {
 	folder  types.ManagedObjectReference
 	hooks   hooks
 
-	mu       sync.Mutex // guards what follows
-	machines map[types.ManagedObjectReference]machine
-	touched  map[types.ManagedObjectReference]uint64 // by our own operations, how often
-	strange  map[types.ManagedObjectReference]bool   // VMs that are left alone, and were logged
-	foreign  map[types.ManagedObjectReference]error  // VMs whose records have another format
-	current  bool                                    // the collector reports every change
-	since    time.Time                               // current or not
+	mu      sync.Mutex // guards what follows
+	vms     map[types.ManagedObjectReference]podVM
+	touched map[types.ManagedObjectReference]uint64 // by our own operations, how often
+	strange map[types.ManagedObjectReference]bool   // VMs that are left alone, and were logged
+	foreign map[types.ManagedObjectReference]error  // VMs whose records have another format
+	current bool                                    // the collector reports every change
+	since   time.Time                               // current or not
 }
 
 // hooks are what an inventory needs of the hypervisor.
@@ -54,7 +54,7 @@ type hooks struct {
 func newInventory(session *Session, folder types.ManagedObjectReference, hooks hooks) *inventory {
 	return &inventory{
 		session: session, client: session.client, folder: folder, hooks: hooks, since: time.Now(),
-		machines: map[types.ManagedObjectReference]machine{}, touched: map[types.ManagedObjectReference]uint64{},
+		vms: map[types.ManagedObjectReference]podVM{}, touched: map[types.ManagedObjectReference]uint64{},
 		strange: map[types.ManagedObjectReference]bool{}, foreign: map[types.ManagedObjectReference]error{},
 	}
 }
@@ -71,31 +71,31 @@ func (i *inventory) list(ctx context.Context) ([]portlayer.VM, error) {
 	for _, err := range i.foreign {
 		return nil, err // a VM that was left out would be made once more
 	}
-	vms := make([]portlayer.VM, 0, len(i.machines))
-	for _, m := range i.machines {
-		vms = append(vms, m.view())
+	vms := make([]portlayer.VM, 0, len(i.vms))
+	for _, vm := range i.vms {
+		vms = append(vms, vm.view())
 	}
 	return vms, nil
 }
 
 // find returns the VM of a pod; false where there is none.
-func (i *inventory) find(uid string) (machine, bool) {
+func (i *inventory) find(uid string) (podVM, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, m := range i.machines {
-		if m.uid() == uid {
-			return m, true
+	for _, vm := range i.vms {
+		if vm.uid() == uid {
+			return vm, true
 		}
 	}
-	return machine{}, false
+	return podVM{}, false
 }
 
 // hasAddress reports whether a VM was given an address.
 func (i *inventory) hasAddress(a netip.Addr) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, m := range i.machines {
-		if slices.ContainsFunc(m.record.spec.NICs, func(n portlayer.NIC) bool { return n.Has(a) }) {
+	for _, vm := range i.vms {
+		if slices.ContainsFunc(vm.record.spec.NICs, func(n portlayer.NIC) bool { return n.Has(a) }) {
 			return true
 		}
 	}
@@ -103,68 +103,68 @@ func (i *inventory) hasAddress(a netip.Addr) bool {
 }
 
 // named returns the VM with an instance UUID; false where there is none.
-func (i *inventory) named(uuid string) (machine, bool) {
+func (i *inventory) named(uuid string) (podVM, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, m := range i.machines {
-		if m.uuid == uuid {
-			return m, true
+	for _, vm := range i.vms {
+		if vm.uuid == uuid {
+			return vm, true
 		}
 	}
-	return machine{}, false
+	return podVM{}, false
 }
 
 // put takes what one of our operations made of a VM. Its power is what was seen last, whatever it was when the operation
 // began.
-func (i *inventory) put(m machine) {
+func (i *inventory) put(vm podVM) {
 	i.mu.Lock()
-	if was, ok := i.machines[m.ref]; ok {
-		m.on, m.bootedAt = was.on, was.bootedAt
-		if m.ranAt.IsZero() {
-			m.ranAt = was.ranAt
+	if was, ok := i.vms[vm.ref]; ok {
+		vm.on, vm.bootedAt = was.on, was.bootedAt
+		if vm.ranAt.IsZero() {
+			vm.ranAt = was.ranAt
 		}
 	}
-	i.putLocked(m)
+	i.putLocked(vm)
 	i.mu.Unlock()
-	i.hooks.notify(m.uid())
+	i.hooks.notify(vm.uid())
 }
 
 // putOff takes that one of our operations has powered a VM off.
-func (i *inventory) putOff(m machine) {
-	m.on, m.bootedAt = false, time.Time{}
+func (i *inventory) putOff(vm podVM) {
+	vm.on, vm.bootedAt = false, time.Time{}
 	i.mu.Lock()
-	i.putLocked(m)
+	i.putLocked(vm)
 	i.mu.Unlock()
-	i.hooks.notify(m.uid())
+	i.hooks.notify(vm.uid())
 }
 
-func (i *inventory) putLocked(m machine) {
-	i.touched[m.ref]++
-	i.machines[m.ref] = m
+func (i *inventory) putLocked(vm podVM) {
+	i.touched[vm.ref]++
+	i.vms[vm.ref] = vm
 }
 
 // drop takes that one of our operations removed a VM.
-func (i *inventory) drop(m machine) {
+func (i *inventory) drop(vm podVM) {
 	i.mu.Lock()
-	i.touched[m.ref]++
-	delete(i.machines, m.ref)
+	i.touched[vm.ref]++
+	delete(i.vms, vm.ref)
 	i.mu.Unlock()
-	i.gone(m)
+	i.gone(vm)
 }
 
 // gone notifies those who have something for a VM.
-func (i *inventory) gone(m machine) {
-	i.hooks.forget(m.uuid)
-	i.hooks.notify(m.uid())
+func (i *inventory) gone(vm podVM) {
+	i.hooks.forget(vm.uuid)
+	i.hooks.notify(vm.uid())
 }
 
 // running is the memory of all VMs that are on.
 func (i *inventory) running() (memoryBytes int64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, m := range i.machines {
-		if m.on {
-			memoryBytes += m.record.spec.Size.MemoryBytes
+	for _, vm := range i.vms {
+		if vm.on {
+			memoryBytes += vm.record.spec.Size.MemoryBytes
 		}
 	}
 	return memoryBytes
@@ -174,8 +174,8 @@ func (i *inventory) running() (memoryBytes int64) {
 func (i *inventory) hasDisk(ref portlayer.DiskRef) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, m := range i.machines {
-		if slices.ContainsFunc(m.record.spec.Disks, func(d portlayer.Disk) bool { return d.Ref == ref }) {
+	for _, vm := range i.vms {
+		if slices.ContainsFunc(vm.record.spec.Disks, func(d portlayer.Disk) bool { return d.Ref == ref }) {
 			return true
 		}
 	}
@@ -257,13 +257,13 @@ func (i *inventory) update(ctx context.Context, updates []types.ObjectUpdate) er
 
 func (i *inventory) leave(ref types.ManagedObjectReference) {
 	i.mu.Lock()
-	m, known := i.machines[ref]
-	delete(i.machines, ref)
+	vm, known := i.vms[ref]
+	delete(i.vms, ref)
 	delete(i.touched, ref)
 	delete(i.foreign, ref)
 	i.mu.Unlock()
 	if known {
-		i.gone(m)
+		i.gone(vm)
 	}
 }
 
@@ -301,18 +301,18 @@ func (i *inventory) readAll(ctx context.Context) error {
 		there[vm.Self] = true
 	}
 	skipped := i.take(ctx, vms, touched)
-	var gone []machine
+	var gone []podVM
 	i.mu.Lock()
 	maps.DeleteFunc(i.foreign, func(ref types.ManagedObjectReference, _ error) bool { return !there[ref] })
-	for ref, m := range i.machines {
+	for ref, vm := range i.vms {
 		if !there[ref] && i.touched[ref] == touched[ref] {
-			gone = append(gone, m)
-			delete(i.machines, ref)
+			gone = append(gone, vm)
+			delete(i.vms, ref)
 		}
 	}
 	i.mu.Unlock()
-	for _, m := range gone {
-		i.gone(m)
+	for _, vm := range gone {
+		i.gone(vm)
 	}
 	return i.read(ctx, skipped)
 }
@@ -327,32 +327,32 @@ func (i *inventory) touches() map[types.ManagedObjectReference]uint64 {
 func (i *inventory) take(ctx context.Context, vms []mo.VirtualMachine, touched map[types.ManagedObjectReference]uint64) (skipped []types.ManagedObjectReference) {
 	var news []string
 	i.mu.Lock()
-	for _, vm := range vms {
-		m, ours, err := readMachine(vm)
-		if ours && err == nil && m.uuid != i.hooks.named(m.uid()) {
-			err = fmt.Errorf("VM %s says that it is pod %s's, and its instance UUID is another: it is a copy, or another VCH's", vm.Self.Value, m.uid())
+	for _, read := range vms {
+		vm, ours, err := readVM(read)
+		if ours && err == nil && vm.uuid != i.hooks.named(vm.uid()) {
+			err = fmt.Errorf("VM %s says that it is pod %s's, and its instance UUID is another: it is a copy, or another VCH's", read.Self.Value, vm.uid())
 		}
-		delete(i.foreign, vm.Self)
+		delete(i.foreign, read.Self)
 		if format, ok := errors.AsType[*portlayer.FormatError](err); ok {
-			i.foreign[vm.Self] = format
+			i.foreign[read.Self] = format
 		} else if err != nil {
-			i.leaveAloneLocked(ctx, vm.Self, err)
+			i.leaveAloneLocked(ctx, read.Self, err)
 		}
 		if !ours || err != nil {
 			continue
 		}
-		if i.touched[vm.Self] != touched[vm.Self] {
-			skipped = append(skipped, vm.Self)
+		if i.touched[read.Self] != touched[read.Self] {
+			skipped = append(skipped, read.Self)
 			continue
 		}
-		if was, ok := i.machines[vm.Self]; ok {
-			m.remember(was)
+		if was, ok := i.vms[read.Self]; ok {
+			vm.remember(was)
 		}
-		if m.on && m.ranAt.IsZero() {
-			m.ranAt = time.Now().UTC()
+		if vm.on && vm.ranAt.IsZero() {
+			vm.ranAt = time.Now().UTC()
 		}
-		i.machines[vm.Self] = m
-		news = append(news, m.uid())
+		i.vms[read.Self] = vm
+		news = append(news, vm.uid())
 	}
 	i.mu.Unlock()
 	for _, uid := range news {

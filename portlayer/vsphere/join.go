@@ -40,25 +40,25 @@ func (d *digest) UnmarshalText(text []byte) error {
 	return err
 }
 
-// armBoot gives a machine a new token, and returns what its VM has to carry for it: the blob, and what the token is known by.
+// armBoot gives a VM a new token, and returns what it has to carry for it: the blob, and what the token is known by.
 // A token is worth nothing before its hash is there, and both come together.
-func (h *Hypervisor) armBoot(m *machine) ([]types.BaseOptionValue, error) {
-	if !m.record.spec.Boot.HasGuest() {
+func (h *Hypervisor) armBoot(vm *podVM) ([]types.BaseOptionValue, error) {
+	if !vm.record.spec.Boot.HasGuest() {
 		return nil, nil // nobody will join
 	}
-	boot, hash, err := h.bootBlob(*m)
+	boot, hash, err := h.bootBlob(*vm)
 	if err != nil {
 		return nil, err
 	}
-	m.record.join = join{TokenHash: hash}
-	return []types.BaseOptionValue{boot, option(keyJoin, m.record.join)}, nil
+	vm.record.join = join{TokenHash: hash}
+	return []types.BaseOptionValue{boot, option(keyJoin, vm.record.join)}, nil
 }
 
 // bootBlob is what the guest of a VM is given for its next boot, and the hash of the token in it.
-func (h *Hypervisor) bootBlob(m machine) (types.BaseOptionValue, [32]byte, error) {
-	boot := h.config.Guests.Boot(m.uuid)
+func (h *Hypervisor) bootBlob(vm podVM) (types.BaseOptionValue, [32]byte, error) {
+	boot := h.config.Guests.Boot(vm.uuid)
 	boot.Token = rand.Text()
-	for _, n := range m.record.spec.NICs {
+	for _, n := range vm.record.spec.NICs {
 		boot.Interfaces = append(boot.Interfaces, wire.Interface{MAC: n.MAC, Addresses: n.Addresses, Gateways: n.Gateways, MTU: n.MTU})
 	}
 	b, err := json.Marshal(boot)
@@ -72,93 +72,93 @@ func (h *Hypervisor) bootBlob(m machine) (types.BaseOptionValue, [32]byte, error
 }
 
 // bootName names the latest power-on by vSphere's clock, or by ours where that is not known.
-func (m machine) bootName() string {
+func (vm podVM) bootName() string {
 	switch {
-	case !m.on:
+	case !vm.on:
 		return ""
-	case !m.bootedAt.IsZero():
-		return strconv.FormatInt(m.bootedAt.UnixNano(), 10)
-	case m.record.join.Boot != "":
-		return m.record.join.Boot // nobody says that there was another power-on
+	case !vm.bootedAt.IsZero():
+		return strconv.FormatInt(vm.bootedAt.UnixNano(), 10)
+	case vm.record.join.Boot != "":
+		return vm.record.join.Boot // nobody says that there was another power-on
 	}
-	return strconv.FormatInt(m.startedAt().UnixNano(), 10)
+	return strconv.FormatInt(vm.startedAt().UnixNano(), 10)
 }
 
 // Guest implements channels.VMs.
-func (h *Hypervisor) Guest(vm string) (channels.VM, bool) {
-	m, ok := h.seen.named(vm)
+func (h *Hypervisor) Guest(uuid string) (channels.VM, bool) {
+	vm, ok := h.seen.named(uuid)
 	if !ok {
 		return channels.VM{}, false
 	}
 	var addresses []netip.Addr
-	for _, n := range m.record.spec.NICs {
+	for _, n := range vm.record.spec.NICs {
 		for _, a := range n.Addresses {
 			addresses = append(addresses, a.Addr())
 		}
 	}
-	j := m.record.join
-	return channels.VM{Addresses: addresses, TokenHash: j.TokenHash, Boot: m.bootName(), Joined: j.Boot, Key: j.Key}, true
+	j := vm.record.join
+	return channels.VM{Addresses: addresses, TokenHash: j.TokenHash, Boot: vm.bootName(), Joined: j.Boot, Key: j.Key}, true
 }
 
 // Refresh implements channels.VMs.
-func (h *Hypervisor) Refresh(ctx context.Context, vm string) error {
-	m, ok := h.seen.named(vm)
+func (h *Hypervisor) Refresh(ctx context.Context, uuid string) error {
+	vm, ok := h.seen.named(uuid)
 	if !ok {
 		return nil
 	}
-	return translate(h.seen.read(ctx, []types.ManagedObjectReference{m.ref}))
+	return translate(h.seen.read(ctx, []types.ManagedObjectReference{vm.ref}))
 }
 
 // HasAddress implements channels.VMs.
 func (h *Hypervisor) HasAddress(a netip.Addr) bool { return h.seen.hasAddress(a) }
 
 // Join implements channels.VMs: the VM carries which boot has joined, so that the next process knows it too.
-func (h *Hypervisor) Join(ctx context.Context, vm, boot string, key [32]byte) error {
-	m, ok := h.seen.named(vm)
+func (h *Hypervisor) Join(ctx context.Context, uuid, boot string, key [32]byte) error {
+	vm, ok := h.seen.named(uuid)
 	if !ok {
-		return fmt.Errorf("join VM %s: %w", vm, portlayer.ErrNotFound)
+		return fmt.Errorf("join VM %s: %w", uuid, portlayer.ErrNotFound)
 	}
-	m, giveBack, err := h.change(ctx, m.uid())
+	vm, giveBack, err := h.change(ctx, vm.uid())
 	if err == nil {
 		defer giveBack()
-		err = h.noteJoin(ctx, m, boot, key)
+		err = h.noteJoin(ctx, vm, boot, key)
 	}
 	if err != nil {
-		return fmt.Errorf("join VM %s: %w", vm, translate(err))
+		return fmt.Errorf("join VM %s: %w", uuid, translate(err))
 	}
 	return nil
 }
 
 // Rebooted implements channels.VMs: a guest that boots anew ends its VM, as on QEMU, and the pod's containers with it.
-func (h *Hypervisor) Rebooted(ctx context.Context, vm, boot string) error {
-	m, ok := h.seen.named(vm)
+func (h *Hypervisor) Rebooted(ctx context.Context, uuid, boot string) error {
+	vm, ok := h.seen.named(uuid)
 	if !ok {
 		return nil
 	}
-	m, giveBack, err := h.change(ctx, m.uid())
+	vm, giveBack, err := h.change(ctx, vm.uid())
 	if err == nil {
 		defer giveBack()
-		if m.bootName() != boot {
+		if vm.bootName() != boot {
 			return nil // its power was off since
 		}
-		ended := m.power()
+		ended := vm.power()
 		ended.Reason = "the guest rebooted"
-		if err = h.notePower(ctx, &m, ended); err == nil {
-			err = h.cutPower(ctx, m)
+		if err = h.notePower(ctx, &vm, ended); err == nil {
+			err = h.cutPower(ctx, vm)
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("end rebooted VM %s: %w", vm, translate(err))
+		return fmt.Errorf("end rebooted VM %s: %w", uuid, translate(err))
 	}
 	return nil
 }
 
-func (h *Hypervisor) noteJoin(ctx context.Context, m machine, boot string, key [32]byte) error {
-	if m.bootName() != boot || m.record.join.Boot == boot {
+func (h *Hypervisor) noteJoin(ctx context.Context, vm podVM, boot string, key [32]byte) error {
+	if vm.bootName() != boot || vm.record.join.Boot == boot {
 		return fmt.Errorf("boot %s is not the one that may join: %w", boot, portlayer.ErrBusy)
 	}
-	m.record.join.Boot, m.record.join.Key = boot, key
-	on := m.power()
+	vm.record.join.Boot, vm.record.join.Key = boot, key
+	on := vm.power()
 	on.Off, on.Reason = false, "" // somebody else may have powered it on after we had powered it off
-	return h.notePower(ctx, &m, on, option(keyJoin, m.record.join))
+	return h.notePower(ctx, &vm, on, option(keyJoin, vm.record.join))
 }

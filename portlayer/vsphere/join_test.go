@@ -26,7 +26,7 @@ import (
 func (v *vcenter) carried() (string, map[string]string) {
 	v.Helper()
 	var facts mo.VirtualMachine
-	vm := v.machine(uid)
+	vm := v.vm(uid)
 	require.NoError(v, vm.Properties(v.Context(), vm.Reference(), []string{"config.instanceUuid", "config.extraConfig"}, &facts))
 	extra := map[string]string{}
 	for _, o := range facts.Config.ExtraConfig {
@@ -124,10 +124,10 @@ func TestAVMThatMovesKeepsItsBoot(t *testing.T) {
 	v, h, name := powered(t)
 	before, _ := h.Guest(name)
 	require.NoError(t, h.Join(t.Context(), name, before.Boot, [32]byte{1}))
-	vm := v.model.Map().Get(v.machine(uid).Reference()).(*simulator.VirtualMachine)
+	vm := v.model.Map().Get(v.vm(uid).Reference()).(*simulator.VirtualMachine)
 	v.model.Service.Context.WithLock(vm, func() { vm.Summary.Runtime.BootTime, vm.Runtime.BootTime = nil, nil })
 	changes := h.Watch(t.Context())
-	task, err := v.machine(uid).Reconfigure(t.Context(), types.VirtualMachineConfigSpec{Annotation: "moved"})
+	task, err := v.vm(uid).Reconfigure(t.Context(), types.VirtualMachineConfigSpec{Annotation: "moved"})
 	require.NoError(t, err)
 	require.NoError(t, task.Wait(t.Context()))
 	<-changes
@@ -181,7 +181,7 @@ func TestWhatAVMCarriesHasNoSecretButItsToken(t *testing.T) {
 func TestAVMThatSomebodyPowersOnFirstHasATokenThatCounts(t *testing.T) {
 	v, h, name := powered(t)
 	require.NoError(t, h.PowerOff(t.Context(), uid))
-	vm, former := v.machine(uid), v.guests.blob(name)
+	vm, former := v.vm(uid), v.guests.blob(name)
 	var meddle sync.Once
 	next := v.model.Map().Handler
 	v.model.Map().Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {

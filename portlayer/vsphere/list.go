@@ -41,13 +41,13 @@ func list(ctx context.Context, s *Session, datacenter, folder string) (map[strin
 		return nil, err
 	}
 	vms := map[string]portlayer.VM{}
-	for _, vm := range all {
-		m, ours, err := readMachine(vm)
+	for _, read := range all {
+		vm, ours, err := readVM(read)
 		if err != nil {
 			return nil, err
 		}
 		if ours {
-			vms[m.uuid] = m.view()
+			vms[vm.uuid] = vm.view()
 		}
 	}
 	return vms, nil

@@ -136,7 +136,7 @@ func TestMemoryIsReservedWhereThatIsWanted(t *testing.T) {
 	requireReserved := func(want int64) {
 		t.Helper()
 		var facts mo.VirtualMachine
-		vm := v.machine(uid)
+		vm := v.vm(uid)
 		require.NoError(t, vm.Properties(t.Context(), vm.Reference(), []string{"config.memoryAllocation", "config.memoryReservationLockedToMax"}, &facts))
 		require.NotNil(t, facts.Config.MemoryAllocation.Reservation)
 		assert.Equal(t, want, *facts.Config.MemoryAllocation.Reservation)

@@ -16,10 +16,10 @@ import (
 // PowerOn starts the VM. What it was made with serves its first boot. Before each other one the VM gets what that boot
 // needs, and carries that it was started; of the first one it carries that when its guest joins, or when it ends.
 func (h *Hypervisor) PowerOn(ctx context.Context, uid string) error {
-	m, giveBack, err := h.change(ctx, uid)
+	vm, giveBack, err := h.change(ctx, uid)
 	if err == nil {
 		defer giveBack()
-		err = h.powerOn(ctx, m)
+		err = h.powerOn(ctx, vm)
 	}
 	if err != nil {
 		return fmt.Errorf("power on VM %s: %w", uid, translate(err))
@@ -27,38 +27,38 @@ func (h *Hypervisor) PowerOn(ctx context.Context, uid string) error {
 	return nil
 }
 
-func (h *Hypervisor) powerOn(ctx context.Context, m machine) error {
-	if m.on {
+func (h *Hypervisor) powerOn(ctx context.Context, vm podVM) error {
+	if vm.on {
 		return nil
 	}
-	before, fresh := m.record.power, m.armed && m.startedAt().IsZero()
+	before, fresh := vm.record.power, vm.armed && vm.startedAt().IsZero()
 	if !fresh {
 		var err error
 		// A token that a running guest has read must stay: the answer to a power-on may have got lost.
-		if m, err = h.lookAgain(ctx, m); err != nil || m.on {
+		if vm, err = h.lookAgain(ctx, vm); err != nil || vm.on {
 			return err
 		}
-		before = m.record.power
+		before = vm.record.power
 	}
-	if err := h.volumes.restore(ctx, m); err != nil {
+	if err := h.volumes.restore(ctx, vm); err != nil {
 		return err
 	}
 	if !fresh {
-		if err := h.noteStart(ctx, &m); err != nil {
+		if err := h.noteStart(ctx, &vm); err != nil {
 			return err
 		}
 	}
 	began := time.Now().UTC()
-	err := h.start(ctx, m)
+	err := h.start(ctx, vm)
 	if !fresh && fault.Is(err, &types.InvalidPowerState{}) {
 		// Somebody has powered it on just before: its guest may have read the former token, which is worth nothing any more.
-		err = h.startAnew(ctx, m)
+		err = h.startAnew(ctx, vm)
 	}
 	switch {
 	case err == nil, fault.Is(err, &types.InvalidPowerState{}):
-		m.ranAt = began
-		h.seen.put(m)
-		return h.seen.read(ctx, []types.ManagedObjectReference{m.ref})
+		vm.ranAt = began
+		h.seen.put(vm)
+		return h.seen.read(ctx, []types.ManagedObjectReference{vm.ref})
 	case errors.Is(err, errTaskLost), lost(err), ctx.Err() != nil:
 		return err // it may run
 	}
@@ -68,51 +68,51 @@ func (h *Hypervisor) powerOn(ctx context.Context, m machine) error {
 	}
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	return errors.Join(err, h.notePower(undo, &m, before))
+	return errors.Join(err, h.notePower(undo, &vm, before))
 }
 
-func (h *Hypervisor) start(ctx context.Context, m machine) error {
-	task, err := h.vm(m).PowerOn(ctx)
+func (h *Hypervisor) start(ctx context.Context, vm podVM) error {
+	task, err := h.vm(vm).PowerOn(ctx)
 	_, err = h.tasks.await(ctx, task, err)
 	return err
 }
 
 // startAnew pulls the plug of a VM that has only begun to boot, and starts it.
-func (h *Hypervisor) startAnew(ctx context.Context, m machine) error {
-	task, err := h.vm(m).PowerOff(ctx)
+func (h *Hypervisor) startAnew(ctx context.Context, vm podVM) error {
+	task, err := h.vm(vm).PowerOff(ctx)
 	_, err = h.tasks.await(ctx, task, err)
 	if err != nil && !fault.Is(err, &types.InvalidPowerState{}) {
 		return err
 	}
-	return h.start(ctx, m)
+	return h.start(ctx, vm)
 }
 
-// lookAgain reads a machine. ErrNotFound.
-func (h *Hypervisor) lookAgain(ctx context.Context, m machine) (machine, error) {
-	if err := h.seen.read(ctx, []types.ManagedObjectReference{m.ref}); err != nil {
-		return m, err
+// lookAgain reads a VM. ErrNotFound.
+func (h *Hypervisor) lookAgain(ctx context.Context, vm podVM) (podVM, error) {
+	if err := h.seen.read(ctx, []types.ManagedObjectReference{vm.ref}); err != nil {
+		return vm, err
 	}
-	now, ok := h.seen.find(m.uid())
+	now, ok := h.seen.find(vm.uid())
 	if !ok {
-		return m, portlayer.ErrNotFound
+		return vm, portlayer.ErrNotFound
 	}
 	return now, nil
 }
 
 // noteStart has the VM carry that it is about to be started, with what that boot needs.
-func (h *Hypervisor) noteStart(ctx context.Context, m *machine) error {
-	boot, err := h.armBoot(m)
+func (h *Hypervisor) noteStart(ctx context.Context, vm *podVM) error {
+	boot, err := h.armBoot(vm)
 	if err != nil {
 		return err
 	}
-	return h.notePower(ctx, m, power{StartedAt: time.Now().UTC()}, boot...)
+	return h.notePower(ctx, vm, power{StartedAt: time.Now().UTC()}, boot...)
 }
 
 // noteEnds has VMs that ended before their guests had joined carry that they ran, until ctx ends: the next process can't
 // know that otherwise.
 func (h *Hypervisor) noteEnds(ctx context.Context) {
 	for uid := range h.Watch(ctx) {
-		if m, ok := h.seen.find(uid); !ok || !m.endedUnnoted() {
+		if vm, ok := h.seen.find(uid); !ok || !vm.endedUnnoted() {
 			continue
 		}
 		if err := h.noteEnd(ctx, uid); err != nil && ctx.Err() == nil {
@@ -124,7 +124,7 @@ func (h *Hypervisor) noteEnds(ctx context.Context) {
 func (h *Hypervisor) noteEnd(ctx context.Context, uid string) error {
 	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
 	defer cancel()
-	m, giveBack, err := h.change(ctx, uid)
+	vm, giveBack, err := h.change(ctx, uid)
 	if errors.Is(err, portlayer.ErrNotFound) {
 		return nil
 	}
@@ -132,35 +132,35 @@ func (h *Hypervisor) noteEnd(ctx context.Context, uid string) error {
 		return err
 	}
 	defer giveBack()
-	if !m.endedUnnoted() {
+	if !vm.endedUnnoted() {
 		return nil // it was started again, or its end was noted
 	}
-	return translate(h.notePower(ctx, &m, m.power()))
+	return translate(h.notePower(ctx, &vm, vm.power()))
 }
 
 // undoTimeout is how long it may take to undo what failed.
 const undoTimeout = 30 * time.Second
 
 // notePower has the VM carry what we do with its power, and more.
-func (h *Hypervisor) notePower(ctx context.Context, m *machine, p power, more ...types.BaseOptionValue) error {
-	task, err := h.vm(*m).Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: append(more, option(keyPower, p))})
+func (h *Hypervisor) notePower(ctx context.Context, vm *podVM, p power, more ...types.BaseOptionValue) error {
+	task, err := h.vm(*vm).Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: append(more, option(keyPower, p))})
 	if _, err := h.tasks.await(ctx, task, err); err != nil {
 		return fmt.Errorf("note the power: %w", err)
 	}
-	m.record.power = p
-	h.seen.put(*m)
+	vm.record.power = p
+	h.seen.put(*vm)
 	return nil
 }
 
 // PowerOff pulls the plug.
 func (h *Hypervisor) PowerOff(ctx context.Context, uid string) error {
-	m, giveBack, err := h.change(ctx, uid)
+	vm, giveBack, err := h.change(ctx, uid)
 	if errors.Is(err, portlayer.ErrNotFound) {
 		return nil
 	}
 	if err == nil {
 		defer giveBack()
-		err = h.powerOff(ctx, m)
+		err = h.powerOff(ctx, vm)
 	}
 	if err != nil {
 		return fmt.Errorf("power off VM %s: %w", uid, translate(err))
@@ -168,29 +168,29 @@ func (h *Hypervisor) PowerOff(ctx context.Context, uid string) error {
 	return nil
 }
 
-func (h *Hypervisor) powerOff(ctx context.Context, m machine) error {
-	if !m.on {
+func (h *Hypervisor) powerOff(ctx context.Context, vm podVM) error {
+	if !vm.on {
 		return nil
 	}
 	// The note comes first: a VM that is off without it stopped by itself.
-	off := m.power()
+	off := vm.power()
 	off.Off = true
-	if err := h.notePower(ctx, &m, off); err != nil {
+	if err := h.notePower(ctx, &vm, off); err != nil {
 		return err
 	}
-	return h.cutPower(ctx, m)
+	return h.cutPower(ctx, vm)
 }
 
 // cutPower stops a VM, whose end is noted or that is about to go.
-func (h *Hypervisor) cutPower(ctx context.Context, m machine) error {
-	if !m.on {
+func (h *Hypervisor) cutPower(ctx context.Context, vm podVM) error {
+	if !vm.on {
 		return nil
 	}
-	task, err := h.vm(m).PowerOff(ctx)
+	task, err := h.vm(vm).PowerOff(ctx)
 	_, err = h.tasks.await(ctx, task, err)
 	if err != nil && !fault.Is(err, &types.InvalidPowerState{}) {
 		return err
 	}
-	h.seen.putOff(m)
+	h.seen.putOff(vm)
 	return nil
 }

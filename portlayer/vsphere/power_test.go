@@ -148,7 +148,7 @@ func TestAPowerOnWhoseAnswerGetsLost(t *testing.T) {
 			require.ErrorIs(t, h.PowerOn(t.Context(), uid), portlayer.ErrBusy)
 			token = v.blob().Token
 			require.Eventually(t, func() bool {
-				state, err := v.machine(uid).PowerState(t.Context())
+				state, err := v.vm(uid).PowerState(t.Context())
 				return err == nil && state == types.VirtualMachinePowerStatePoweredOn
 			}, patience, 50*time.Millisecond)
 			require.NoError(t, h.PowerOn(t.Context(), uid), "it runs, and that is what was wanted")
@@ -172,7 +172,7 @@ func TestAnotherPowerOnThatFailsLeavesTheVMAsItWas(t *testing.T) {
 	require.NoError(t, h.PowerOff(t.Context(), uid))
 	before, _ := get(t, h)
 	reg := v.model.Map()
-	vm0 := reg.Get(v.machine(uid).Reference()).(*simulator.VirtualMachine)
+	vm0 := reg.Get(v.vm(uid).Reference()).(*simulator.VirtualMachine)
 	reg.Put(&starved{vm0, &types.InsufficientMemoryResourcesFault{}})
 	require.ErrorIs(t, h.PowerOn(t.Context(), uid), portlayer.ErrOutOfMemory)
 	requireState(t, h, portlayer.StateStopped, false)

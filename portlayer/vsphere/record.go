@@ -89,8 +89,8 @@ var vmFacts = []string{
 // vmSigns are the properties whose change says that a VM has to be read.
 var vmSigns = []string{"config.changeVersion", "runtime.powerState", "summary.runtime.bootTime"}
 
-// machine is one VM as it was last seen.
-type machine struct {
+// podVM is one VM as it was last seen.
+type podVM struct {
 	ref       types.ManagedObjectReference
 	uuid      string // instance UUID
 	record    record
@@ -106,22 +106,22 @@ type machine struct {
 	armed bool
 }
 
-// readMachine makes a machine of a VM's properties; false for a VM that is none of our pod VMs.
-func readMachine(vm mo.VirtualMachine) (machine, bool, error) {
-	m := machine{ref: vm.Self, on: vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn}
-	if vm.Config == nil {
-		return m, false, nil // it is being made or lost
+// readVM makes one of a VM's properties; false for a VM that is none of our pod VMs.
+func readVM(read mo.VirtualMachine) (podVM, bool, error) {
+	vm := podVM{ref: read.Self, on: read.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn}
+	if read.Config == nil {
+		return vm, false, nil // it is being made or lost
 	}
-	m.uuid = vm.Config.InstanceUuid
-	if vm.Config.CreateDate != nil {
-		m.createdAt = *vm.Config.CreateDate
+	vm.uuid = read.Config.InstanceUuid
+	if read.Config.CreateDate != nil {
+		vm.createdAt = *read.Config.CreateDate
 	}
-	if at := vm.Summary.Runtime.BootTime; m.on && at != nil {
-		m.bootedAt = *at
+	if at := read.Summary.Runtime.BootTime; vm.on && at != nil {
+		vm.bootedAt = *at
 	}
 	var spec string
 	var format int
-	for _, o := range vm.Config.ExtraConfig {
+	for _, o := range read.Config.ExtraConfig {
 		v := o.GetOptionValue()
 		text, _ := v.Value.(string)
 		var err error
@@ -131,80 +131,80 @@ func readMachine(vm mo.VirtualMachine) (machine, bool, error) {
 		case keyFormat:
 			format, _ = strconv.Atoi(text) // what is no number is no format that is known
 		case keyVersion:
-			m.record.version, err = strconv.ParseUint(text, 10, 64)
+			vm.record.version, err = strconv.ParseUint(text, 10, 64)
 		case keyUnits:
-			err = json.Unmarshal([]byte(text), &m.record.units)
+			err = json.Unmarshal([]byte(text), &vm.record.units)
 		case keyPower:
-			err = json.Unmarshal([]byte(text), &m.record.power)
+			err = json.Unmarshal([]byte(text), &vm.record.power)
 		case keyJoin:
-			err = json.Unmarshal([]byte(text), &m.record.join)
+			err = json.Unmarshal([]byte(text), &vm.record.join)
 		}
 		if err != nil {
-			return m, false, fmt.Errorf("%s of VM %s: %w", v.Key, vm.Self.Value, err)
+			return vm, false, fmt.Errorf("%s of VM %s: %w", v.Key, read.Self.Value, err)
 		}
 	}
 	if spec == "" {
-		return m, false, nil
+		return vm, false, nil
 	}
-	if err := portlayer.CheckFormat(keyFormat+" of VM "+vm.Self.Value, format); err != nil {
-		return m, false, err
+	if err := portlayer.CheckFormat(keyFormat+" of VM "+read.Self.Value, format); err != nil {
+		return vm, false, err
 	}
-	if err := json.Unmarshal([]byte(spec), &m.record.spec); err != nil {
-		return m, false, fmt.Errorf("%s of VM %s: %w", keySpec, vm.Self.Value, err)
+	if err := json.Unmarshal([]byte(spec), &vm.record.spec); err != nil {
+		return vm, false, fmt.Errorf("%s of VM %s: %w", keySpec, read.Self.Value, err)
 	}
-	return m, m.uid() != "", nil
+	return vm, vm.uid() != "", nil
 }
 
 // remember adds to what was read of a VM what this process knows of it.
-func (m *machine) remember(was machine) {
-	if was.on && m.on && m.bootedAt.IsZero() {
-		m.bootedAt = was.bootedAt // vCenter may forget it when a VM moves
+func (vm *podVM) remember(was podVM) {
+	if was.on && vm.on && vm.bootedAt.IsZero() {
+		vm.bootedAt = was.bootedAt // vCenter may forget it when a VM moves
 	}
-	m.ranAt = was.ranAt
-	m.armed = was.armed && m.record.join == was.record.join && slices.EqualFunc(m.record.spec.NICs, was.record.spec.NICs, portlayer.NIC.Equal)
+	vm.ranAt = was.ranAt
+	vm.armed = was.armed && vm.record.join == was.record.join && slices.EqualFunc(vm.record.spec.NICs, was.record.spec.NICs, portlayer.NIC.Equal)
 }
 
 // startedAt is when we powered it on last, or when it was seen to run; zero where it never did.
-func (m machine) startedAt() time.Time {
-	if at := m.record.power.StartedAt; !at.IsZero() {
+func (vm podVM) startedAt() time.Time {
+	if at := vm.record.power.StartedAt; !at.IsZero() {
 		return at
 	}
-	return m.ranAt
+	return vm.ranAt
 }
 
 // power is what its record has to say of its power.
-func (m machine) power() power {
-	p := m.record.power
-	p.StartedAt = m.startedAt()
+func (vm podVM) power() power {
+	p := vm.record.power
+	p.StartedAt = vm.startedAt()
 	return p
 }
 
 // endedUnnoted reports whether it ran and is off, and that it does not carry that.
-func (m machine) endedUnnoted() bool {
-	return !m.on && m.record.power.StartedAt.IsZero() && !m.ranAt.IsZero()
+func (vm podVM) endedUnnoted() bool {
+	return !vm.on && vm.record.power.StartedAt.IsZero() && !vm.ranAt.IsZero()
 }
 
-func (m machine) uid() string { return m.record.spec.ID }
+func (vm podVM) uid() string { return vm.record.spec.ID }
 
-// view is the machine as the port layer sees it.
-func (m machine) view() portlayer.VM {
-	vm := portlayer.VM{
-		Spec: m.record.spec.Clone(), State: portlayer.StateCreated, Version: m.record.version,
-		CreatedAt: m.createdAt, StartedAt: m.startedAt(), Targets: maps.Clone(m.record.units),
+// view is the VM as the port layer sees it.
+func (vm podVM) view() portlayer.VM {
+	seen := portlayer.VM{
+		Spec: vm.record.spec.Clone(), State: portlayer.StateCreated, Version: vm.record.version,
+		CreatedAt: vm.createdAt, StartedAt: vm.startedAt(), Targets: maps.Clone(vm.record.units),
 	}
 	switch {
-	case m.on:
-		vm.State = portlayer.StateRunning
-		if !m.bootedAt.IsZero() {
-			vm.StartedAt = m.bootedAt
+	case vm.on:
+		seen.State = portlayer.StateRunning
+		if !vm.bootedAt.IsZero() {
+			seen.StartedAt = vm.bootedAt
 		}
-	case !vm.StartedAt.IsZero():
-		vm.State = portlayer.StateStopped
-		if p := m.record.power; !p.Off {
-			vm.StopReason = cmp.Or(p.Reason, "it was powered off outside of this program, or by its guest")
+	case !seen.StartedAt.IsZero():
+		seen.State = portlayer.StateStopped
+		if p := vm.record.power; !p.Off {
+			seen.StopReason = cmp.Or(p.Reason, "it was powered off outside of this program, or by its guest")
 		}
 	}
-	return vm
+	return seen
 }
 
 // instanceUUID is what makes a pod's VM unique in all of vCenter.

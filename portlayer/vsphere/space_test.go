@@ -59,7 +59,7 @@ func TestAFullDatastoreTakesNoDisk(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, h.PowerOn(t.Context(), uid))
 	reg := v.model.Map()
-	roomy := reg.Get(v.machine(uid).Reference()).(*simulator.VirtualMachine)
+	roomy := reg.Get(v.vm(uid).Reference()).(*simulator.VirtualMachine)
 	reg.Put(&fullVM{roomy})
 	more := spec(portlayer.Disk{Kind: portlayer.DiskScratch, Serial: "second", SizeBytes: 64 << 20})
 	_, err = h.Update(t.Context(), more, made.Version)

@@ -133,8 +133,8 @@ func byValue(a, b types.ManagedObjectReference) int { return cmp.Compare(a.Value
 func (i *inventory) spreadGroups() spreadGroups {
 	groups := spreadGroups{}
 	i.mu.Lock()
-	for ref, m := range i.machines {
-		if g := m.record.spec.SpreadGroup; g != "" {
+	for ref, vm := range i.vms {
+		if g := vm.record.spec.SpreadGroup; g != "" {
 			groups[g] = append(groups[g], ref)
 		}
 	}

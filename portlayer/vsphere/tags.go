@@ -172,15 +172,15 @@ func (s *Session) rest(ctx context.Context) (*rest.Client, error) {
 func (i *inventory) untagged(vch string, done map[types.ManagedObjectReference]bool) (map[string][]mo.Reference, []types.ManagedObjectReference) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	maps.DeleteFunc(done, func(ref types.ManagedObjectReference, _ bool) bool { _, there := i.machines[ref]; return !there })
+	maps.DeleteFunc(done, func(ref types.ManagedObjectReference, _ bool) bool { _, there := i.vms[ref]; return !there })
 	due := map[string][]mo.Reference{}
 	var vms []types.ManagedObjectReference
-	for ref, m := range i.machines {
+	for ref, vm := range i.vms {
 		if done[ref] {
 			continue
 		}
 		vms = append(vms, ref)
-		for _, name := range []string{"vch=" + vch, "namespace=" + m.record.spec.Owner.Namespace} {
+		for _, name := range []string{"vch=" + vch, "namespace=" + vm.record.spec.Owner.Namespace} {
 			due[name] = append(due[name], ref)
 		}
 	}

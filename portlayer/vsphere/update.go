@@ -16,65 +16,65 @@ import (
 // Update replaces a VM's spec with one task.
 func (h *Hypervisor) Update(ctx context.Context, spec portlayer.Spec, version uint64) (portlayer.VM, error) {
 	uid := spec.ID
-	m, giveBack, err := h.change(ctx, uid)
+	vm, giveBack, err := h.change(ctx, uid)
 	if err == nil {
 		defer giveBack()
-		m, err = h.update(ctx, m, spec.Clone(), version)
+		vm, err = h.update(ctx, vm, spec.Clone(), version)
 	}
 	if err != nil {
 		return portlayer.VM{}, fmt.Errorf("update VM %q: %w", uid, translate(err))
 	}
-	return m.view(), nil
+	return vm.view(), nil
 }
 
-func (h *Hypervisor) update(ctx context.Context, m machine, spec portlayer.Spec, version uint64) (machine, error) {
-	old := m.record.spec
-	if m.record.version != version {
-		return m, fmt.Errorf("it is at version %d, not %d: %w", m.record.version, version, portlayer.ErrStaleHandle)
+func (h *Hypervisor) update(ctx context.Context, vm podVM, spec portlayer.Spec, version uint64) (podVM, error) {
+	old := vm.record.spec
+	if vm.record.version != version {
+		return vm, fmt.Errorf("it is at version %d, not %d: %w", vm.record.version, version, portlayer.ErrStaleHandle)
 	}
 	if err := h.checkSpec(spec); err != nil {
-		return m, err
+		return vm, err
 	}
 	sameNICs := slices.EqualFunc(old.NICs, spec.NICs, portlayer.NIC.Equal)
-	if old.Boot != spec.Boot || m.on && (old.Size != spec.Size || !sameNICs) {
-		return m, fmt.Errorf("a VM keeps its boot, and a running one its size and interfaces: %w", portlayer.ErrUnsupported)
+	if old.Boot != spec.Boot || vm.on && (old.Size != spec.Size || !sameNICs) {
+		return vm, fmt.Errorf("a VM keeps its boot, and a running one its size and interfaces: %w", portlayer.ErrUnsupported)
 	}
 	if err := keepDisks(old.Disks, spec.Disks); err != nil {
-		return m, err
+		return vm, err
 	}
 	release, err := h.disks.use(spec.Disks)
 	if err != nil {
-		return m, err
+		return vm, err
 	}
 	defer release()
-	places, err := h.volumes.change(ctx, m, spec)
+	places, err := h.volumes.change(ctx, vm, spec)
 	if err != nil {
-		return m, err
+		return vm, err
 	}
 	var facts mo.VirtualMachine
-	if err := property.DefaultCollector(h.client).RetrieveOne(ctx, m.ref, []string{"config.changeVersion", "config.hardware.device"}, &facts); err != nil {
-		return m, fmt.Errorf("read devices: %w", err)
+	if err := property.DefaultCollector(h.client).RetrieveOne(ctx, vm.ref, []string{"config.changeVersion", "config.hardware.device"}, &facts); err != nil {
+		return vm, fmt.Errorf("read devices: %w", err)
 	}
-	next := m.record
+	next := vm.record
 	if places == nil {
-		places = placeDisks(m.record.units, spec.Disks)
+		places = placeDisks(vm.record.units, spec.Disks)
 	}
 	next.spec, next.version, next.units = spec, version+1, places
-	config, err := h.changes(facts.Config.Hardware.Device, m.record, next)
+	config, err := h.changes(facts.Config.Hardware.Device, vm.record, next)
 	if err != nil {
-		return m, err
+		return vm, err
 	}
 	// What another process changed meanwhile makes vSphere refuse it.
 	config.ChangeVersion = facts.Config.ChangeVersion
-	task, err := h.vm(m).Reconfigure(ctx, config)
+	task, err := h.vm(vm).Reconfigure(ctx, config)
 	if _, err := h.tasks.await(ctx, task, err); err != nil {
 		h.missed(err, spec.Disks)
-		return m, err
+		return vm, err
 	}
-	m.record = next
-	m.armed = m.armed && sameNICs
-	h.seen.put(m)
-	return m, nil
+	vm.record = next
+	vm.armed = vm.armed && sameNICs
+	h.seen.put(vm)
+	return vm, nil
 }
 
 // keepDisks refuses another disk under the serial of one that is there.

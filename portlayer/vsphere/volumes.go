@@ -41,44 +41,44 @@ func newVolumes(h *Hypervisor) *volumes {
 	return &volumes{h: h, on: map[string]types.ManagedObjectReference{}}
 }
 
-// change gives m the volumes of spec that it has not, takes from it those that spec has not, and returns where the former
+// change gives vm the volumes of spec that it has not, takes from it those that spec has not, and returns where the former
 // are on the bus. What it has done when it fails is found by the next call, and undone by Destroy.
-func (v *volumes) change(ctx context.Context, m machine, spec portlayer.Spec) (map[string]int32, error) {
-	from, to := m.record.spec.Volumes(), spec.Volumes()
+func (v *volumes) change(ctx context.Context, vm podVM, spec portlayer.Spec) (map[string]int32, error) {
+	from, to := vm.record.spec.Volumes(), spec.Volumes()
 	if slices.Equal(from, to) {
 		return nil, nil //nolint:nilnil // nothing changes
 	}
-	devices, err := v.h.devicesOf(ctx, m)
+	devices, err := v.h.devicesOf(ctx, vm)
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range from {
 		if !slices.Contains(to, d) {
-			if err := v.detach(ctx, m, devices, d.Volume); err != nil {
+			if err := v.detach(ctx, vm, devices, d.Volume); err != nil {
 				return nil, volumeError(d.Volume, err)
 			}
 		}
 	}
-	return v.attachAll(ctx, m, devices, spec.Disks)
+	return v.attachAll(ctx, vm, devices, spec.Disks)
 }
 
-// restore gives m the volumes of its record that somebody has taken from it while it was off.
-func (v *volumes) restore(ctx context.Context, m machine) error {
-	if len(m.record.spec.Volumes()) == 0 {
+// restore gives vm the volumes of its record that somebody has taken from it while it was off.
+func (v *volumes) restore(ctx context.Context, vm podVM) error {
+	if len(vm.record.spec.Volumes()) == 0 {
 		return nil
 	}
-	devices, err := v.h.devicesOf(ctx, m)
+	devices, err := v.h.devicesOf(ctx, vm)
 	if err != nil {
 		return err
 	}
-	_, err = v.attachAll(ctx, m, devices, m.record.spec.Disks)
+	_, err = v.attachAll(ctx, vm, devices, vm.record.spec.Disks)
 	return err
 }
 
 // attachAll attaches the volumes among disks, and returns where they are.
-func (v *volumes) attachAll(ctx context.Context, m machine, devices object.VirtualDeviceList, disks []portlayer.Disk) (map[string]int32, error) {
+func (v *volumes) attachAll(ctx context.Context, vm podVM, devices object.VirtualDeviceList, disks []portlayer.Disk) (map[string]int32, error) {
 	units := map[string]int32{}
-	maps.Copy(units, m.record.units)
+	maps.Copy(units, vm.record.units)
 	for _, d := range disks {
 		if has := volumeDevice(devices, d.Volume); d.Kind == portlayer.DiskVolume && has != nil && has.UnitNumber != nil {
 			units[d.Serial] = *has.UnitNumber
@@ -90,22 +90,22 @@ func (v *volumes) attachAll(ctx context.Context, m machine, devices object.Virtu
 		if d.Kind != portlayer.DiskVolume || volumeDevice(devices, d.Volume) != nil {
 			continue
 		}
-		if err := v.attach(ctx, m, ourController(devices), bus{d.Volume, units[d.Serial]}); err != nil {
-			return nil, errors.Join(volumeError(d.Volume, err), v.giveBack(ctx, m, done))
+		if err := v.attach(ctx, vm, ourController(devices), bus{d.Volume, units[d.Serial]}); err != nil {
+			return nil, errors.Join(volumeError(d.Volume, err), v.giveBack(ctx, vm, done))
 		}
 		done = append(done, d.Volume)
 	}
 	return units, nil
 }
 
-// giveBack takes volumes from m again when it does not get all: whoever holds some and waits for others keeps those from
+// giveBack takes volumes from vm again when it does not get all: whoever holds some and waits for others keeps those from
 // moving that it waits for.
-func (v *volumes) giveBack(ctx context.Context, m machine, ids []string) error {
+func (v *volumes) giveBack(ctx context.Context, vm podVM, ids []string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	var failed error
 	for _, id := range ids {
-		failed = errors.Join(failed, v.detachDisk(ctx, m, id))
+		failed = errors.Join(failed, v.detachDisk(ctx, vm, id))
 	}
 	return failed
 }
@@ -115,8 +115,8 @@ func volumeError(volume string, err error) error {
 	return &portlayer.VolumeError{Volume: volume, Err: translate(err)}
 }
 
-// attach gives m a disk that no other VM has.
-func (v *volumes) attach(ctx context.Context, m machine, controller int32, at bus) error {
+// attach gives vm a disk that no other VM has.
+func (v *volumes) attach(ctx context.Context, vm podVM, controller int32, at bus) error {
 	giveBack, err := v.taking.Take(ctx, at.volume)
 	if err != nil {
 		return err
@@ -126,20 +126,20 @@ func (v *volumes) attach(ctx context.Context, m machine, controller int32, at bu
 	if err != nil {
 		return err
 	}
-	if err := v.free(ctx, m, disk); err != nil {
+	if err := v.free(ctx, vm, disk); err != nil {
 		return err
 	}
 	if err := v.keep(ctx, disk); err != nil {
 		return err
 	}
-	if err := v.attachDisk(ctx, m, disk, types.AttachDisk_Task{ControllerKey: controller, UnitNumber: &at.unit}); err != nil {
+	if err := v.attachDisk(ctx, vm, disk, types.AttachDisk_Task{ControllerKey: controller, UnitNumber: &at.unit}); err != nil {
 		return err
 	}
 	// Another process may have looked at the same time: who sees the other gives the disk back, and neither has run with it.
-	if err := v.alone(ctx, m, disk); err != nil {
+	if err := v.alone(ctx, vm, disk); err != nil {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
-		return errors.Join(err, v.detachDisk(undo, m, at.volume))
+		return errors.Join(err, v.detachDisk(undo, vm, at.volume))
 	}
 	return nil
 }
@@ -150,8 +150,8 @@ type bus struct {
 	unit   int32
 }
 
-func (v *volumes) attachDisk(ctx context.Context, m machine, disk types.VStorageObject, req types.AttachDisk_Task) error {
-	req.This, req.DiskId = m.ref, disk.Config.Id
+func (v *volumes) attachDisk(ctx context.Context, vm podVM, disk types.VStorageObject, req types.AttachDisk_Task) error {
+	req.This, req.DiskId = vm.ref, disk.Config.Id
 	req.Datastore = disk.Config.Backing.GetBaseConfigInfoBackingInfo().Datastore
 	res, err := methods.AttachDisk_Task(ctx, v.h.client, &req)
 	if err == nil {
@@ -166,24 +166,24 @@ func (v *volumes) attachDisk(ctx context.Context, m machine, disk types.VStorage
 	return nil
 }
 
-// detach takes a disk from m, whole. One that it does not have is no error.
-func (v *volumes) detach(ctx context.Context, m machine, devices object.VirtualDeviceList, volume string) error {
+// detach takes a disk from vm, whole. One that it does not have is no error.
+func (v *volumes) detach(ctx context.Context, vm podVM, devices object.VirtualDeviceList, volume string) error {
 	disk := volumeDevice(devices, volume)
 	if disk == nil {
 		return nil
 	}
-	err := v.detachDisk(ctx, m, volume)
+	err := v.detachDisk(ctx, vm, volume)
 	if !fault.Is(err, &types.NotFound{}) {
 		return err
 	}
 	// It is no first-class disk any more, and a disk all the same.
-	task, err := v.h.vm(m).Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{removal(disk)}})
+	task, err := v.h.vm(vm).Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{removal(disk)}})
 	_, err = v.h.tasks.await(ctx, task, err)
 	return err
 }
 
-func (v *volumes) detachDisk(ctx context.Context, m machine, volume string) error {
-	res, err := methods.DetachDisk_Task(ctx, v.h.client, &types.DetachDisk_Task{This: m.ref, DiskId: types.ID{Id: volume}})
+func (v *volumes) detachDisk(ctx context.Context, vm podVM, volume string) error {
+	res, err := methods.DetachDisk_Task(ctx, v.h.client, &types.DetachDisk_Task{This: vm.ref, DiskId: types.ID{Id: volume}})
 	if err == nil {
 		_, err = v.h.tasks.await(ctx, object.NewTask(v.h.client, res.Returnval), nil)
 	}

@@ -79,7 +79,7 @@ func TestDestroyLeavesVolumes(t *testing.T) {
 		"by hand": func(t *testing.T, v *vcenter, _ *vsphere.Hypervisor) {
 			t.Helper()
 			v.powerOff()
-			task, err := v.machine(uid).Destroy(t.Context())
+			task, err := v.vm(uid).Destroy(t.Context())
 			require.NoError(t, err)
 			require.NoError(t, task.Wait(t.Context()))
 		},
@@ -106,7 +106,7 @@ func TestDestroyLeavesAVolumeThatItDidNotKnowOf(t *testing.T) {
 	v, h := cluster(t)
 	id := v.volume("data")
 	require.NoError(t, makeVM(t, h, uid))
-	v.attach(v.machine(uid), id, 5)
+	v.attach(v.vm(uid), id, 5)
 	require.NoError(t, h.Destroy(t.Context(), uid))
 	v.requireWhole(id)
 }
@@ -143,7 +143,7 @@ func TestAVolumeWhoseAttachmentNobodySaw(t *testing.T) {
 	vm, err := h.Create(t.Context(), withVolumes(uid))
 	require.NoError(t, err)
 	// The answer got lost, and the note of it was not made.
-	v.attach(v.machine(uid), id, 5)
+	v.attach(v.vm(uid), id, 5)
 	updated, err := h.Update(t.Context(), withVolumes(uid, id), vm.Version)
 	require.NoError(t, err, "it has it already")
 	require.EqualValues(t, 5, updated.Targets["vol-"+id[:8]], "the guest finds it where it is")
@@ -166,7 +166,7 @@ func TestAnAttachmentThatComesLate(t *testing.T) {
 				return &types.HostCommunication{}
 			}
 		case "Destroy_Task":
-			once.Do(func() { v.attach(v.machine(uid), id, 5) })
+			once.Do(func() { v.attach(v.vm(uid), id, 5) })
 		}
 		return nil
 	}
@@ -180,13 +180,13 @@ func TestAVolumeThatSomebodyTookComesBack(t *testing.T) {
 	v, h := cluster(t)
 	id := v.volume("data")
 	require.NoError(t, makeVM(t, h, uid, id))
-	require.NoError(t, v.machine(uid).DetachDisk(t.Context(), id))
+	require.NoError(t, v.vm(uid).DetachDisk(t.Context(), id))
 	require.Empty(t, v.holders(id))
 	require.NoError(t, h.PowerOn(t.Context(), uid))
 	require.Len(t, v.holders(id), 1)
 	require.NoError(t, h.PowerOff(t.Context(), uid))
 
-	require.NoError(t, v.machine(uid).DetachDisk(t.Context(), id))
+	require.NoError(t, v.vm(uid).DetachDisk(t.Context(), id))
 	require.NoError(t, makeVM(t, h, "uid-2", id))
 	require.ErrorIs(t, h.PowerOn(t.Context(), uid), portlayer.ErrVolumeInUse, "it is another's now")
 	vm, _ := get(t, h)
