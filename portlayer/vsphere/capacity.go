@@ -11,6 +11,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 // Capacity reads what the pool may use: its limits, what its owner leaves it, and no more than the hosts have. Where hosts
@@ -18,7 +19,7 @@ import (
 func (h *Hypervisor) Capacity(ctx context.Context) (portlayer.Capacity, error) {
 	c, err := h.capacity(ctx)
 	if err != nil {
-		return portlayer.Capacity{}, fmt.Errorf("capacity of VCH %s: %w", h.config.Name, translate(err))
+		return portlayer.Capacity{}, fmt.Errorf("capacity of VCH %s: %w", h.config.Name, vcenter.Translate(err))
 	}
 	return c, nil
 }
@@ -29,13 +30,13 @@ func (h *Hypervisor) capacity(ctx context.Context) (portlayer.Capacity, error) {
 	if err := read.RetrieveOne(ctx, h.place.pool.Reference(), []string{"owner", "config", "runtime"}, &pool); err != nil {
 		return portlayer.Capacity{}, err
 	}
-	hw, blind, err := readHardware(ctx, read, pool.Owner, h.config.MHzPerCore)
+	hw, blind, err := vcenter.ReadHardware(ctx, read, pool.Owner, h.config.MHzPerCore)
 	if err != nil {
 		return portlayer.Capacity{}, err
 	}
 	if blind != nil {
 		h.tellBlind.Do(func() {
-			logging.From(ctx).WarnContext(ctx, "capacity made of resource pool and cluster: hosts can't be read", "err", translate(blind))
+			logging.From(ctx).WarnContext(ctx, "capacity made of resource pool and cluster: hosts can't be read", "err", vcenter.Translate(blind))
 		})
 	}
 	var store mo.Datastore
@@ -43,8 +44,8 @@ func (h *Hypervisor) capacity(ctx context.Context) (portlayer.Capacity, error) {
 		return portlayer.Capacity{}, err
 	}
 	c := portlayer.Capacity{
-		CPUMilli:     least(pool.Config.CpuAllocation.Limit, pool.Runtime.Cpu.MaxUsage, hw.mhz) * 1000 / max(hw.mhzPerCore, 1),
-		MemoryBytes:  least(limitBytes(pool.Config.MemoryAllocation.Limit), pool.Runtime.Memory.MaxUsage, hw.memoryBytes),
+		CPUMilli:     least(pool.Config.CpuAllocation.Limit, pool.Runtime.Cpu.MaxUsage, hw.MHz) * 1000 / max(hw.MHzPerCore, 1),
+		MemoryBytes:  least(limitBytes(pool.Config.MemoryAllocation.Limit), pool.Runtime.Memory.MaxUsage, hw.MemoryBytes),
 		StorageBytes: store.Summary.Capacity, FreeStorageBytes: store.Summary.FreeSpace,
 		Pods: h.config.MaxPods,
 	}
@@ -55,7 +56,7 @@ func (h *Hypervisor) capacity(ctx context.Context) (portlayer.Capacity, error) {
 		c.MemoryBytes = min(c.MemoryBytes, most)
 	}
 	c.UsedMemoryBytes = max(pool.Runtime.Memory.OverallUsage, 0)
-	c.UsedCPU = h.spent.add(time.Now(), pool.Runtime.Cpu.OverallUsage, hw.mhzPerCore)
+	c.UsedCPU = h.spent.add(time.Now(), pool.Runtime.Cpu.OverallUsage, hw.MHzPerCore)
 	c.FreeMemoryBytes = max(0, c.MemoryBytes-max(h.seen.running(), c.UsedMemoryBytes))
 	if h.config.ReserveMemory {
 		c.FreeMemoryBytes = min(c.FreeMemoryBytes, max(0, pool.Runtime.Memory.UnreservedForVm))

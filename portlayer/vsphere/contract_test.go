@@ -11,6 +11,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/portlayertest"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/testvcenter"
 )
 
 func TestContract(t *testing.T) {
@@ -37,7 +38,7 @@ func TestContract(t *testing.T) {
 	for name, where := range models {
 		t.Run(name, func(t *testing.T) {
 			portlayertest.Run(t, func(t *testing.T) portlayertest.Harness {
-				v := start(t, where.model())
+				v := withGuests(testvcenter.Start(t, where.model()))
 				open := func() portlayer.Hypervisor {
 					return v.open(func(c *vsphere.Config) { c.Pool = where.pool })
 				}

@@ -11,6 +11,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 const (
@@ -23,7 +24,7 @@ const (
 func (h *Hypervisor) Create(ctx context.Context, spec portlayer.Spec) (portlayer.VM, error) {
 	vm, err := h.create(ctx, spec.Clone())
 	if err != nil {
-		return portlayer.VM{}, fmt.Errorf("create VM %q: %w", spec.ID, translate(err))
+		return portlayer.VM{}, fmt.Errorf("create VM %q: %w", spec.ID, vcenter.Translate(err))
 	}
 	return vm.view(), nil
 }
@@ -71,7 +72,7 @@ func (h *Hypervisor) create(ctx context.Context, spec portlayer.Spec) (podVM, er
 	// A task that nobody waits for any more goes on: what it makes is found, and is the pod's VM.
 	task, err := h.place.folder.CreateVM(ctx, config, h.place.pool, nil)
 	result, err := h.tasks.await(ctx, task, err)
-	if errors.Is(err, errTaskLost) || lost(err) {
+	if errors.Is(err, vcenter.ErrTaskLost) || vcenter.Lost(err) {
 		return h.created(ctx, uid, err)
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 // Destroy removes the VM with the disks that are its own: children of images, and scratch. What somebody else has attached
@@ -25,7 +26,7 @@ func (h *Hypervisor) Destroy(ctx context.Context, uid string) error {
 		defer giveBack()
 		err = h.destroy(ctx, vm)
 	}
-	if err = translate(err); err != nil && !errors.Is(err, portlayer.ErrNotFound) {
+	if err = vcenter.Translate(err); err != nil && !errors.Is(err, portlayer.ErrNotFound) {
 		return fmt.Errorf("destroy VM %s: %w", uid, err)
 	}
 	return nil
@@ -40,7 +41,7 @@ func (h *Hypervisor) destroy(ctx context.Context, vm podVM) error {
 	}
 	task, err := h.vm(vm).Destroy(ctx)
 	_, err = h.tasks.await(ctx, task, err)
-	if err == nil || errors.Is(translate(err), portlayer.ErrNotFound) {
+	if err == nil || errors.Is(vcenter.Translate(err), portlayer.ErrNotFound) {
 		h.seen.drop(vm)
 	}
 	return err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/turns"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/vmdk"
 )
 
@@ -87,8 +88,8 @@ func (d *imageDisks) countLocked(disks []portlayer.Disk, by int) {
 
 // open makes the directory, or finds what it has.
 func (d *imageDisks) open(ctx context.Context) error {
-	on := directories{d.h.client, d.h.place.datacenter, d.h.place.datastore}
-	if err := on.make(ctx, path.Join(d.h.config.Directory, "images")); err != nil {
+	on := vcenter.Directories{Client: d.h.client, Datacenter: d.h.place.datacenter, Store: d.h.place.datastore}
+	if err := on.Make(ctx, path.Join(d.h.config.Directory, "images")); err != nil {
 		return fmt.Errorf("make %s: %w", d.directory(), err)
 	}
 	browser, err := d.h.place.datastore.Browser(ctx)
@@ -130,7 +131,7 @@ func (h *Hypervisor) EnsureDisk(ctx context.Context, src portlayer.DiskSource) (
 		return ref, nil
 	}
 	if err := h.disks.make(ctx, src, ref); err != nil {
-		return "", fmt.Errorf("make image disk %s: %w", src.Digest, translate(err))
+		return "", fmt.Errorf("make image disk %s: %w", src.Digest, vcenter.Translate(err))
 	}
 	h.disks.mu.Lock()
 	defer h.disks.mu.Unlock()
@@ -142,12 +143,12 @@ func (h *Hypervisor) EnsureDisk(ctx context.Context, src portlayer.DiskSource) (
 func (h *Hypervisor) CollectDisks(ctx context.Context, keep func(portlayer.DiskRef) bool) error {
 	// What another process has made of VMs counts.
 	if err := h.seen.readAll(ctx); err != nil {
-		return fmt.Errorf("collect image disks: %w", translate(err))
+		return fmt.Errorf("collect image disks: %w", vcenter.Translate(err))
 	}
 	var failed error
 	for _, ref := range h.disks.unwanted(keep) {
 		if err := h.disks.delete(ctx, ref); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("delete image disk %s: %w", ref, translate(err)))
+			failed = errors.Join(failed, fmt.Errorf("delete image disk %s: %w", ref, vcenter.Translate(err)))
 		}
 	}
 	return failed

@@ -10,4 +10,6 @@
 //
 // What there is comes from one view of the folder and one property collector; an operation's own result is known at once.
 // Tasks are awaited by one list view for all. Nothing searches the inventory after Open.
+//
+// Package vch makes, checks and removes a VCH.
 package vsphere

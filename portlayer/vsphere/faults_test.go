@@ -24,6 +24,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/testvcenter"
 )
 
 const uid = "uid-1"
@@ -31,9 +32,7 @@ const uid = "uid-1"
 // cluster is a vCenter with one cluster and no VM, and a VCH in it.
 func cluster(t *testing.T) (*vcenter, *vsphere.Hypervisor) {
 	t.Helper()
-	m := simulator.VPX()
-	m.Machine, m.Host = 0, 0
-	v := start(t, m)
+	v := withGuests(testvcenter.Cluster(t))
 	return v, v.open()
 }
 
@@ -63,7 +62,7 @@ func source(text string) portlayer.DiskSource {
 // files are what the datastore has below a directory.
 func (v *vcenter) files(dir string) []string {
 	v.Helper()
-	finder := find.NewFinder(v.admin.Client)
+	finder := find.NewFinder(v.Admin.Client)
 	dc, err := finder.DefaultDatacenter(v.Context())
 	require.NoError(v, err)
 	store, err := finder.SetDatacenter(dc).DefaultDatastore(v.Context())
@@ -84,7 +83,7 @@ func (v *vcenter) files(dir string) []string {
 // vms counts the VMs of the whole inventory.
 func (v *vcenter) vms() int {
 	v.Helper()
-	return len(v.model.Map().All("VirtualMachine"))
+	return len(v.Model.Map().All("VirtualMachine"))
 }
 
 func get(t *testing.T, h *vsphere.Hypervisor) (portlayer.VM, bool) {
@@ -135,11 +134,11 @@ func TestADiskThatSomebodyHasAttachedStays(t *testing.T) {
 	require.NoError(t, err)
 	controllers := devices.SelectByType((*types.ParaVirtualSCSIController)(nil))
 	require.Len(t, controllers, 2)
-	store, err := v.finder().DefaultDatastore(t.Context())
+	store, err := v.Finder().DefaultDatastore(t.Context())
 	require.NoError(t, err)
-	dc, err := v.finder().DefaultDatacenter(t.Context())
+	dc, err := v.Finder().DefaultDatacenter(t.Context())
 	require.NoError(t, err)
-	task, err := object.NewVirtualDiskManager(v.admin.Client).CreateVirtualDisk(t.Context(), store.Path("vic/data.vmdk"), dc,
+	task, err := object.NewVirtualDiskManager(v.Admin.Client).CreateVirtualDisk(t.Context(), store.Path("vic/data.vmdk"), dc,
 		&types.FileBackedVirtualDiskSpec{
 			VirtualDiskSpec: types.VirtualDiskSpec{DiskType: string(types.VirtualDiskTypeThin), AdapterType: string(types.VirtualDiskAdapterTypeLsiLogic)},
 			CapacityKb:      1024,
@@ -169,9 +168,9 @@ func TestACopyOfAVMIsLeftAlone(t *testing.T) {
 	var facts mo.VirtualMachine
 	vm := v.vm(uid)
 	require.NoError(t, vm.Properties(t.Context(), vm.Reference(), []string{"config.extraConfig"}, &facts))
-	folder, err := v.finder().DefaultFolder(t.Context())
+	folder, err := v.Finder().DefaultFolder(t.Context())
 	require.NoError(t, err)
-	pool, err := v.finder().DefaultResourcePool(t.Context())
+	pool, err := v.Finder().DefaultResourcePool(t.Context())
 	require.NoError(t, err)
 	task, err := folder.CreateVM(t.Context(), types.VirtualMachineConfigSpec{
 		Name: "copy", GuestId: "otherLinux64Guest", Files: &types.VirtualMachineFileInfo{VmPathName: "[LocalDS_0]"},
@@ -198,8 +197,8 @@ func TestAnImportLeavesNothingButTheDisk(t *testing.T) {
 func (v *vcenter) endSessions() {
 	v.Helper()
 	var manager mo.SessionManager
-	require.NoError(v, v.admin.RetrieveOne(v.Context(), *v.admin.ServiceContent.SessionManager, nil, &manager))
-	mine, err := v.admin.SessionManager.UserSession(v.Context())
+	require.NoError(v, v.Admin.RetrieveOne(v.Context(), *v.Admin.ServiceContent.SessionManager, nil, &manager))
+	mine, err := v.Admin.SessionManager.UserSession(v.Context())
 	require.NoError(v, err)
 	var theirs []string
 	for _, s := range manager.SessionList {
@@ -208,15 +207,15 @@ func (v *vcenter) endSessions() {
 		}
 	}
 	require.NotEmpty(v, theirs)
-	require.NoError(v, session.NewManager(v.admin.Client).TerminateSession(v.Context(), theirs))
+	require.NoError(v, session.NewManager(v.Admin.Client).TerminateSession(v.Context(), theirs))
 }
 
 // TestAnImportThatAFormerProcessLeftIsRemoved has one that is two hours old, and one that goes on.
 func TestAnImportThatAFormerProcessLeftIsRemoved(t *testing.T) {
 	v, _ := cluster(t)
-	folder, err := v.finder().DefaultFolder(t.Context())
+	folder, err := v.Finder().DefaultFolder(t.Context())
 	require.NoError(t, err)
-	pool, err := v.finder().DefaultResourcePool(t.Context())
+	pool, err := v.Finder().DefaultResourcePool(t.Context())
 	require.NoError(t, err)
 	for name, age := range map[string]time.Duration{"vic-import-old": 2 * time.Hour, "vic-import-new": 0} {
 		task, err := folder.CreateVM(t.Context(), types.VirtualMachineConfigSpec{
@@ -226,13 +225,13 @@ func TestAnImportThatAFormerProcessLeftIsRemoved(t *testing.T) {
 		require.NoError(t, err)
 		info, err := task.WaitForResult(t.Context())
 		require.NoError(t, err)
-		vm := v.model.Map().Get(info.Result.(types.ManagedObjectReference)).(*simulator.VirtualMachine)
-		v.model.Service.Context.WithLock(vm, func() { vm.Config.CreateDate = new(time.Now().Add(-age)) })
+		vm := v.Model.Map().Get(info.Result.(types.ManagedObjectReference)).(*simulator.VirtualMachine)
+		v.Model.Service.Context.WithLock(vm, func() { vm.Config.CreateDate = new(time.Now().Add(-age)) })
 	}
 	require.Equal(t, 2, v.vms())
 	v.open()
 	require.Equal(t, 1, v.vms())
-	_, err = v.finder().VirtualMachine(t.Context(), "vic-import-new")
+	_, err = v.Finder().VirtualMachine(t.Context(), "vic-import-new")
 	require.NoError(t, err)
 }
 
@@ -268,7 +267,7 @@ func TestAPowerOnThatFailsLeavesTheVMAsItWas(t *testing.T) {
 	v, h := cluster(t)
 	created, err := h.Create(t.Context(), spec())
 	require.NoError(t, err)
-	reg := v.model.Map()
+	reg := v.Model.Map()
 	ref := v.vm(uid).Reference()
 	vm0 := reg.Get(ref).(*simulator.VirtualMachine)
 	reg.Put(&starved{vm0, &types.GenericVmConfigFault{Reason: "no such device"}})
@@ -310,9 +309,9 @@ type strict struct {
 // makeStrict has the VMs' folder refuse them.
 func (v *vcenter) makeStrict() {
 	v.Helper()
-	folder, err := v.finder().DefaultFolder(v.Context())
+	folder, err := v.Finder().DefaultFolder(v.Context())
 	require.NoError(v, err)
-	reg := v.model.Map()
+	reg := v.Model.Map()
 	reg.Put(&strict{reg.Get(folder.Reference()).(*simulator.Folder), map[string]bool{}})
 }
 
@@ -341,21 +340,21 @@ func TestACreationThatNobodySawEndIsNotRepeated(t *testing.T) {
 
 func TestAWrongCertificateOrPasswordIsRefused(t *testing.T) {
 	v, _ := cluster(t)
-	unknown := v.target
+	unknown := v.Target
 	unknown.CAFile = ""
 	_, err := vsphere.Connect(t.Context(), unknown)
 	require.ErrorContains(t, err, "certificate")
 	pinned := unknown
-	pinned.Thumbprint = soap.ThumbprintSHA256(v.server.Certificate())
+	pinned.Thumbprint = soap.ThumbprintSHA256(v.HTTP.Certificate())
 	s, err := vsphere.Connect(t.Context(), pinned)
 	require.NoError(t, err)
 	s.Close(context.WithoutCancel(t.Context()))
-	missing := v.target
+	missing := v.Target
 	missing.PasswordFile += ".none"
 	_, err = vsphere.Connect(t.Context(), missing)
 	require.ErrorContains(t, err, missing.PasswordFile)
-	spelled := v.target
-	spelled.Address = "https://user:secret@" + v.server.URL.Host
+	spelled := v.Target
+	spelled.Address = "https://user:secret@" + v.HTTP.URL.Host
 	_, err = vsphere.Connect(t.Context(), spelled)
 	require.ErrorContains(t, err, "belongs into a file")
 	assert.NotContains(t, err.Error(), "secret")

@@ -34,7 +34,7 @@ func (v *vcenter) foreign() *object.VirtualMachine {
 	require.NoError(v, err)
 	info, err := task.WaitForResult(v.Context())
 	require.NoError(v, err)
-	return object.NewVirtualMachine(v.admin.Client, info.Result.(types.ManagedObjectReference))
+	return object.NewVirtualMachine(v.Admin.Client, info.Result.(types.ManagedObjectReference))
 }
 
 // TestAVolumeThatAnotherHas has a disk attached to a VM in ways of which none is ours.
@@ -43,12 +43,12 @@ func TestAVolumeThatAnotherHas(t *testing.T) {
 		"as a first-class disk": func(v *vcenter, id string) {
 			v.attach(v.foreign(), id, 0)
 		},
-		"and this account does not see it": func(v *vcenter, id string) { v.disks.Consume(id, "420f3f3a-0000-4000-8000-000000000001") },
+		"and this account does not see it": func(v *vcenter, id string) { v.Disks.Consume(id, "420f3f3a-0000-4000-8000-000000000001") },
 		"as a file": func(v *vcenter, id string) {
 			vm := v.foreign()
 			devices, err := vm.Device(t.Context())
 			require.NoError(t, err)
-			store, err := v.finder().DefaultDatastore(t.Context())
+			store, err := v.Finder().DefaultDatastore(t.Context())
 			require.NoError(t, err)
 			disk := devices.CreateDisk(devices.FindByKey(1000).(types.BaseVirtualController), store.Reference(), store.Path("fcd/"+id+".vmdk"))
 			require.NoError(t, vm.AddDevice(t.Context(), disk))
@@ -72,14 +72,14 @@ func TestAVolumeThatAnotherHas(t *testing.T) {
 
 func (v *vcenter) folder() *object.Folder {
 	v.Helper()
-	f, err := v.finder().DefaultFolder(v.Context())
+	f, err := v.Finder().DefaultFolder(v.Context())
 	require.NoError(v, err)
 	return f
 }
 
 func (v *vcenter) pool() *object.ResourcePool {
 	v.Helper()
-	p, err := v.finder().DefaultResourcePool(v.Context())
+	p, err := v.Finder().DefaultResourcePool(v.Context())
 	require.NoError(v, err)
 	return p
 }
@@ -91,7 +91,7 @@ func TestAVolumeThatAnotherTakesMeanwhile(t *testing.T) {
 	vm, err := h.Create(t.Context(), withVolumes(uid))
 	require.NoError(t, err)
 	var done atomic.Bool
-	v.before = func(_ *simulator.Context, method *simulator.Method) types.BaseMethodFault {
+	v.Before = func(_ *simulator.Context, method *simulator.Method) types.BaseMethodFault {
 		if method.Name == "AttachDisk_Task" && done.CompareAndSwap(false, true) {
 			v.attach(database, id, 0)
 		}

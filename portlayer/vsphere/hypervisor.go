@@ -14,6 +14,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/changes"
 	"github.com/virtual-kubelet/vic/internal/turns"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 // GuestChannels are the byte channels that guests open to us. VMs are named by their instance UUIDs.
@@ -94,7 +95,7 @@ func Open(ctx context.Context, cfg Config) (*Hypervisor, error) {
 	}
 	h := &Hypervisor{config: cfg, client: cfg.Session.client}
 	if err := h.open(ctx); err != nil {
-		return nil, fmt.Errorf("open VCH %s: %w", cfg.Name, translate(err))
+		return nil, fmt.Errorf("open VCH %s: %w", cfg.Name, vcenter.Translate(err))
 	}
 	return h, nil
 }
@@ -142,7 +143,7 @@ func (h *Hypervisor) Close() {
 // List returns every VM of the folder that is a pod VM.
 func (h *Hypervisor) List(ctx context.Context) ([]portlayer.VM, error) {
 	vms, err := h.seen.list(ctx)
-	return vms, translate(err)
+	return vms, vcenter.Translate(err)
 }
 
 // Watch sends UIDs of VMs that may have changed.

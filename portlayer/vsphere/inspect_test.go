@@ -13,6 +13,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/testvcenter"
 )
 
 func TestInspectShowsWhatThereIs(t *testing.T) {
@@ -21,7 +22,7 @@ func TestInspectShowsWhatThereIs(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, h.PowerOn(t.Context(), uid))
 
-	session, err := vsphere.Connect(t.Context(), v.target)
+	session, err := vsphere.Connect(t.Context(), v.Target)
 	require.NoError(t, err)
 	defer session.Close(context.WithoutCancel(t.Context()))
 	cfg := vsphere.Config{Name: "vch", Session: session, Networks: map[string]string{"pods": "VM Network"}, CPUMilli: 1000, MemoryBytes: 512 << 20}
@@ -43,13 +44,13 @@ func TestInspectShowsWhatThereIs(t *testing.T) {
 }
 
 func TestPasswordAndAuthorityMayComeFromElsewhereThanFiles(t *testing.T) {
-	v := bare(t)
-	password, err := os.ReadFile(v.target.PasswordFile)
+	v := withGuests(testvcenter.Cluster(t))
+	password, err := os.ReadFile(v.Target.PasswordFile)
 	require.NoError(t, err)
-	ca, err := os.ReadFile(v.target.CAFile)
+	ca, err := os.ReadFile(v.Target.CAFile)
 	require.NoError(t, err)
 	target := vsphere.Target{
-		Address: v.target.Address, User: v.target.User, CA: ca,
+		Address: v.Target.Address, User: v.Target.User, CA: ca,
 		Password: func(context.Context) (string, error) { return string(password), nil },
 	}
 	session, err := vsphere.Connect(t.Context(), target)

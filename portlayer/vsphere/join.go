@@ -15,6 +15,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/channels"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 // join is what a VM carries of its guest's joining. The token itself is where its guest reads it, and nowhere else.
@@ -106,7 +107,7 @@ func (h *Hypervisor) Refresh(ctx context.Context, uuid string) error {
 	if !ok {
 		return nil
 	}
-	return translate(h.seen.read(ctx, []types.ManagedObjectReference{vm.ref}))
+	return vcenter.Translate(h.seen.read(ctx, []types.ManagedObjectReference{vm.ref}))
 }
 
 // HasAddress implements channels.VMs.
@@ -124,7 +125,7 @@ func (h *Hypervisor) Join(ctx context.Context, uuid, boot string, key [32]byte) 
 		err = h.noteJoin(ctx, vm, boot, key)
 	}
 	if err != nil {
-		return fmt.Errorf("join VM %s: %w", uuid, translate(err))
+		return fmt.Errorf("join VM %s: %w", uuid, vcenter.Translate(err))
 	}
 	return nil
 }
@@ -148,7 +149,7 @@ func (h *Hypervisor) Rebooted(ctx context.Context, uuid, boot string) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("end rebooted VM %s: %w", uuid, translate(err))
+		return fmt.Errorf("end rebooted VM %s: %w", uuid, vcenter.Translate(err))
 	}
 	return nil
 }

@@ -124,8 +124,8 @@ func TestAVMThatMovesKeepsItsBoot(t *testing.T) {
 	v, h, name := powered(t)
 	before, _ := h.Guest(name)
 	require.NoError(t, h.Join(t.Context(), name, before.Boot, [32]byte{1}))
-	vm := v.model.Map().Get(v.vm(uid).Reference()).(*simulator.VirtualMachine)
-	v.model.Service.Context.WithLock(vm, func() { vm.Summary.Runtime.BootTime, vm.Runtime.BootTime = nil, nil })
+	vm := v.Model.Map().Get(v.vm(uid).Reference()).(*simulator.VirtualMachine)
+	v.Model.Service.Context.WithLock(vm, func() { vm.Summary.Runtime.BootTime, vm.Runtime.BootTime = nil, nil })
 	changes := h.Watch(t.Context())
 	task, err := v.vm(uid).Reconfigure(t.Context(), types.VirtualMachineConfigSpec{Annotation: "moved"})
 	require.NoError(t, err)
@@ -183,8 +183,8 @@ func TestAVMThatSomebodyPowersOnFirstHasATokenThatCounts(t *testing.T) {
 	require.NoError(t, h.PowerOff(t.Context(), uid))
 	vm, former := v.vm(uid), v.guests.blob(name)
 	var meddle sync.Once
-	next := v.model.Map().Handler
-	v.model.Map().Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+	next := v.Model.Map().Handler
+	v.Model.Map().Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 		if method.Name == "ReconfigVM_Task" {
 			meddle.Do(func() { // after the VM was seen to be off, and before it has its new token
 				task, err := vm.PowerOn(t.Context())

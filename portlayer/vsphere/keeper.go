@@ -6,6 +6,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/wait"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 // keeper keeps something beside pods in line with them: at the beginning, and after each change. What it fails at holds up no
@@ -55,7 +56,7 @@ func gather(ctx context.Context, changed <-chan struct{}, pause time.Duration) {
 func (k keeper) report(ctx context.Context, err error, failed bool) {
 	switch {
 	case err != nil && !failed:
-		logging.From(ctx).WarnContext(ctx, "pods run without "+k.what, "err", translate(err)) //nolint:sloglint // one message each
+		logging.From(ctx).WarnContext(ctx, "pods run without "+k.what, "err", vcenter.Translate(err)) //nolint:sloglint // one message each
 	case err == nil && failed:
 		logging.From(ctx).InfoContext(ctx, "pods have "+k.what+" again") //nolint:sloglint // one message each
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 // List returns the pod VMs in a folder and below it by their instance UUIDs, whichever VCH has made them. It needs no open
@@ -16,7 +17,7 @@ import (
 func List(ctx context.Context, s *Session, datacenter, folder string) (map[string]portlayer.VM, error) {
 	vms, err := list(ctx, s, datacenter, folder)
 	if err != nil {
-		return nil, fmt.Errorf("list VMs: %w", translate(err))
+		return nil, fmt.Errorf("list VMs: %w", vcenter.Translate(err))
 	}
 	return vms, nil
 }

@@ -18,7 +18,7 @@ func TestPodVMsAreListedWithoutAVCH(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, want, 1)
 
-	session, err := vsphere.Connect(t.Context(), v.target)
+	session, err := vsphere.Connect(t.Context(), v.Target)
 	require.NoError(t, err)
 	t.Cleanup(func() { session.Close(context.WithoutCancel(t.Context())) })
 	got, err := vsphere.List(t.Context(), session, "", "")

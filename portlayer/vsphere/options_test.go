@@ -16,6 +16,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/testvcenter"
 )
 
 const policy, policyID = "vSAN Default Storage Policy", "aa6d5a82-1c88-45da-85d3-3d74b91a5bad" // of the simulator
@@ -28,7 +29,7 @@ type asked struct {
 
 func (v *vcenter) asked() *asked {
 	a := &asked{}
-	v.before = func(_ *simulator.Context, m *simulator.Method) types.BaseMethodFault {
+	v.Before = func(_ *simulator.Context, m *simulator.Method) types.BaseMethodFault {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		switch body := m.Body.(type) {
@@ -53,18 +54,8 @@ func (a *asked) take() []types.VirtualMachineConfigSpec {
 	return specs
 }
 
-// withEndpoints is a vCenter that has storage policies and tags beside.
-func withEndpoints(t *testing.T) *vcenter {
-	t.Helper()
-	m := simulator.VPX()
-	m.Machine, m.Host = 0, 0
-	require.NoError(t, m.Create())
-	m.Service.RegisterEndpoints = true
-	return serve(t, m)
-}
-
 func TestVMsAndDisksHaveTheStoragePolicy(t *testing.T) {
-	v := withEndpoints(t)
+	v := withGuests(testvcenter.ClusterWithEndpoints(t))
 	h := v.open(func(c *vsphere.Config) { c.StoragePolicy = policy })
 	want := []types.BaseVirtualMachineProfileSpec{&types.VirtualMachineDefinedProfileSpec{ProfileId: policyID}}
 	asked := v.asked()
@@ -100,32 +91,13 @@ func requirePolicy(t *testing.T, s types.VirtualMachineConfigSpec, want []types.
 }
 
 func TestAStoragePolicyThatIsNotThereIsRefused(t *testing.T) {
-	v := withEndpoints(t)
-	session, err := vsphere.Connect(t.Context(), v.target)
+	v := withGuests(testvcenter.ClusterWithEndpoints(t))
+	session, err := vsphere.Connect(t.Context(), v.Target)
 	require.NoError(t, err)
 	defer session.Close(t.Context())
 	_, err = vsphere.Open(t.Context(), vsphere.Config{Name: "vch", Session: session, Guests: v.guests, StoragePolicy: "gold"})
 	require.ErrorContains(t, err, `storage policy`)
 	require.ErrorContains(t, err, `"gold"`)
-	found := v.checked(func(c *vsphere.Config) { c.StoragePolicy = "gold" })
-	require.ErrorContains(t, found["storage policy"].Err, `"gold"`)
-	found = v.checked(func(c *vsphere.Config) { c.StoragePolicy = policy })
-	require.Contains(t, found, "storage policy")
-	require.NoError(t, found["storage policy"].Err)
-	require.NotContains(t, v.checked(func(*vsphere.Config) {}), "storage policy")
-
-	manager := v.model.Map().Get(*v.admin.ServiceContent.AuthorizationManager).(*simulator.AuthorizationManager)
-	v.model.Map().Put(&stingy{manager, "StorageProfile.View"})
-	found = v.checked(func(c *vsphere.Config) { c.StoragePolicy = policy })
-	require.ErrorContains(t, found["storage policy"].Err, "StorageProfile.View")
-}
-
-func TestAnESXiHostHasNoStoragePolicies(t *testing.T) {
-	m := simulator.ESX()
-	m.Machine = 0
-	v := start(t, m)
-	found := v.checked(func(c *vsphere.Config) { c.StoragePolicy = policy })
-	require.ErrorContains(t, found["storage policy"].Err, "only vCenter")
 }
 
 func TestMemoryIsReservedWhereThatIsWanted(t *testing.T) {
@@ -149,39 +121,26 @@ func TestMemoryIsReservedWhereThatIsWanted(t *testing.T) {
 	require.NoError(t, err)
 	requireReserved(512)
 
-	v.setUnreserved(1 << 20)
+	v.SetUnreserved(1 << 20)
 	reserved, err := h.Capacity(t.Context())
 	require.NoError(t, err)
 	assert.EqualValues(t, 1<<20, reserved.FreeMemoryBytes, "more can't be reserved")
 	shared, err := plain.Capacity(t.Context())
 	require.NoError(t, err)
 	assert.Greater(t, shared.FreeMemoryBytes, reserved.FreeMemoryBytes)
-	found := v.checked(func(c *vsphere.Config) { c.ReserveMemory = true })
-	require.NoError(t, found["memory reservation"].Err)
-	v.setUnreserved(0)
-	found = v.checked(func(c *vsphere.Config) { c.ReserveMemory = true })
-	require.ErrorIs(t, found["memory reservation"].Err, portlayer.ErrOutOfMemory)
-}
-
-// setUnreserved says what memory VMs may reserve in the resource pools.
-func (v *vcenter) setUnreserved(bytes int64) {
-	for _, o := range v.model.Map().All("ResourcePool") {
-		pool := o.(*simulator.ResourcePool)
-		v.model.Service.Context.WithLock(pool, func() { pool.Runtime.Memory.UnreservedForVm = bytes })
-	}
 }
 
 // TestANetworkMayBeAnNSXSegment has a segment as vCenter shows it: an opaque network, found by its name.
 func TestANetworkMayBeAnNSXSegment(t *testing.T) {
 	m := simulator.VPX()
 	m.Machine, m.Host, m.OpaqueNetwork = 0, 0, 1
-	v := start(t, m)
-	segment := v.model.Map().Any("OpaqueNetwork").(*mo.OpaqueNetwork)
+	v := withGuests(testvcenter.Start(t, m))
+	segment := v.Model.Map().Any("OpaqueNetwork").(*mo.OpaqueNetwork)
 	h := v.open(func(c *vsphere.Config) { c.Networks = map[string]string{"pods": segment.Name} })
 	s := spec()
 	s.NICs = []portlayer.NIC{{Scope: "pods", MAC: "00:50:56:09:00:02", Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.2/24")}}}
 	var backings []types.BaseVirtualDeviceBackingInfo // the simulator makes others of them then
-	v.before = func(_ *simulator.Context, m *simulator.Method) types.BaseMethodFault {
+	v.Before = func(_ *simulator.Context, m *simulator.Method) types.BaseMethodFault {
 		if create, ok := m.Body.(*types.CreateVM_Task); ok {
 			for _, c := range create.Config.DeviceChange {
 				if card, ok := c.GetVirtualDeviceConfigSpec().Device.(*types.VirtualVmxnet3); ok {
@@ -197,6 +156,4 @@ func TestANetworkMayBeAnNSXSegment(t *testing.T) {
 	assert.Equal(t, []types.BaseVirtualDeviceBackingInfo{&types.VirtualEthernetCardOpaqueNetworkBackingInfo{
 		OpaqueNetworkId: summary.OpaqueNetworkId, OpaqueNetworkType: summary.OpaqueNetworkType,
 	}}, backings)
-	found := v.checked(func(c *vsphere.Config) { c.Networks = map[string]string{"pods": segment.Name} })
-	require.NoError(t, found["network of scope pods"].Err)
 }

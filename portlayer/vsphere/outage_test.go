@@ -25,6 +25,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/testvcenter"
 )
 
 // door is a way to a vCenter on which calls get lost.
@@ -44,7 +45,7 @@ func throughDoor(t *testing.T, v *vcenter) *door {
 	d := &door{before: always, after: always}
 	pass := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
-			to := *v.server.URL
+			to := *v.HTTP.URL
 			to.Path, to.User = "", nil
 			r.SetURL(&to)
 		},
@@ -75,10 +76,10 @@ func throughDoor(t *testing.T, v *vcenter) *door {
 		}
 	}))
 	t.Cleanup(func() { go d.server.Close() }) // waits for questions that were long
-	v.target.Address = d.server.Listener.Addr().String()
-	v.target.CAFile = filepath.Join(t.TempDir(), "door.pem")
+	v.Target.Address = d.server.Listener.Addr().String()
+	v.Target.CAFile = filepath.Join(t.TempDir(), "door.pem")
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: d.server.Certificate().Raw})
-	require.NoError(t, os.WriteFile(v.target.CAFile, ca, 0o600))
+	require.NoError(t, os.WriteFile(v.Target.CAFile, ca, 0o600))
 	return d
 }
 
@@ -125,7 +126,7 @@ func (d *door) open() { d.set(func(d *door) { d.before = func(string) bool { ret
 
 func behindDoor(t *testing.T) (*vcenter, *vsphere.Hypervisor, *door) {
 	t.Helper()
-	v := bare(t)
+	v := withGuests(testvcenter.Cluster(t))
 	d := throughDoor(t, v)
 	return v, v.open(), d
 }
@@ -196,9 +197,9 @@ func TestACreationWhoseAnswerGetsLost(t *testing.T) {
 }
 
 func TestAPasswordThatIsRefusedIsNotShownAgain(t *testing.T) {
-	v := bare(t)
-	v.server.URL.User = url.UserPassword("user", "pass")
-	v.model.Service.Listen.User = v.server.URL.User
+	v := withGuests(testvcenter.Cluster(t))
+	v.HTTP.URL.User = url.UserPassword("user", "pass")
+	v.Model.Service.Listen.User = v.HTTP.URL.User
 	d := throughDoor(t, v)
 	logins := 0
 	d.set(func(d *door) {
@@ -209,24 +210,24 @@ func TestAPasswordThatIsRefusedIsNotShownAgain(t *testing.T) {
 			return true
 		}
 	})
-	right, err := os.ReadFile(v.target.PasswordFile)
+	right, err := os.ReadFile(v.Target.PasswordFile)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(v.target.PasswordFile, []byte("wrong"), 0o600))
+	require.NoError(t, os.WriteFile(v.Target.PasswordFile, []byte("wrong"), 0o600))
 	for range 3 {
-		_, err := vsphere.Connect(t.Context(), v.target)
+		_, err := vsphere.Connect(t.Context(), v.Target)
 		require.ErrorContains(t, err, "log in as")
 	}
 	require.Equal(t, 3, logins, "each process asks once")
-	sharing := v.target
+	sharing := v.Target
 	sharing.Refusals = &vsphere.Refusals{}
 	for range 3 {
 		_, err := vsphere.Connect(t.Context(), sharing)
 		require.ErrorContains(t, err, "log in as")
 	}
 	require.Equal(t, 4, logins, "sessions that share what was refused ask once")
-	require.NoError(t, os.WriteFile(v.target.PasswordFile, right, 0o600))
+	require.NoError(t, os.WriteFile(v.Target.PasswordFile, right, 0o600))
 	h := v.open()
-	require.NoError(t, os.WriteFile(v.target.PasswordFile, []byte("wrong"), 0o600))
+	require.NoError(t, os.WriteFile(v.Target.PasswordFile, []byte("wrong"), 0o600))
 	v.endSessions()
 	before := logins
 	for range 3 {
@@ -234,7 +235,7 @@ func TestAPasswordThatIsRefusedIsNotShownAgain(t *testing.T) {
 		require.ErrorContains(t, err, "log in as")
 	}
 	require.LessOrEqual(t, logins, before+1)
-	require.NoError(t, os.WriteFile(v.target.PasswordFile, right, 0o600))
+	require.NoError(t, os.WriteFile(v.Target.PasswordFile, right, 0o600))
 	_, err = h.Capacity(t.Context())
 	require.NoError(t, err)
 }

@@ -2,14 +2,14 @@ package vsphere
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
-	"github.com/vmware/govmomi/pbm"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 // place is where a VCH is in the inventory.
@@ -41,7 +41,7 @@ func findPlace(ctx context.Context, client *vim25.Client, cfg Config) (place, er
 	if p.datastore, err = finder.DatastoreOrDefault(ctx, cfg.Datastore); err != nil {
 		return p, fmt.Errorf("datastore: %w", err)
 	}
-	if p.policy, err = findPolicy(ctx, client, cfg.StoragePolicy); err != nil {
+	if p.policy, err = vcenter.FindPolicy(ctx, client, cfg.StoragePolicy); err != nil {
 		return p, fmt.Errorf("storage policy: %w", err)
 	}
 	p.networks = map[string]types.BaseVirtualDeviceBackingInfo{}
@@ -55,23 +55,4 @@ func findPlace(ctx context.Context, client *vim25.Client, cfg Config) (place, er
 		}
 	}
 	return p, nil
-}
-
-// findPolicy finds a storage policy by its name, with a session that is there; none of no name.
-func findPolicy(ctx context.Context, client *vim25.Client, name string) ([]types.BaseVirtualMachineProfileSpec, error) {
-	if name == "" {
-		return nil, nil
-	}
-	if !client.IsVC() {
-		return nil, errors.New("an ESXi host by itself has none, only vCenter has")
-	}
-	policies, err := pbm.NewClient(ctx, client)
-	if err != nil {
-		return nil, err
-	}
-	id, err := policies.ProfileIDByName(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return []types.BaseVirtualMachineProfileSpec{&types.VirtualMachineDefinedProfileSpec{ProfileId: id}}, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 // PowerOn starts the VM. What it was made with serves its first boot. Before each other one the VM gets what that boot
@@ -22,7 +23,7 @@ func (h *Hypervisor) PowerOn(ctx context.Context, uid string) error {
 		err = h.powerOn(ctx, vm)
 	}
 	if err != nil {
-		return fmt.Errorf("power on VM %s: %w", uid, translate(err))
+		return fmt.Errorf("power on VM %s: %w", uid, vcenter.Translate(err))
 	}
 	return nil
 }
@@ -59,10 +60,10 @@ func (h *Hypervisor) powerOn(ctx context.Context, vm podVM) error {
 		vm.ranAt = began
 		h.seen.put(vm)
 		return h.seen.read(ctx, []types.ManagedObjectReference{vm.ref})
-	case errors.Is(err, errTaskLost), lost(err), ctx.Err() != nil:
+	case errors.Is(err, vcenter.ErrTaskLost), vcenter.Lost(err), ctx.Err() != nil:
 		return err // it may run
 	}
-	err = notStarted(err)
+	err = vcenter.NotStarted(err)
 	if fresh {
 		return err
 	}
@@ -135,7 +136,7 @@ func (h *Hypervisor) noteEnd(ctx context.Context, uid string) error {
 	if !vm.endedUnnoted() {
 		return nil // it was started again, or its end was noted
 	}
-	return translate(h.notePower(ctx, &vm, vm.power()))
+	return vcenter.Translate(h.notePower(ctx, &vm, vm.power()))
 }
 
 // undoTimeout is how long it may take to undo what failed.
@@ -163,7 +164,7 @@ func (h *Hypervisor) PowerOff(ctx context.Context, uid string) error {
 		err = h.powerOff(ctx, vm)
 	}
 	if err != nil {
-		return fmt.Errorf("power off VM %s: %w", uid, translate(err))
+		return fmt.Errorf("power off VM %s: %w", uid, vcenter.Translate(err))
 	}
 	return nil
 }

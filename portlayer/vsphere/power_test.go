@@ -171,7 +171,7 @@ func TestAnotherPowerOnThatFailsLeavesTheVMAsItWas(t *testing.T) {
 	require.NoError(t, h.PowerOn(t.Context(), uid))
 	require.NoError(t, h.PowerOff(t.Context(), uid))
 	before, _ := get(t, h)
-	reg := v.model.Map()
+	reg := v.Model.Map()
 	vm0 := reg.Get(v.vm(uid).Reference()).(*simulator.VirtualMachine)
 	reg.Put(&starved{vm0, &types.InsufficientMemoryResourcesFault{}})
 	require.ErrorIs(t, h.PowerOn(t.Context(), uid), portlayer.ErrOutOfMemory)

@@ -5,8 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/url"
 	"os"
 	"reflect"
@@ -24,6 +22,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/wait"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 // loginTimeout is how long a login may take, for which others may wait.
@@ -141,6 +140,9 @@ func connect(ctx context.Context, t Target, u *url.URL) (*Session, error) {
 	return s, s.login(ctx, 0)
 }
 
+// Client makes calls in the session.
+func (s *Session) Client() *vim25.Client { return s.client }
+
 // login logs in, unless another call has since the one that found the session lost after so many logins.
 func (s *Session) login(ctx context.Context, after int64) error {
 	select {
@@ -220,7 +222,7 @@ func (r *recovering) RoundTrip(ctx context.Context, req, res soap.HasFault) erro
 	err := r.next.RoundTrip(ctx, req, res)
 	if reads(req) {
 		for pause := range retryPauses {
-			if !lost(err) || wait.For(ctx, pause) != nil {
+			if !vcenter.Lost(err) || wait.For(ctx, pause) != nil {
 				break
 			}
 			err = r.next.RoundTrip(ctx, req, res)
@@ -263,14 +265,4 @@ func reads(req soap.HasFault) bool {
 		return true
 	}
 	return false
-}
-
-// lost reports whether no answer came or only a part of one, rather than a bad one.
-func lost(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return false
-	}
-	var broken *url.Error
-	var cut *net.OpError
-	return errors.As(err, &broken) || errors.As(err, &cut) || errors.Is(err, io.ErrUnexpectedEOF)
 }

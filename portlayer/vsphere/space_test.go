@@ -36,9 +36,9 @@ func (f *fullVM) ReconfigVMTask(ctx *simulator.Context, _ *types.ReconfigVM_Task
 
 func TestAFullDatastoreTakesNoVM(t *testing.T) {
 	v, h := cluster(t)
-	folder, err := v.finder().DefaultFolder(t.Context())
+	folder, err := v.Finder().DefaultFolder(t.Context())
 	require.NoError(t, err)
-	reg := v.model.Map()
+	reg := v.Model.Map()
 	roomy := reg.Get(folder.Reference()).(*simulator.Folder)
 	reg.Put(&fullFolder{roomy})
 	_, err = h.Create(t.Context(), spec())
@@ -58,7 +58,7 @@ func TestAFullDatastoreTakesNoDisk(t *testing.T) {
 	made, err := h.Create(t.Context(), spec())
 	require.NoError(t, err)
 	require.NoError(t, h.PowerOn(t.Context(), uid))
-	reg := v.model.Map()
+	reg := v.Model.Map()
 	roomy := reg.Get(v.vm(uid).Reference()).(*simulator.VirtualMachine)
 	reg.Put(&fullVM{roomy})
 	more := spec(portlayer.Disk{Kind: portlayer.DiskScratch, Serial: "second", SizeBytes: 64 << 20})
@@ -78,7 +78,7 @@ func TestAFullDatastoreTakesNoImage(t *testing.T) {
 	v, h := cluster(t)
 	before := v.files("vic/vch/images")
 	isFull := true
-	v.before = func(ctx *simulator.Context, m *simulator.Method) types.BaseMethodFault {
+	v.Before = func(ctx *simulator.Context, m *simulator.Method) types.BaseMethodFault {
 		switch body := m.Body.(type) {
 		case *types.ImportVApp:
 			if isFull {

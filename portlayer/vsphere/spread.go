@@ -14,7 +14,7 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
-	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 const (
@@ -50,7 +50,7 @@ func (h *Hypervisor) spread(ctx context.Context) {
 
 // applySpread makes the cluster's rules of this VCH those of some groups, with one task or none.
 func (h *Hypervisor) applySpread(ctx context.Context, due spreadGroups) error {
-	cluster, err := clusterOf(ctx, property.DefaultCollector(h.client), h.place.pool.Reference())
+	cluster, err := vcenter.ClusterOf(ctx, property.DefaultCollector(h.client), h.place.pool.Reference())
 	if err != nil {
 		return err
 	}
@@ -71,18 +71,6 @@ func (h *Hypervisor) applySpread(ctx context.Context, due spreadGroups) error {
 		return fmt.Errorf("change %d rules: %w", len(changes), err)
 	}
 	return nil
-}
-
-// clusterOf is the cluster that a resource pool is in. ErrUnsupported.
-func clusterOf(ctx context.Context, read *property.Collector, pool types.ManagedObjectReference) (types.ManagedObjectReference, error) {
-	var facts mo.ResourcePool
-	if err := read.RetrieveOne(ctx, pool, []string{"owner"}, &facts); err != nil {
-		return facts.Owner, fmt.Errorf("owner of the resource pool: %w", err)
-	}
-	if facts.Owner.Type != "ClusterComputeResource" {
-		return facts.Owner, fmt.Errorf("anti-affinity: the resource pool is not in a cluster: %w", portlayer.ErrUnsupported)
-	}
-	return facts.Owner, nil
 }
 
 // ruleChanges turn those of a cluster's rules whose names begin with prefix into one for each group.

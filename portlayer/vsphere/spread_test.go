@@ -28,7 +28,7 @@ func grouped(n int, group string) portlayer.Spec {
 // rules are how many VMs the cluster's rules have, by their names.
 func (v *vcenter) rules() map[string]int {
 	v.Helper()
-	cluster, err := v.finder().DefaultClusterComputeResource(v.Context())
+	cluster, err := v.Finder().DefaultClusterComputeResource(v.Context())
 	require.NoError(v, err)
 	config, err := cluster.Configuration(v.Context())
 	require.NoError(v, err)
@@ -50,9 +50,9 @@ func (v *vcenter) awaitRules(want map[string]int) {
 // addRule has the cluster keep VMs apart, by hand.
 func (v *vcenter) addRule(name string, vms ...types.ManagedObjectReference) {
 	v.Helper()
-	cluster, err := v.finder().DefaultClusterComputeResource(v.Context())
+	cluster, err := v.Finder().DefaultClusterComputeResource(v.Context())
 	require.NoError(v, err)
-	task, err := object.NewClusterComputeResource(v.admin.Client, cluster.Reference()).Reconfigure(v.Context(), &types.ClusterConfigSpecEx{
+	task, err := object.NewClusterComputeResource(v.Admin.Client, cluster.Reference()).Reconfigure(v.Context(), &types.ClusterConfigSpecEx{
 		RulesSpec: []types.ClusterRuleSpec{{
 			ArrayUpdateSpec: types.ArrayUpdateSpec{Operation: types.ArrayUpdateOperationAdd},
 			Info: &types.ClusterAntiAffinityRuleSpec{
@@ -70,13 +70,13 @@ func TestPodsOfAGroupAreKeptApart(t *testing.T) {
 		_, err := plain.Create(t.Context(), grouped(n, group))
 		require.NoError(t, err)
 	}
-	some := []types.ManagedObjectReference{v.model.Map().Any("VirtualMachine").Reference()}
+	some := []types.ManagedObjectReference{v.Model.Map().Any("VirtualMachine").Reference()}
 	v.addRule("vic/vch/old", some...)
 	v.addRule("vic/another/aa", some...)
 	v.addRule("people's", some...)
 	plain.Close()
 	changed := 0
-	v.before = func(_ *simulator.Context, m *simulator.Method) types.BaseMethodFault {
+	v.Before = func(_ *simulator.Context, m *simulator.Method) types.BaseMethodFault {
 		changed += count(m.Name, "ReconfigureComputeResource_Task")
 		return nil
 	}
@@ -106,7 +106,7 @@ func TestWithoutTheRightToSpreadPodsRun(t *testing.T) {
 	v, plain := cluster(t)
 	plain.Close()
 	denied := make(chan struct{}, 16)
-	v.before = func(_ *simulator.Context, m *simulator.Method) types.BaseMethodFault {
+	v.Before = func(_ *simulator.Context, m *simulator.Method) types.BaseMethodFault {
 		if m.Name == "ReconfigureComputeResource_Task" {
 			denied <- struct{}{}
 			return &types.NoPermission{PrivilegeId: "Host.Inventory.EditCluster"}
@@ -123,18 +123,4 @@ func TestWithoutTheRightToSpreadPodsRun(t *testing.T) {
 	vms, err := h.List(t.Context())
 	require.NoError(t, err)
 	assert.False(t, slices.ContainsFunc(vms, func(vm portlayer.VM) bool { return vm.State != portlayer.StateRunning }))
-
-	manager := v.model.Map().Get(*v.admin.ServiceContent.AuthorizationManager).(*simulator.AuthorizationManager)
-	v.model.Map().Put(&stingy{manager, "Host.Inventory.EditCluster"})
-	found := v.checked(func(c *vsphere.Config) { c.AntiAffinity = true })
-	require.ErrorContains(t, found["anti-affinity"].Err, "Host.Inventory.EditCluster")
-}
-
-func TestALoneHostHasNothingToSpreadOver(t *testing.T) {
-	m := simulator.ESX()
-	m.Machine = 0
-	v := start(t, m)
-	found := v.checked(func(c *vsphere.Config) { c.AntiAffinity = true })
-	require.ErrorIs(t, found["anti-affinity"].Err, portlayer.ErrUnsupported)
-	require.NotContains(t, v.checked(func(*vsphere.Config) {}), "anti-affinity")
 }

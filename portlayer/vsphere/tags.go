@@ -15,6 +15,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 const (
@@ -84,13 +85,13 @@ func (t *tagger) logIn(ctx context.Context) error {
 	if t.client != nil {
 		return nil
 	}
-	client, err := t.h.config.Session.rest(ctx)
+	client, err := t.h.config.Session.TagClient(ctx)
 	if err != nil {
 		return err
 	}
 	t.client = client
 	manager := tags.NewManager(client)
-	category, err := findCategory(ctx, manager, t.h.config.TagCategory)
+	category, err := vcenter.FindCategory(ctx, manager, t.h.config.TagCategory)
 	if errors.Is(err, portlayer.ErrNotFound) {
 		category, err = manager.CreateCategory(ctx, &tags.Category{
 			Name: t.h.config.TagCategory, Description: "Namespaces and VCHs of pods. Made by vic.",
@@ -133,22 +134,8 @@ func (t *tagger) logOut(ctx context.Context) {
 	t.client = nil
 }
 
-// findCategory is the ID of a category. ErrNotFound.
-func findCategory(ctx context.Context, manager *tags.Manager, name string) (string, error) {
-	all, err := manager.GetCategories(ctx)
-	if err != nil {
-		return "", err
-	}
-	for _, c := range all {
-		if c.Name == name {
-			return c.ID, nil
-		}
-	}
-	return "", portlayer.ErrNotFound
-}
-
-// rest logs in to the part of the API that has tags. The caller logs out.
-func (s *Session) rest(ctx context.Context) (*rest.Client, error) {
+// TagClient logs in to the part of the API that has tags. The caller logs out.
+func (s *Session) TagClient(ctx context.Context) (*rest.Client, error) {
 	if !s.client.IsVC() {
 		return nil, fmt.Errorf("tags: an ESXi host by itself has none: %w", portlayer.ErrUnsupported)
 	}

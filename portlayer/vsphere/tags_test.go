@@ -3,34 +3,20 @@
 package vsphere_test
 
 import (
-	"context"
 	"maps"
-	"net/url"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"github.com/vmware/govmomi/simulator"
-	"github.com/vmware/govmomi/vapi/rest"
 	_ "github.com/vmware/govmomi/vapi/simulator"
 	"github.com/vmware/govmomi/vapi/tags"
 
-	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/testvcenter"
 )
 
 func withTags(c *vsphere.Config) { c.TagCategory = "vic" }
-
-// tagManager is an administrator's.
-func (v *vcenter) tagManager() *tags.Manager {
-	v.Helper()
-	client := rest.NewClient(v.admin.Client)
-	password, _ := v.server.URL.User.Password()
-	require.NoError(v, client.Login(v.Context(), url.UserPassword(v.server.URL.User.Username(), password)))
-	v.Cleanup(func() { _ = client.Logout(context.WithoutCancel(v.Context())) })
-	return tags.NewManager(client)
-}
 
 // tagged are how many objects have the tags of the category.
 func tagged(t *testing.T, manager *tags.Manager) map[string]int {
@@ -52,8 +38,8 @@ func tagged(t *testing.T, manager *tags.Manager) map[string]int {
 }
 
 func TestVMsHaveTagsOfNamespaceAndVCH(t *testing.T) {
-	v := withEndpoints(t)
-	manager := v.tagManager()
+	v := withGuests(testvcenter.ClusterWithEndpoints(t))
+	manager := v.TagManager()
 	plain := v.open()
 	for n := range 2 {
 		_, err := plain.Create(t.Context(), numbered(n))
@@ -83,26 +69,4 @@ func TestWithoutTagsPodsRun(t *testing.T) {
 	_, err := h.Create(t.Context(), spec())
 	require.NoError(t, err)
 	require.NoError(t, h.PowerOn(t.Context(), uid))
-	require.Error(t, v.checked(withTags)["tags"].Err)
-}
-
-func TestCheckLooksAtTags(t *testing.T) {
-	v := withEndpoints(t)
-	found := v.checked(withTags)
-	require.NoError(t, found["tags"].Err)
-	assert.Contains(t, found["tags"].Detail, "made with the first pod")
-	manager := v.model.Map().Get(*v.admin.ServiceContent.AuthorizationManager).(*simulator.AuthorizationManager)
-	for _, privilege := range []string{"InventoryService.Tagging.CreateCategory", "InventoryService.Tagging.AttachTag"} {
-		v.model.Map().Put(&stingy{manager, privilege})
-		require.ErrorContains(t, v.checked(withTags)["tags"].Err, privilege)
-	}
-	v.model.Map().Put(manager)
-	_, err := v.tagManager().CreateCategory(t.Context(), &tags.Category{Name: "vic", Cardinality: "MULTIPLE"})
-	require.NoError(t, err)
-	assert.Equal(t, "vic", v.checked(withTags)["tags"].Detail)
-	require.NotContains(t, v.checked(func(*vsphere.Config) {}), "tags")
-
-	m := simulator.ESX()
-	m.Machine = 0
-	require.ErrorIs(t, start(t, m).checked(withTags)["tags"].Err, portlayer.ErrUnsupported)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/wait"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 const (
@@ -148,7 +149,7 @@ func (t *tasks) add(ctx context.Context, v *view.ListView, refs []types.ManagedO
 		t.mu.Unlock()
 	}
 	for _, r := range unresolved {
-		t.deliver(r, taskEnd{err: errTaskLost})
+		t.deliver(r, taskEnd{err: vcenter.ErrTaskLost})
 	}
 }
 
@@ -252,7 +253,7 @@ func (t *tasks) conclude(ref types.ManagedObjectReference, info types.TaskInfo) 
 	case types.TaskInfoStateSuccess:
 		t.deliver(ref, taskEnd{result: info.Result})
 	case types.TaskInfoStateError:
-		end := taskEnd{err: errTaskLost}
+		end := taskEnd{err: vcenter.ErrTaskLost}
 		if info.Error != nil {
 			end.err = task.Error{LocalizedMethodFault: info.Error}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 // Update replaces a VM's spec with one task.
@@ -22,7 +23,7 @@ func (h *Hypervisor) Update(ctx context.Context, spec portlayer.Spec, version ui
 		vm, err = h.update(ctx, vm, spec.Clone(), version)
 	}
 	if err != nil {
-		return portlayer.VM{}, fmt.Errorf("update VM %q: %w", uid, translate(err))
+		return portlayer.VM{}, fmt.Errorf("update VM %q: %w", uid, vcenter.Translate(err))
 	}
 	return vm.view(), nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/turns"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 // VolumeDriver is the CSI driver that makes first-class disks, whose IDs are its volume handles.
@@ -112,7 +113,7 @@ func (v *volumes) giveBack(ctx context.Context, vm podVM, ids []string) error {
 
 // volumeError says which volume err is about, in our kinds.
 func volumeError(volume string, err error) error {
-	return &portlayer.VolumeError{Volume: volume, Err: translate(err)}
+	return &portlayer.VolumeError{Volume: volume, Err: vcenter.Translate(err)}
 }
 
 // attach gives vm a disk that no other VM has.

@@ -41,10 +41,10 @@ func makeVM(t *testing.T, h *vsphere.Hypervisor, uid string, ids ...string) erro
 // holders are the VMs that have a disk among their devices, by whatever way.
 func (v *vcenter) holders(id string) []string {
 	v.Helper()
-	disk, ok := v.disks.Get(id)
+	disk, ok := v.Disks.Get(id)
 	require.True(v, ok, "the disk is gone")
 	path := disk.Config.Backing.(*types.BaseConfigInfoDiskFileBackingInfo).FilePath
-	vms, err := v.finder().VirtualMachineList(v.Context(), "*")
+	vms, err := v.Finder().VirtualMachineList(v.Context(), "*")
 	if err != nil {
 		return nil // there is none
 	}
@@ -64,7 +64,7 @@ func (v *vcenter) holders(id string) []string {
 // requireWhole requires that a disk and its file are there.
 func (v *vcenter) requireWhole(id string) {
 	v.Helper()
-	_, ok := v.disks.Get(id)
+	_, ok := v.Disks.Get(id)
 	require.True(v, ok, "the disk is gone")
 	require.Contains(v, v.files("fcd"), id+".vmdk")
 }
@@ -90,7 +90,7 @@ func TestDestroyLeavesVolumes(t *testing.T) {
 			id := v.volume("data")
 			require.NoError(t, makeVM(t, h, uid, id))
 			require.Len(t, v.holders(id), 1)
-			disk, _ := v.disks.Get(id)
+			disk, _ := v.Disks.Get(id)
 			require.True(t, *disk.Config.KeepAfterDeleteVm, "it was made without care")
 			require.NoError(t, h.PowerOn(t.Context(), uid))
 			destroy(t, v, h)
@@ -114,7 +114,7 @@ func TestDestroyLeavesAVolumeThatItDidNotKnowOf(t *testing.T) {
 // attach attaches a disk by hand.
 func (v *vcenter) attach(vm *object.VirtualMachine, id string, unit int32) {
 	v.Helper()
-	store, err := v.finder().DefaultDatastore(v.Context())
+	store, err := v.Finder().DefaultDatastore(v.Context())
 	require.NoError(v, err)
 	require.NoError(v, vm.AttachDisk(v.Context(), id, store, 1000, &unit))
 }
@@ -159,7 +159,7 @@ func TestAnAttachmentThatComesLate(t *testing.T) {
 	vm, err := h.Create(t.Context(), withVolumes(uid))
 	require.NoError(t, err)
 	var once sync.Once
-	v.before = func(_ *simulator.Context, method *simulator.Method) types.BaseMethodFault {
+	v.Before = func(_ *simulator.Context, method *simulator.Method) types.BaseMethodFault {
 		switch method.Name {
 		case "AttachDisk_Task":
 			if method.Body.(*types.AttachDisk_Task).UnitNumber != nil && *method.Body.(*types.AttachDisk_Task).UnitNumber != 5 {
@@ -195,7 +195,7 @@ func TestAVolumeThatSomebodyTookComesBack(t *testing.T) {
 
 func TestAVolumeThatWouldGoWithItsVMIsNotAttached(t *testing.T) {
 	v, h := cluster(t)
-	v.disks.Careless = true
+	v.Disks.Careless = true
 	id := v.volume("data")
 	require.ErrorContains(t, makeVM(t, h, uid, id), "does not keep it after its VM")
 	require.Empty(t, v.holders(id))

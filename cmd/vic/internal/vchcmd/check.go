@@ -11,6 +11,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/vch"
 )
 
 // NewCommand returns `vic vch`.
@@ -41,7 +42,7 @@ folder, datastore, port group, boot ISO and every privilege. It changes nothing,
 func checkVCH(ctx context.Context, out io.Writer, cfg vsphere.Config) error {
 	w := tabwriter.NewWriter(cli.NewPlainWriter(out), 0, 0, 2, ' ', 0)
 	wrong := 0
-	for _, finding := range vsphere.Check(ctx, cfg) {
+	for _, finding := range vch.Check(ctx, cfg) {
 		word := "ok"
 		if finding.Err != nil {
 			word = "WRONG"

@@ -11,7 +11,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/podvmview"
-	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/vch"
 )
 
 // view is a VCH with a pod VM.
@@ -71,8 +71,8 @@ func TestScriptsReadAVCHByTheSameNames(t *testing.T) {
 
 func TestEachStepIsSaid(t *testing.T) {
 	var out bytes.Buffer
-	steps := []vsphere.Step{{Subject: "resource pool", Detail: "/DC0/host/C0/Resources/vic"}, {Subject: "VM folder", Detail: "/DC0/vm/vic", Exists: true}}
-	require.NoError(t, printSteps(&out, steps, func(s vsphere.Step) string {
+	steps := []vch.Step{{Subject: "resource pool", Detail: "/DC0/host/C0/Resources/vic"}, {Subject: "VM folder", Detail: "/DC0/vm/vic", Exists: true}}
+	require.NoError(t, printSteps(&out, steps, func(s vch.Step) string {
 		if s.Exists {
 			return "exists"
 		}

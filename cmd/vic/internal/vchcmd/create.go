@@ -9,11 +9,12 @@ import (
 
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/vch"
 )
 
 func newCreateCommand() *cobra.Command {
 	var flags vchFlags
-	var in vsphere.Install
+	var in vch.Options
 	var memory cli.Size
 	cmd := &cobra.Command{
 		Use:   "create",
@@ -28,16 +29,16 @@ back. It needs more privileges than the node does (docs/vsphere.md).`,
 			}
 			in.MemoryMiB = memory.Bytes() >> 20
 			return flags.with(cmd.Context(), func(ctx context.Context, cfg vsphere.Config) error {
-				steps, err := vsphere.PlanInstall(ctx, cfg, in)
+				steps, err := vch.PlanCreate(ctx, cfg, in)
 				if err != nil {
 					return err
 				}
 				if !flags.dryRun {
-					if err := vsphere.Make(ctx, steps); err != nil {
+					if err := vch.Create(ctx, steps); err != nil {
 						return err
 					}
 				}
-				return printSteps(cmd.OutOrStdout(), steps, func(s vsphere.Step) string {
+				return printSteps(cmd.OutOrStdout(), steps, func(s vch.Step) string {
 					switch {
 					case s.Exists:
 						return "exists"
@@ -67,16 +68,16 @@ a folder with anything in it: delete the pods first, then stop the node. The boo
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return flags.with(cmd.Context(), func(ctx context.Context, cfg vsphere.Config) error {
-				steps, err := vsphere.PlanRemoval(ctx, cfg)
+				steps, err := vch.PlanRemoval(ctx, cfg)
 				if err != nil {
 					return err
 				}
 				if !flags.dryRun {
-					if err := vsphere.Remove(ctx, steps); err != nil {
+					if err := vch.Remove(ctx, steps); err != nil {
 						return err
 					}
 				}
-				return printSteps(cmd.OutOrStdout(), steps, func(vsphere.Step) string {
+				return printSteps(cmd.OutOrStdout(), steps, func(vch.Step) string {
 					if flags.dryRun {
 						return "would remove"
 					}
@@ -91,7 +92,7 @@ a folder with anything in it: delete the pods first, then stop the node. The boo
 }
 
 // printSteps says of each step what was done.
-func printSteps(out io.Writer, steps []vsphere.Step, done func(vsphere.Step) string) error {
+func printSteps(out io.Writer, steps []vch.Step, done func(vch.Step) string) error {
 	for _, s := range steps {
 		if _, err := fmt.Fprintf(cli.NewPlainWriter(out), "%s: %s %s\n", done(s), s.Subject, s.Detail); err != nil {
 			return err

@@ -1,8 +1,12 @@
-package vsphere
+package vcenter
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/url"
 
 	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/task"
@@ -11,8 +15,8 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// errTaskLost says that vSphere has no such task any more: what it did has to be looked at.
-var errTaskLost = errors.New("task is not known any more")
+// ErrTaskLost says that vSphere has no such task any more: what it did has to be looked at.
+var ErrTaskLost = errors.New("task is not known any more")
 
 // kinds are vSphere's faults as our kinds, the first match counts.
 var kinds = []struct {
@@ -28,8 +32,8 @@ var kinds = []struct {
 	}},
 }
 
-// translate makes vSphere's error one of ours, where there is one that callers act on. No error of vim25 leaves it.
-func translate(err error) error {
+// Translate makes vSphere's error one of ours, where there is one that callers act on. No error of vim25 leaves it.
+func Translate(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -60,16 +64,26 @@ func kindOf(err error) error {
 	if _, ok := fault.As(err, &insufficient); ok || errors.Is(err, portlayer.ErrOutOfMemory) {
 		return portlayer.ErrOutOfMemory
 	}
-	if lost(err) || errors.Is(err, errTaskLost) {
+	if Lost(err) || errors.Is(err, ErrTaskLost) {
 		return portlayer.ErrBusy
 	}
 	return nil
 }
 
-// notStarted is the error of a power-on whose task failed for a reason that is none of our kinds.
-func notStarted(err error) error {
+// NotStarted is the error of a power-on whose task failed for a reason that is none of our kinds.
+func NotStarted(err error) error {
 	if failed, ok := errors.AsType[task.Error](err); ok && kindOf(err) == nil {
 		return &portlayer.PowerError{Reason: "vSphere does not start it: " + failed.Error()}
 	}
 	return err
+}
+
+// Lost reports whether no answer came or only a part of one, rather than a bad one.
+func Lost(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	var broken *url.Error
+	var cut *net.OpError
+	return errors.As(err, &broken) || errors.As(err, &cut) || errors.Is(err, io.ErrUnexpectedEOF)
 }

@@ -1,9 +1,8 @@
 //go:build !race
 
-package vsphere_test
+package vch_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 
@@ -16,36 +15,36 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/testvcenter"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/vch"
 )
 
 // checked are the findings by subject.
-func (v *vcenter) checked(change func(*vsphere.Config)) map[string]vsphere.Finding {
+func checked(v *testvcenter.Server, change ...func(*vsphere.Config)) map[string]vch.Finding {
 	v.Helper()
-	session, err := vsphere.Connect(v.Context(), v.target)
-	require.NoError(v, err)
-	v.Cleanup(func() { session.Close(context.WithoutCancel(v.Context())) })
 	cfg := vsphere.Config{
-		Name: "vch", Session: session, Networks: map[string]string{"pods": "VM Network"}, BootISO: "[LocalDS_0] vic/boot.iso",
+		Name: "vch", Session: v.Session(), Networks: map[string]string{"pods": "VM Network"}, BootISO: "[LocalDS_0] vic/boot.iso",
 	}
-	change(&cfg)
-	found := map[string]vsphere.Finding{}
-	for _, f := range vsphere.Check(v.Context(), cfg) {
+	for _, c := range change {
+		c(&cfg)
+	}
+	found := map[string]vch.Finding{}
+	for _, f := range vch.Check(v.Context(), cfg) {
 		found[f.Subject] = f
 	}
 	return found
 }
 
 func TestCheckFindsWhatIsWrong(t *testing.T) {
-	v, h := cluster(t)
-	h.Close()
-	good := v.checked(func(*vsphere.Config) {})
+	v := testvcenter.Cluster(t)
+	good := checked(v)
 	for _, subject := range []string{"clock", "datacenter", "resource pool", "VM folder", "datastore", "network of scope pods"} {
 		require.Contains(t, good, subject)
 		require.NoError(t, good[subject].Err, subject)
 	}
 	require.Error(t, good["boot ISO"].Err, "nobody has put it there")
-	require.NoError(t, v.upload("vic/boot.iso"))
-	assert.NoError(t, v.checked(func(*vsphere.Config) {})["boot ISO"].Err)
+	require.NoError(t, upload(v, "vic/boot.iso"))
+	assert.NoError(t, checked(v)["boot ISO"].Err)
 
 	for subject, change := range map[string]func(*vsphere.Config){
 		"datacenter":            func(c *vsphere.Config) { c.Datacenter = "nowhere" },
@@ -55,7 +54,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		"network of scope pods": func(c *vsphere.Config) { c.Networks["pods"] = "nowhere" },
 		"boot ISO":              func(c *vsphere.Config) { c.BootISO = "boot.iso" },
 	} {
-		found := v.checked(change)
+		found := checked(v, change)
 		require.Error(t, found[subject].Err, subject)
 		for other, f := range found {
 			if other != subject && subject != "datacenter" {
@@ -63,6 +62,17 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 			}
 		}
 	}
+}
+
+// upload puts a file on the datastore.
+func upload(v *testvcenter.Server, path string) error {
+	store, err := v.Finder().DefaultDatastore(v.Context())
+	require.NoError(v, err)
+	files := object.NewFileManager(v.Admin.Client)
+	dc, err := v.Finder().DefaultDatacenter(v.Context())
+	require.NoError(v, err)
+	_ = files.MakeDirectory(v.Context(), store.Path("vic"), dc, true) // a VCH may have made it
+	return store.Upload(v.Context(), strings.NewReader("image"), path, &soap.DefaultUpload)
 }
 
 // stingy grants all privileges but one.
@@ -82,28 +92,27 @@ func (s *stingy) HasUserPrivilegeOnEntities(req *types.HasUserPrivilegeOnEntitie
 	return body
 }
 
+// withhold has nobody have one privilege; the empty one is none.
+func withhold(v *testvcenter.Server, privilege string) {
+	v.Helper()
+	ref := *v.Admin.ServiceContent.AuthorizationManager
+	switch manager := v.Model.Map().Get(ref).(type) {
+	case *stingy:
+		v.Model.Map().Put(&stingy{manager.AuthorizationManager, privilege})
+	case *simulator.AuthorizationManager:
+		v.Model.Map().Put(&stingy{manager, privilege})
+	}
+}
+
 func TestCheckNamesAMissingPrivilege(t *testing.T) {
-	v, h := cluster(t)
-	h.Close()
-	manager := v.model.Map().Get(*v.admin.ServiceContent.AuthorizationManager).(*simulator.AuthorizationManager)
+	v := testvcenter.Cluster(t)
 	for subject, privilege := range map[string]string{
 		"VM folder": "VirtualMachine.Interact.PowerOn", "resource pool": "VApp.Import", "datastore": "Datastore.Browse",
 		"network of scope pods": "Network.Assign",
 	} {
-		v.model.Map().Put(&stingy{manager, privilege})
-		found := v.checked(func(*vsphere.Config) {})
+		withhold(v, privilege)
+		found := checked(v)
 		require.ErrorContains(t, found[subject].Err, privilege)
 		assert.NotContains(t, found[subject].Err.Error(), ", ", "no other is named")
 	}
-}
-
-// upload puts a file on the datastore.
-func (v *vcenter) upload(path string) error {
-	store, err := v.finder().DefaultDatastore(v.Context())
-	require.NoError(v, err)
-	files := object.NewFileManager(v.admin.Client)
-	dc, err := v.finder().DefaultDatacenter(v.Context())
-	require.NoError(v, err)
-	_ = files.MakeDirectory(v.Context(), store.Path("vic"), dc, true) // a VCH may have made it
-	return store.Upload(v.Context(), strings.NewReader("image"), path, &soap.DefaultUpload)
 }

@@ -1,4 +1,4 @@
-package vsphere
+package vch
 
 import (
 	"context"
@@ -13,14 +13,16 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 // PlanRemoval lists what of a VCH there is to remove, and refuses one that has VMs, whose disks would go with it: ErrBusy.
 // The boot ISO stays, since other VCHs may have it.
-func PlanRemoval(ctx context.Context, cfg Config) ([]Step, error) {
+func PlanRemoval(ctx context.Context, cfg vsphere.Config) ([]Step, error) {
 	steps, err := planRemoval(ctx, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("plan removal of VCH %s: %w", cfg.Name, translate(err))
+		return nil, fmt.Errorf("plan removal of VCH %s: %w", cfg.Name, vcenter.Translate(err))
 	}
 	return steps, nil
 }
@@ -28,19 +30,19 @@ func PlanRemoval(ctx context.Context, cfg Config) ([]Step, error) {
 // Remove removes what there is, in order; it goes on from where it failed when it is called again.
 func Remove(ctx context.Context, steps []Step) error {
 	for _, s := range steps {
-		if err := s.undo(ctx); err != nil && !errors.Is(translate(err), portlayer.ErrNotFound) {
-			return fmt.Errorf("remove %s %s: %w", s.Subject, s.Detail, translate(err))
+		if err := s.undo(ctx); err != nil && !errors.Is(vcenter.Translate(err), portlayer.ErrNotFound) {
+			return fmt.Errorf("remove %s %s: %w", s.Subject, s.Detail, vcenter.Translate(err))
 		}
 	}
 	return nil
 }
 
-func planRemoval(ctx context.Context, cfg Config) ([]Step, error) {
+func planRemoval(ctx context.Context, cfg vsphere.Config) ([]Step, error) {
 	p, err := newPlanner(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.requireNoPodVMs(ctx); err != nil {
+	if err := vsphere.RequireNoVMs(ctx, p.config); err != nil {
 		return nil, err
 	}
 	if in := p.store.Path(p.config.Directory) + "/"; strings.HasPrefix(p.config.BootISO, in) {
@@ -84,8 +86,8 @@ func (p *planner) poolRemoval(ctx context.Context) (Step, error) {
 }
 
 func (p *planner) directoryRemoval(ctx context.Context) (Step, error) {
-	s, err := p.directory(ctx, Install{})
-	s.undo = func(ctx context.Context) error { return p.directories(p.store).remove(ctx, p.config.Directory) }
+	s, err := p.directory(ctx, Options{})
+	s.undo = func(ctx context.Context) error { return p.directories(p.store).Remove(ctx, p.config.Directory) }
 	return s, err
 }
 
@@ -93,37 +95,10 @@ func (p *planner) removal(subject, detail string, o object.Common) Step {
 	return Step{Subject: subject, Detail: detail, Exists: true, undo: func(ctx context.Context) error { return p.destroy(ctx, o) }}
 }
 
-// requireNoPodVMs refuses a VCH with VMs, wherever in its folder they are.
-func (p *planner) requireNoPodVMs(ctx context.Context) error {
-	folder, err := p.finder.FolderOrDefault(ctx, p.config.Folder)
-	if missing(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	nobody := hooks{
-		notify: func(string) {}, forget: func(string) {},
-		named: func(uid string) string { return instanceUUID(p.config.Name, uid) },
-	}
-	vms, err := newInventory(p.config.Session, folder.Reference(), nobody).list(ctx)
-	if err != nil {
-		return err
-	}
-	var names []string
-	for _, vm := range vms {
-		names = append(names, vmName(vm.Spec.Owner))
-	}
-	if len(names) > 0 {
-		return fmt.Errorf("it has pod VMs %s: %w", strings.Join(names, ", "), portlayer.ErrBusy)
-	}
-	return nil
-}
-
 // requireUnused refuses a resource pool that somebody has VMs or pools in: they would move up and lose its limits.
 func (p *planner) requireUnused(ctx context.Context, ref types.ManagedObjectReference) error {
 	var pool mo.ResourcePool
-	if err := property.DefaultCollector(p.config.Session.client).RetrieveOne(ctx, ref, []string{"vm", "resourcePool"}, &pool); err != nil {
+	if err := property.DefaultCollector(p.config.Session.Client()).RetrieveOne(ctx, ref, []string{"vm", "resourcePool"}, &pool); err != nil {
 		return err
 	}
 	if n := len(pool.Vm) + len(pool.ResourcePool); n > 0 {
@@ -134,11 +109,11 @@ func (p *planner) requireUnused(ctx context.Context, ref types.ManagedObjectRefe
 
 // requireEmpty refuses a folder with anything in it.
 func (p *planner) requireEmpty(ctx context.Context, folder types.ManagedObjectReference, what string) error {
-	v, err := view.NewManager(p.config.Session.client).CreateContainerView(ctx, folder, []string{"ManagedEntity"}, true)
+	v, err := view.NewManager(p.config.Session.Client()).CreateContainerView(ctx, folder, []string{"ManagedEntity"}, true)
 	if err != nil {
 		return err
 	}
-	defer destroy(ctx, v)
+	defer letGo(ctx, v)
 	var entities []mo.ManagedEntity
 	if err := v.Retrieve(ctx, []string{"ManagedEntity"}, []string{"name"}, &entities); err != nil {
 		return err
@@ -151,4 +126,11 @@ func (p *planner) requireEmpty(ctx context.Context, folder types.ManagedObjectRe
 		names = append(names, e.Name)
 	}
 	return fmt.Errorf("%s has %s: %w", what, strings.Join(names, ", "), portlayer.ErrBusy)
+}
+
+// letGo lets go of a view, which goes with the session at the latest.
+func letGo(ctx context.Context, v *view.ContainerView) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	_ = v.Destroy(ctx) // the session may be lost, and it with it
 }

@@ -1,4 +1,4 @@
-package vsphere
+package vch
 
 import (
 	"context"
@@ -11,11 +11,14 @@ import (
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/session"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 const (
@@ -56,7 +59,7 @@ var privileges = map[string][]string{
 }
 
 // Check looks at everything that a VCH needs, and changes nothing. It goes on after what is missing.
-func Check(ctx context.Context, cfg Config) []Finding {
+func Check(ctx context.Context, cfg vsphere.Config) []Finding {
 	c := &checker{config: cfg, session: cfg.Session}
 	for _, look := range []func(context.Context){c.clock, c.datacenter, c.pool, c.hosts, c.folder, c.datastore, c.storagePolicy, c.memory, c.antiAffinity, c.tags, c.networks, c.bootISO} {
 		look(ctx)
@@ -64,28 +67,20 @@ func Check(ctx context.Context, cfg Config) []Finding {
 	return c.findings
 }
 
-// Probe returns why Open would not find a part of the VCH, and changes nothing.
-func Probe(ctx context.Context, cfg Config) error {
-	if _, err := findPlace(ctx, cfg.Session.client, cfg); err != nil {
-		return fmt.Errorf("find VCH %s: %w", cfg.Name, translate(err))
-	}
-	return nil
-}
-
 type checker struct {
-	config   Config
-	session  *Session
+	config   vsphere.Config
+	session  *vsphere.Session
 	finder   *find.Finder
 	store    *object.Datastore
 	findings []Finding
 }
 
 func (c *checker) note(subject, detail string, err error) {
-	c.findings = append(c.findings, Finding{subject, detail, translate(err)})
+	c.findings = append(c.findings, Finding{subject, detail, vcenter.Translate(err)})
 }
 
 func (c *checker) clock(ctx context.Context) {
-	now, err := methods.GetCurrentTime(ctx, c.session.client)
+	now, err := methods.GetCurrentTime(ctx, c.session.Client())
 	if err != nil {
 		c.note("clock", "", err)
 		return
@@ -98,7 +93,7 @@ func (c *checker) clock(ctx context.Context) {
 }
 
 func (c *checker) datacenter(ctx context.Context) {
-	c.finder = find.NewFinder(c.session.client)
+	c.finder = find.NewFinder(c.session.Client())
 	dc, err := c.finder.DatacenterOrDefault(ctx, c.config.Datacenter)
 	if err != nil {
 		c.note("datacenter", "", err)
@@ -134,7 +129,7 @@ func (c *checker) datastore(ctx context.Context) {
 	}
 	c.store = store
 	var facts mo.Datastore
-	if err := property.DefaultCollector(c.session.client).RetrieveOne(ctx, store.Reference(), []string{"summary"}, &facts); err != nil {
+	if err := property.DefaultCollector(c.session.Client()).RetrieveOne(ctx, store.Reference(), []string{"summary"}, &facts); err != nil {
 		c.note("datastore", store.InventoryPath, err)
 		return
 	}
@@ -185,14 +180,14 @@ func (c *checker) bootISO(ctx context.Context) {
 
 // may says which privileges are missing on an object.
 func (c *checker) may(ctx context.Context, kind string, ref types.ManagedObjectReference) error {
-	user, err := c.session.manage.UserSession(ctx)
+	user, err := session.NewManager(c.session.Client()).UserSession(ctx)
 	if err == nil && user == nil {
 		err = errors.New("there is no session")
 	}
 	if err != nil {
 		return fmt.Errorf("privileges: %w", err)
 	}
-	manager := object.NewAuthorizationManager(c.session.client)
+	manager := object.NewAuthorizationManager(c.session.Client())
 	have, err := manager.HasUserPrivilegeOnEntities(ctx, []types.ManagedObjectReference{ref}, user.UserName, privileges[kind])
 	if fault.Is(err, &types.NotSupported{}) {
 		return nil // an ESXi host by itself

@@ -1,4 +1,4 @@
-package vsphere
+package vch
 
 import (
 	"context"
@@ -11,11 +11,12 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
 // hosts are what capacity is made of.
 func (c *checker) hosts(ctx context.Context) {
-	read := property.DefaultCollector(c.session.client)
+	read := property.DefaultCollector(c.session.Client())
 	pool, err := c.finder.ResourcePoolOrDefault(ctx, c.config.Pool)
 	if err != nil {
 		return // said of the resource pool
@@ -25,8 +26,8 @@ func (c *checker) hosts(ctx context.Context) {
 		c.note("hosts", "", err)
 		return
 	}
-	hw, blind, err := readHardware(ctx, read, facts.Owner, c.config.MHzPerCore)
-	detail := fmt.Sprintf("%d MHz a core", hw.mhzPerCore)
+	hw, blind, err := vcenter.ReadHardware(ctx, read, facts.Owner, c.config.MHzPerCore)
+	detail := fmt.Sprintf("%d MHz a core", hw.MHzPerCore)
 	if blind != nil {
 		detail += ", can't be read themselves: capacity is of resource pool and cluster"
 	}
@@ -36,11 +37,11 @@ func (c *checker) hosts(ctx context.Context) {
 // What follows is looked at only where it is wanted.
 
 func (c *checker) storagePolicy(ctx context.Context) {
-	name, client := c.config.StoragePolicy, c.session.client
+	name, client := c.config.StoragePolicy, c.session.Client()
 	if name == "" {
 		return
 	}
-	_, err := findPolicy(ctx, client, name)
+	_, err := vcenter.FindPolicy(ctx, client, name)
 	if client.IsVC() {
 		err = errors.Join(err, c.may(ctx, "inventory", client.ServiceContent.RootFolder))
 	}
@@ -55,7 +56,7 @@ func (c *checker) memory(ctx context.Context) {
 	pool, err := c.finder.ResourcePoolOrDefault(ctx, c.config.Pool)
 	var facts mo.ResourcePool
 	if err == nil {
-		err = property.DefaultCollector(c.session.client).RetrieveOne(ctx, pool.Reference(), []string{"runtime.memory"}, &facts)
+		err = property.DefaultCollector(c.session.Client()).RetrieveOne(ctx, pool.Reference(), []string{"runtime.memory"}, &facts)
 	}
 	free := facts.Runtime.Memory.UnreservedForVm
 	if err == nil && free <= 0 {
@@ -72,7 +73,7 @@ func (c *checker) antiAffinity(ctx context.Context) {
 	pool, err := c.finder.ResourcePoolOrDefault(ctx, c.config.Pool)
 	var cluster types.ManagedObjectReference
 	if err == nil {
-		cluster, err = clusterOf(ctx, property.DefaultCollector(c.session.client), pool.Reference())
+		cluster, err = vcenter.ClusterOf(ctx, property.DefaultCollector(c.session.Client()), pool.Reference())
 	}
 	if err == nil {
 		err = c.may(ctx, "cluster", cluster)
@@ -91,14 +92,14 @@ func (c *checker) tags(ctx context.Context) {
 }
 
 func (c *checker) category(ctx context.Context, name string) (detail string, err error) {
-	client, err := c.session.rest(ctx)
+	client, err := c.session.TagClient(ctx)
 	if err != nil {
 		return name, err
 	}
 	defer func() { err = errors.Join(err, client.Logout(ctx)) }()
-	root := c.session.client.ServiceContent.RootFolder
+	root := c.session.Client().ServiceContent.RootFolder
 	may := c.may(ctx, "tags", root)
-	_, err = findCategory(ctx, tags.NewManager(client), name)
+	_, err = vcenter.FindCategory(ctx, tags.NewManager(client), name)
 	if errors.Is(err, portlayer.ErrNotFound) {
 		return name + ", made with the first pod", errors.Join(may, c.may(ctx, "category", root))
 	}

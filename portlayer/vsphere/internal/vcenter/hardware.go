@@ -1,4 +1,4 @@
-package vsphere
+package vcenter
 
 import (
 	"context"
@@ -12,17 +12,20 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// hardware is what hosts have that can run VMs.
-type hardware struct{ mhz, mhzPerCore, memoryBytes int64 }
+// mib is the unit of a cluster's effective memory.
+const mib = 1 << 20
+
+// Hardware is what hosts have that can run VMs.
+type Hardware struct{ MHz, MHzPerCore, MemoryBytes int64 }
 
 // unknownHardware is that of which nothing can be read: limits of the resource pool alone count.
-func unknownHardware(mhzPerCore int64) hardware {
-	return hardware{mhz: math.MaxInt64 / 1000, mhzPerCore: mhzPerCore, memoryBytes: math.MaxInt64}
+func unknownHardware(mhzPerCore int64) Hardware {
+	return Hardware{MHz: math.MaxInt64 / 1000, MHzPerCore: mhzPerCore, MemoryBytes: math.MaxInt64}
 }
 
-// readHardware is what the hosts of a cluster, or a lone host, have. blind is why it is not what the hosts themselves say: it
+// ReadHardware is what the hosts of a cluster, or a lone host, have. blind is why it is not what the hosts themselves say: it
 // is of the cluster's summary then, or with no right to read that either, unlimited and of mhzPerCore.
-func readHardware(ctx context.Context, read *property.Collector, owner types.ManagedObjectReference, mhzPerCore int64) (hw hardware, blind, err error) {
+func ReadHardware(ctx context.Context, read *property.Collector, owner types.ManagedObjectReference, mhzPerCore int64) (hw Hardware, blind, err error) {
 	hosts, blind := readHosts(ctx, read, owner)
 	if blind == nil {
 		return sumHosts(hosts), nil, nil
@@ -39,7 +42,7 @@ func readHardware(ctx context.Context, read *property.Collector, owner types.Man
 		hw = summedHardware(*facts.Summary.GetComputeResourceSummary())
 	}
 	switch {
-	case hw.mhzPerCore > 0:
+	case hw.MHzPerCore > 0:
 	case mhzPerCore > 0:
 		hw = unknownHardware(mhzPerCore)
 	default:
@@ -70,31 +73,31 @@ func readHosts(ctx context.Context, read *property.Collector, owner types.Manage
 	return hosts, err
 }
 
-func sumHosts(hosts []mo.HostSystem) hardware {
-	var sum hardware
+func sumHosts(hosts []mo.HostSystem) Hardware {
+	var sum Hardware
 	for _, host := range hosts {
 		hw, rt := host.Summary.Hardware, host.Summary.Runtime
 		if hw == nil || rt == nil || rt.ConnectionState != types.HostSystemConnectionStateConnected || rt.InMaintenanceMode {
 			continue
 		}
-		sum.mhz += int64(hw.CpuMhz) * int64(hw.NumCpuCores)
-		sum.mhzPerCore = max(sum.mhzPerCore, int64(hw.CpuMhz))
-		sum.memoryBytes += hw.MemorySize
+		sum.MHz += int64(hw.CpuMhz) * int64(hw.NumCpuCores)
+		sum.MHzPerCore = max(sum.MHzPerCore, int64(hw.CpuMhz))
+		sum.MemoryBytes += hw.MemorySize
 	}
 	return sum
 }
 
 // summedHardware is what a cluster says of hosts that run VMs; nothing where it says nothing. vCenter gives effectiveMemory in MB
 // (vSphere API reference, ComputeResourceSummary), govmomi's simulator in bytes: more than there is in all can't be MB.
-func summedHardware(s types.ComputeResourceSummary) hardware {
+func summedHardware(s types.ComputeResourceSummary) Hardware {
 	if s.NumCpuCores <= 0 || s.TotalCpu <= 0 || s.TotalMemory <= 0 {
-		return hardware{}
+		return Hardware{}
 	}
 	memory := s.EffectiveMemory
 	if memory <= s.TotalMemory/mib {
 		memory *= mib
 	}
-	return hardware{
-		mhz: int64(s.EffectiveCpu), mhzPerCore: int64(s.TotalCpu) / int64(s.NumCpuCores), memoryBytes: min(memory, s.TotalMemory),
+	return Hardware{
+		MHz: int64(s.EffectiveCpu), MHzPerCore: int64(s.TotalCpu) / int64(s.NumCpuCores), MemoryBytes: min(memory, s.TotalMemory),
 	}
 }

@@ -1,4 +1,4 @@
-package vsphere
+package vcenter
 
 import (
 	"testing"
@@ -12,14 +12,14 @@ func TestSummedHardware(t *testing.T) {
 	whole := types.ComputeResourceSummary{
 		TotalCpu: 20000, NumCpuCores: 8, EffectiveCpu: 18000, TotalMemory: 64 << 30, EffectiveMemory: 60 << 10,
 	}
-	want := hardware{mhz: 18000, mhzPerCore: 2500, memoryBytes: 60 << 30}
+	want := Hardware{MHz: 18000, MHzPerCore: 2500, MemoryBytes: 60 << 30}
 	assert.Equal(t, want, summedHardware(whole), "as vCenter says it, in MB")
 	inBytes := whole
 	inBytes.EffectiveMemory = 60 << 30
 	assert.Equal(t, want, summedHardware(inBytes), "as the simulator says it")
 	none := whole
 	none.EffectiveCpu, none.EffectiveMemory = 0, 0
-	assert.Equal(t, hardware{mhzPerCore: 2500}, summedHardware(none), "all hosts are away")
+	assert.Equal(t, Hardware{MHzPerCore: 2500}, summedHardware(none), "all hosts are away")
 	assert.Zero(t, summedHardware(types.ComputeResourceSummary{}))
 }
 

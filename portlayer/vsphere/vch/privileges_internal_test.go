@@ -1,4 +1,4 @@
-package vsphere
+package vch
 
 import (
 	"os"
@@ -12,7 +12,7 @@ import (
 
 // TestTheRoleScriptGivesWhatCheckAsksFor holds the list that administrators run against the one that is checked.
 func TestTheRoleScriptGivesWhatCheckAsksFor(t *testing.T) {
-	script, err := os.ReadFile("../../examples/vsphere/role.sh")
+	script, err := os.ReadFile("../../../examples/vsphere/role.sh")
 	require.NoError(t, err)
 	var given, needed []string
 	for _, p := range regexp.MustCompile(`\b[A-Z]\w+(\.[A-Z]\w+)+\b`).FindAllString(string(script), -1) {
