@@ -17,6 +17,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/wait"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/cgroup"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
 )
 
@@ -126,7 +127,7 @@ func (h *Hypervisor) meet(ctx context.Context, v *podVM, r *record) (*process, e
 		p.release()
 		return nil, err
 	}
-	p.groups = groupsOf(p.pid, h.layout, v.uid)
+	p.groups = cgroup.Of(p.pid, string(h.layout), v.uid)
 	h.tending.Go(p.await)
 	return p, nil
 }
@@ -219,7 +220,7 @@ func (v *podVM) noteDeath(ctx context.Context, r *record) error {
 	if r.BootID != bootID() {
 		reason = "the machine restarted"
 	}
-	releaseGroups(ctx, v.uid, r.Groups)
+	cgroup.Release(ctx, v.uid, r.Groups)
 	return v.save(func(r *record) { r.On, r.PID, r.StopReason, r.Groups = false, 0, reason, nil })
 }
 

@@ -14,6 +14,8 @@ import (
 
 const (
 	admitKey = "admit"
+	// overheadBytes is what a QEMU takes beside its guest's memory: itself, its devices' buffers, its heap.
+	overheadBytes = 128 * mib
 
 	conditionNetwork  = "NetworkUnavailable"
 	reasonUserNetwork = "UserModeNetwork"
@@ -81,6 +83,16 @@ func (h *Hypervisor) admit(ctx context.Context, v *podVM) (func(), error) {
 		defer h.mu.Unlock()
 		delete(h.starting, v.uid)
 	}, nil
+}
+
+// overhead is what a VM takes of the host beside its memory.
+func (h *Hypervisor) overhead() int64 { return overheadFor(h.accel) }
+
+func overheadFor(a Accel) int64 {
+	if a == AccelTCG {
+		return overheadBytes + tcgBufferMiB*mib
+	}
+	return overheadBytes
 }
 
 // promised is memory that VMs may still take: what the running ones have not touched, and all of those that start.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/virtual-kubelet/vic/portlayer/qemu/cgroup"
 )
 
 // hostProcesses is what the kernel calls the process namespace of the machine itself (PROC_PID_INIT_INO,
@@ -17,7 +19,7 @@ func OutliveProcess() error {
 	if err != nil {
 		return fmt.Errorf("find this process's namespace: %w", err)
 	}
-	if namespace == hostProcesses || booted() {
+	if namespace == hostProcesses || cgroup.SystemdRuns() {
 		return nil
 	}
 	first := "unknown"

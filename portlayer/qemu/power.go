@@ -12,6 +12,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/cgroup"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
 )
 
@@ -77,13 +78,22 @@ func (h *Hypervisor) start(ctx context.Context, v *podVM) (*process, error) {
 	}
 	p.child, p.words = cmd, words
 	h.tending.Go(p.await)
-	confineResources(ctx, h.layout, r, p.pid, r.Spec.Size.MemoryBytes+h.overhead())
-	p.groups = groupsOf(p.pid, h.layout, v.uid)
+	cgroup.Join(ctx, h.cgroup(r), p.pid)
+	p.groups = cgroup.Of(p.pid, string(h.layout), v.uid)
 	if err := h.greet(ctx, v, r, p); err != nil {
 		p.abandon(ctx, v.uid)
 		return nil, err
 	}
 	return p, nil
+}
+
+// cgroup bounds and weighs the QEMU of a VM.
+func (h *Hypervisor) cgroup(r *record) cgroup.Group {
+	owner := r.Spec.Owner
+	return cgroup.Group{
+		VCH: string(h.layout), UID: r.Spec.ID, Description: printable(fmt.Sprintf("pod VM %s/%s", owner.Namespace, owner.Name), 200),
+		MemoryBytes: r.Spec.Size.MemoryBytes + h.overhead(), CPUMilli: r.Spec.Size.CPUMilli,
+	}
 }
 
 // greet waits for the new QEMU's control socket. Where it fails, the process is gone afterwards.
@@ -247,7 +257,7 @@ func (h *Hypervisor) ended(ctx context.Context, v *podVM, p *process) {
 	if err := h.detach(ctx, v); err != nil {
 		logging.From(ctx).WarnContext(ctx, "network port of a stopped pod VM left behind", "vm", v.uid, "err", err)
 	}
-	releaseGroups(ctx, v.uid, p.groups)
+	cgroup.Release(ctx, v.uid, p.groups)
 	if err := v.stopped(p); err != nil {
 		logging.From(ctx).ErrorContext(ctx, "pod VM stopped and its record can't be written", "vm", v.uid, "err", err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/virtual-kubelet/vic/portlayer/qemu/cgroup"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
 )
 
@@ -278,7 +279,7 @@ func (p *process) takeBack() {
 
 // abandon clears away what there was of a process that is gone before it counted.
 func (p *process) abandon(ctx context.Context, uid string) {
-	releaseGroups(ctx, uid, p.groups)
+	cgroup.Release(ctx, uid, p.groups)
 	p.release()
 }
 

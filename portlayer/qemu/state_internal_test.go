@@ -179,16 +179,6 @@ func TestKilobytes(t *testing.T) {
 	assert.Zero(t, kilobytes(file, "None:"))
 }
 
-func TestSettingsOfControlGroups(t *testing.T) {
-	r := &record{Spec: portlayer.Spec{Size: portlayer.Size{CPUMilli: 500}}}
-	assert.Equal(t, setting{"memory", "memory.max", 7}, settingsFor("memory", true, r, 7))
-	assert.Equal(t, setting{"memory", "memory.limit_in_bytes", 7}, settingsFor("memory", false, r, 7))
-	assert.Equal(t, setting{"cpu", "cpu.weight", 50}, settingsFor("cpu", true, r, 7))
-	assert.Equal(t, setting{"cpu", "cpu.shares", 512}, settingsFor("cpu", false, r, 7))
-	r.Spec.Size.CPUMilli = 0
-	assert.Equal(t, setting{"cpu", "cpu.weight", 1}, settingsFor("cpu", true, r, 7))
-}
-
 func TestParseAccel(t *testing.T) {
 	for _, good := range []Accel{AccelAuto, AccelKVM, AccelTCG} {
 		got, err := ParseAccel(string(good))

@@ -1,4 +1,4 @@
-package qemu
+package cgroup
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// unitSlice holds the units of all pod VMs of the machine, so that an administrator can limit them together.
+	// unitSlice holds the units of all pod VMs of the host, so that an administrator can limit them together.
 	unitSlice = "vic.slice"
 	// unitTimeout bounds a conversation with systemd, which a VM's start waits for.
 	unitTimeout = 5 * time.Second
@@ -23,7 +23,7 @@ const (
 
 // startUnit puts a QEMU into a transient systemd unit of its own, of type scope. systemd then bounds its memory and weighs
 // its share of the processors, and the end of the service that started it does not end it. The unit goes with its process.
-func startUnit(ctx context.Context, l layout, r *record, pid int, limit int64) error {
+func startUnit(ctx context.Context, g Group, pid int) error {
 	ctx, cancel := context.WithTimeout(ctx, unitTimeout)
 	defer cancel()
 	connect := systemd.NewSystemdConnectionContext
@@ -35,9 +35,9 @@ func startUnit(ctx context.Context, l layout, r *record, pid int, limit int64) e
 		return fmt.Errorf("connect to systemd: %w", err)
 	}
 	defer conn.Close()
-	name := unitName(l, r.Spec.ID, pid)
+	name := unitName(g, pid)
 	result := make(chan string, 1)
-	if _, err := conn.StartTransientUnitContext(ctx, name, "fail", unitProperties(r, pid, limit), result); err != nil {
+	if _, err := conn.StartTransientUnitContext(ctx, name, "fail", unitProperties(g, pid), result); err != nil {
 		return fmt.Errorf("start unit %s: %w", name, err)
 	}
 	select {
@@ -52,28 +52,27 @@ func startUnit(ctx context.Context, l layout, r *record, pid int, limit int64) e
 }
 
 // unitName differs between two boots of one VM, since systemd may still know the unit of the former.
-func unitName(l layout, uid string, pid int) string {
-	return fmt.Sprintf("%s-%d.scope", strings.ReplaceAll(ownGroup(l, uid), string(filepath.Separator), "-"), pid)
+func unitName(g Group, pid int) string {
+	return fmt.Sprintf("%s-%d.scope", strings.ReplaceAll(ownGroup(g.VCH, g.UID), string(filepath.Separator), "-"), pid)
 }
 
-func unitProperties(r *record, pid int, limit int64) []systemd.Property {
+func unitProperties(g Group, pid int) []systemd.Property {
 	property := func(name string, value any) systemd.Property {
 		return systemd.Property{Name: name, Value: dbus.MakeVariant(value)}
 	}
-	id := r.Spec.Owner
 	return []systemd.Property{
-		systemd.PropDescription(printable(fmt.Sprintf("pod VM %s/%s", id.Namespace, id.Name), 200)),
+		systemd.PropDescription(g.Description),
 		systemd.PropSlice(unitSlice),
 		systemd.PropPids(uint32(pid)),
 		property("CollectMode", "inactive-or-failed"),
 		property("MemoryAccounting", true),
-		property("MemoryMax", uint64(limit)),
-		property("CPUWeight", uint64(cpuWeight(r))),
+		property("MemoryMax", uint64(g.MemoryBytes)),
+		property("CPUWeight", uint64(g.cpuWeight())),
 	}
 }
 
-// booted reports whether systemd manages this host, or what looks like one from here (sd_booted(3)).
-func booted() bool {
+// SystemdRuns reports whether systemd manages this host, or what looks like one from here (sd_booted(3)).
+func SystemdRuns() bool {
 	info, err := os.Lstat("/run/systemd/system")
 	return err == nil && info.IsDir()
 }

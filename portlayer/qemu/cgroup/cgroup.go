@@ -1,4 +1,4 @@
-package qemu
+package cgroup
 
 import (
 	"context"
@@ -17,22 +17,20 @@ import (
 )
 
 const (
-	cgroupRoot = "/sys/fs/cgroup"
-	// overheadBytes is what a QEMU takes beside its guest's memory: itself, its devices' buffers, its heap.
-	overheadBytes = 128 * mib
+	root = "/sys/fs/cgroup"
 	// Shares of a processor of version 1 and weights of version 2 for a whole processor.
 	sharesPerCPU = 1024
 	weightPerCPU = 100
 )
 
-// overhead is what a VM takes of the machine beside its memory.
-func (h *Hypervisor) overhead() int64 { return overheadFor(h.accel) }
-
-func overheadFor(a Accel) int64 {
-	if a == AccelTCG {
-		return overheadBytes + tcgBufferMiB*mib
-	}
-	return overheadBytes
+// Group is what the processes of one VM are put into.
+type Group struct {
+	// VCH is the directory of the VM's VCH, and UID is the VM's: both name the group.
+	VCH, UID string
+	// Description is for people who look at systemd's units.
+	Description string
+	// MemoryBytes is the limit of its memory; CPUMilli is its weight against others, in thousandths of a processor.
+	MemoryBytes, CPUMilli int64
 }
 
 // setting is one file of a control group.
@@ -41,42 +39,42 @@ type setting struct {
 	value            int64
 }
 
-// confineResources puts a QEMU into a systemd unit, or else control groups, of its own, where the machine lets us: its
-// memory is then bounded and its share of the processors weighed. Without them it runs all the same.
-func confineResources(ctx context.Context, l layout, r *record, pid int, limit int64) {
-	if booted() {
-		err := startUnit(ctx, l, r, pid, limit)
+// Join puts a process into a systemd unit, or else control groups, of its own, where the host lets us: its memory is then
+// bounded and its share of the processors weighed. Without them it runs all the same.
+func Join(ctx context.Context, g Group, pid int) {
+	if SystemdRuns() {
+		err := startUnit(ctx, g, pid)
 		if err == nil {
 			return
 		}
-		logging.From(ctx).WarnContext(ctx, "pod VM got no systemd unit", "vm", r.Spec.ID, "err", err)
+		logging.From(ctx).WarnContext(ctx, "pod VM got no systemd unit", "vm", g.UID, "err", err)
 	}
 	for _, controller := range []string{"memory", "cpu"} {
-		dir, v2, err := cgroupFor(controller, l, r.Spec.ID)
+		dir, v2, err := groupFor(controller, ownGroup(g.VCH, g.UID))
 		if err == nil {
-			err = joinGroup(dir, settingsFor(controller, v2, r, limit), pid)
+			err = joinGroup(dir, settingFor(controller, v2, g), pid)
 		}
 		if err != nil {
-			logging.From(ctx).DebugContext(ctx, "pod VM has no control group", "vm", r.Spec.ID,
+			logging.From(ctx).DebugContext(ctx, "pod VM has no control group", "vm", g.UID,
 				"controller", controller, "err", err)
 		}
 	}
 }
 
-func settingsFor(controller string, v2 bool, r *record, limit int64) setting {
+func settingFor(controller string, v2 bool, g Group) setting {
 	switch {
 	case controller == "memory" && v2:
-		return setting{controller, "memory.max", limit}
+		return setting{controller, "memory.max", g.MemoryBytes}
 	case controller == "memory":
-		return setting{controller, "memory.limit_in_bytes", limit}
+		return setting{controller, "memory.limit_in_bytes", g.MemoryBytes}
 	case v2:
-		return setting{controller, "cpu.weight", cpuWeight(r)}
+		return setting{controller, "cpu.weight", g.cpuWeight()}
 	}
-	return setting{controller, "cpu.shares", max(r.Spec.Size.CPUMilli*sharesPerCPU/1000, 2)}
+	return setting{controller, "cpu.shares", max(g.CPUMilli*sharesPerCPU/1000, 2)}
 }
 
 // cpuWeight is the weight of a VM's processors in control groups of version 2 (cpu.weight, 1 to 10000).
-func cpuWeight(r *record) int64 { return min(max(r.Spec.Size.CPUMilli*weightPerCPU/1000, 1), 10000) }
+func (g Group) cpuWeight() int64 { return min(max(g.CPUMilli*weightPerCPU/1000, 1), 10000) }
 
 func joinGroup(dir string, s setting, pid int) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -88,9 +86,9 @@ func joinGroup(dir string, s setting, pid int) error {
 	return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
 }
 
-// groupsOf returns the control groups that a VM's process is in and that were made for it, whichever process of ours did
+// Of returns the control groups that a VM's process is in and that were made for it, whichever process of ours did
 // that.
-func groupsOf(pid int, l layout, uid string) []string {
+func Of(pid int, vch, uid string) []string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
 		return nil // it is gone already, or there are none
@@ -98,15 +96,15 @@ func groupsOf(pid int, l layout, uid string) []string {
 	var dirs []string
 	for line := range strings.Lines(string(b)) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) == 3 && strings.HasSuffix(parts[2], "/"+ownGroup(l, uid)) {
-			dirs = append(dirs, filepath.Join(cgroupRoot, parts[1], parts[2]))
+		if len(parts) == 3 && strings.HasSuffix(parts[2], "/"+ownGroup(vch, uid)) {
+			dirs = append(dirs, filepath.Join(root, parts[1], parts[2]))
 		}
 	}
 	return dirs
 }
 
-// releaseGroups removes the control groups of a process that is gone.
-func releaseGroups(ctx context.Context, uid string, dirs []string) {
+// Release removes the control groups of a process that is gone.
+func Release(ctx context.Context, uid string, dirs []string) {
 	for _, dir := range dirs {
 		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			logging.From(ctx).DebugContext(ctx, "control group left behind", "vm", uid, "err", err)
@@ -116,29 +114,28 @@ func releaseGroups(ctx context.Context, uid string, dirs []string) {
 }
 
 // ownGroup is the name of a VM's group below whatever it is in.
-func ownGroup(l layout, uid string) string {
-	sum := sha256.Sum256([]byte(l))
+func ownGroup(vch, uid string) string {
+	sum := sha256.Sum256([]byte(vch))
 	return filepath.Join("vic-"+hex.EncodeToString(sum[:4]), uid)
 }
 
-// cgroupFor names a VM's group. In version 1 it is below our own; in version 2, where a group with processes can have
+// groupFor names a VM's group. In version 1 it is below our own; in version 2, where a group with processes can have
 // no children that are limited, it is beside our own.
-func cgroupFor(controller string, l layout, uid string) (dir string, v2 bool, err error) {
+func groupFor(controller, own string) (dir string, v2 bool, err error) {
 	b, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return "", false, err
 	}
-	own := ownGroup(l, uid)
 	for line := range strings.Lines(string(b)) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(parts) == 3 && parts[1] == controller {
-			dir, err = groupBelow(filepath.Join(cgroupRoot, controller, parts[2]), own)
+			dir, err = groupBelow(filepath.Join(root, controller, parts[2]), own)
 			return dir, false, err
 		}
 	}
 	for line := range strings.Lines(string(b)) {
 		if current, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			dir, err = groupBelow(filepath.Join(cgroupRoot, path.Dir(current)), own)
+			dir, err = groupBelow(filepath.Join(root, path.Dir(current)), own)
 			return dir, true, err
 		}
 	}
