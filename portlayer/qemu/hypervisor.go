@@ -14,12 +14,6 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
 )
 
-const (
-	// adoptPatience is how long a look at the VMs waits for those that are being taken over: an answer takes a moment, or
-	// as long as a QEMU that is stopped is kept so.
-	adoptPatience = 3 * time.Second
-)
-
 // Hypervisor is a VCH on this machine. It implements portlayer.Hypervisor.
 type Hypervisor struct {
 	config Config
