@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -78,37 +77,4 @@ func readRecord(dir string) (*record, error) {
 		return nil, fmt.Errorf("%s is of VM %q", filepath.Join(dir, recordFile), r.Spec.ID)
 	}
 	return &r, nil
-}
-
-// List shows the VMs of the VCH in dir. It changes nothing, and needs no server nor rights over the processes: the
-// lock that a QEMU inherits says whether it lives.
-func List(dir string) ([]portlayer.VM, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, err
-	}
-	l := layout(dir)
-	uids, err := l.uids()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	vms := make([]portlayer.VM, 0, len(uids))
-	for _, uid := range uids {
-		r, err := readRecord(l.vm(uid))
-		if errors.Is(err, portlayer.ErrNotFound) {
-			continue // destroyed meanwhile
-		}
-		if err != nil {
-			return nil, fmt.Errorf("list VMs: %w", err)
-		}
-		alive, err := filelock.Held(filepath.Join(l.vm(uid), aliveFile))
-		if err != nil {
-			return nil, fmt.Errorf("list VMs: %w", err)
-		}
-		vms = append(vms, r.vm(alive, r.PID))
-	}
-	return vms, nil
 }

@@ -16,6 +16,39 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
+// List shows the VMs of the VCH in dir. It changes nothing, and needs no server nor rights over the processes: the
+// lock that a QEMU inherits says whether it lives.
+func List(dir string) ([]portlayer.VM, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	l := layout(dir)
+	uids, err := l.uids()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	vms := make([]portlayer.VM, 0, len(uids))
+	for _, uid := range uids {
+		r, err := readRecord(l.vm(uid))
+		if errors.Is(err, portlayer.ErrNotFound) {
+			continue // destroyed meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list VMs: %w", err)
+		}
+		alive, err := filelock.Held(filepath.Join(l.vm(uid), aliveFile))
+		if err != nil {
+			return nil, fmt.Errorf("list VMs: %w", err)
+		}
+		vms = append(vms, r.vm(alive, r.PID))
+	}
+	return vms, nil
+}
+
 // Details is all that can be seen of a VM from outside.
 type Details struct {
 	portlayer.VM
@@ -109,6 +142,34 @@ func End(ctx context.Context, dir, uid string) (int, error) {
 		return 0, fmt.Errorf("end VM %s: %w", uid, err)
 	}
 	return r.PID, nil
+}
+
+// Purge ends every VM of the VCH in dir and deletes the directory; one that is not there is no error. It needs neither
+// QEMU nor a guest image. A VM that another process holds makes it ErrBusy, and then the directory stays.
+func Purge(ctx context.Context, dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("purge VCH: %w", err)
+	}
+	h := newHypervisor(Config{Dir: dir})
+	defer h.Close()
+	uids, err := h.layout.uids()
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("purge VCH %s: %w", dir, err)
+	}
+	for _, uid := range uids {
+		err = errors.Join(err, h.Destroy(ctx, uid))
+	}
+	if err != nil {
+		return fmt.Errorf("purge VCH %s: %w", dir, err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("purge VCH %s: %w", dir, err)
+	}
+	return nil
 }
 
 // outside finds a VM for a process that does not have its VCH open.
