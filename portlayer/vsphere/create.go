@@ -29,43 +29,43 @@ func (h *Hypervisor) Create(ctx context.Context, spec portlayer.Spec) (portlayer
 	return vm.view(), nil
 }
 
-func (h *Hypervisor) create(ctx context.Context, spec portlayer.Spec) (podVM, error) {
+func (h *Hypervisor) create(ctx context.Context, spec portlayer.Spec) (ownedVM, error) {
 	if err := h.checkSpec(spec); err != nil {
-		return podVM{}, err
+		return ownedVM{}, err
 	}
 	if len(spec.Volumes()) > 0 {
-		return podVM{}, fmt.Errorf("a VM that is being made has no volumes: %w", portlayer.ErrUnsupported)
+		return ownedVM{}, fmt.Errorf("a VM that is being made has no volumes: %w", portlayer.ErrUnsupported)
 	}
 	uid := spec.ID
 	giveBack, err := h.changing.Take(ctx, uid)
 	if err != nil {
-		return podVM{}, err
+		return ownedVM{}, err
 	}
 	defer giveBack()
 	if !h.seen.isCurrent() { // a call before may have made it, whose answer got lost
 		if err := h.seen.readAll(ctx); err != nil {
-			return podVM{}, err
+			return ownedVM{}, err
 		}
 	}
 	if _, ok := h.seen.find(uid); ok {
-		return podVM{}, portlayer.ErrExists
+		return ownedVM{}, portlayer.ErrExists
 	}
 	release, err := h.disks.use(spec.Disks)
 	if err != nil {
-		return podVM{}, err
+		return ownedVM{}, err
 	}
 	defer release()
-	vm := podVM{
+	vm := ownedVM{
 		uuid: h.instanceUUID(uid), record: record{spec: spec, version: 1, units: placeDisks(nil, bootFirst(spec))}, createdAt: time.Now(),
 	}
 	config, err := h.configSpec(vm.record)
 	if err != nil {
-		return podVM{}, err
+		return ownedVM{}, err
 	}
 	// It is made to be started: what its first boot needs comes with it, rather than by a task of its own.
 	boot, err := h.armBoot(&vm)
 	if err != nil {
-		return podVM{}, err
+		return ownedVM{}, err
 	}
 	config.ExtraConfig = append(config.ExtraConfig, boot...)
 	vm.armed = true
@@ -77,7 +77,7 @@ func (h *Hypervisor) create(ctx context.Context, spec portlayer.Spec) (podVM, er
 	}
 	if err != nil {
 		h.missed(err, spec.Disks)
-		return podVM{}, err
+		return ownedVM{}, err
 	}
 	ref, ok := result.(types.ManagedObjectReference)
 	if !ok {
@@ -96,14 +96,14 @@ func (h *Hypervisor) missed(err error, disks []portlayer.Disk) {
 }
 
 // created looks for the VM of a task whose beginning or end nobody saw.
-func (h *Hypervisor) created(ctx context.Context, uid string, unseen error) (podVM, error) {
+func (h *Hypervisor) created(ctx context.Context, uid string, unseen error) (ownedVM, error) {
 	if err := h.seen.readAll(ctx); err != nil {
-		return podVM{}, err
+		return ownedVM{}, err
 	}
 	if vm, ok := h.seen.find(uid); ok {
 		return vm, nil // its first power-on gives it another token
 	}
-	return podVM{}, fmt.Errorf("%w, and there is no VM: %w", unseen, portlayer.ErrBusy)
+	return ownedVM{}, fmt.Errorf("%w, and there is no VM: %w", unseen, portlayer.ErrBusy)
 }
 
 func (h *Hypervisor) configSpec(r record) (types.VirtualMachineConfigSpec, error) {

@@ -32,7 +32,7 @@ func (h *Hypervisor) Destroy(ctx context.Context, uid string) error {
 	return nil
 }
 
-func (h *Hypervisor) destroy(ctx context.Context, vm podVM) error {
+func (h *Hypervisor) destroy(ctx context.Context, vm ownedVM) error {
 	if err := h.cutPower(ctx, vm); err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (h *Hypervisor) destroy(ctx context.Context, vm podVM) error {
 }
 
 // detachForeign takes disks out of a VM that are not its own: vSphere deletes the files of all disks of a VM with it.
-func (h *Hypervisor) detachForeign(ctx context.Context, vm podVM) error {
+func (h *Hypervisor) detachForeign(ctx context.Context, vm ownedVM) error {
 	devices, err := h.devicesOf(ctx, vm)
 	if err != nil {
 		return err

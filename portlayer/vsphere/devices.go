@@ -191,7 +191,7 @@ func removal(disk *types.VirtualDisk) *types.VirtualDeviceConfigSpec {
 }
 
 // devicesOf reads a VM's hardware; none of one that is being lost.
-func (h *Hypervisor) devicesOf(ctx context.Context, vm podVM) (object.VirtualDeviceList, error) {
+func (h *Hypervisor) devicesOf(ctx context.Context, vm ownedVM) (object.VirtualDeviceList, error) {
 	var facts mo.VirtualMachine
 	err := property.DefaultCollector(h.client).RetrieveOne(ctx, vm.ref, []string{"config.hardware.device"}, &facts)
 	if err != nil {

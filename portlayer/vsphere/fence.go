@@ -17,7 +17,7 @@ import (
 
 // free refuses a disk that another VM has, running or not: by what vSphere notes of it, and by the files of the VMs on its
 // datastore, which also show a disk that was attached as a file.
-func (v *volumes) free(ctx context.Context, vm podVM, disk types.VStorageObject) error {
+func (v *volumes) free(ctx context.Context, vm ownedVM, disk types.VStorageObject) error {
 	for _, consumer := range disk.Config.ConsumerId {
 		name, ours, err := v.consumer(ctx, vm, consumer.Id)
 		if err != nil {
@@ -35,7 +35,7 @@ func inUse(by ...string) error {
 }
 
 // consumer names a VM by the UUID that vSphere notes with a disk, and reports whether it is vm.
-func (v *volumes) consumer(ctx context.Context, vm podVM, id string) (name string, ours bool, err error) {
+func (v *volumes) consumer(ctx context.Context, vm ownedVM, id string) (name string, ours bool, err error) {
 	index := object.NewSearchIndex(v.h.client)
 	for _, instance := range []bool{true, false} {
 		found, err := index.FindByUuid(ctx, nil, id, true, &instance)
@@ -55,7 +55,7 @@ func (v *volumes) consumer(ctx context.Context, vm podVM, id string) (name strin
 }
 
 // alone refuses a disk whose file is among another VM's.
-func (v *volumes) alone(ctx context.Context, vm podVM, disk types.VStorageObject) error {
+func (v *volumes) alone(ctx context.Context, vm ownedVM, disk types.VStorageObject) error {
 	backing, ok := disk.Config.Backing.(types.BaseBaseConfigInfoFileBackingInfo)
 	if !ok {
 		return fmt.Errorf("it is %T and no file: %w", disk.Config.Backing, portlayer.ErrUnsupported)

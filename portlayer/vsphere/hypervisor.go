@@ -201,20 +201,20 @@ func (h *Hypervisor) dialable(uid string) error {
 }
 
 // change finds a VM and waits for its turn. ErrNotFound.
-func (h *Hypervisor) change(ctx context.Context, uid string) (podVM, func(), error) {
+func (h *Hypervisor) change(ctx context.Context, uid string) (ownedVM, func(), error) {
 	giveBack, err := h.changing.Take(ctx, uid)
 	if err != nil {
-		return podVM{}, nil, err
+		return ownedVM{}, nil, err
 	}
 	vm, ok := h.seen.find(uid)
 	if !ok {
 		giveBack()
-		return podVM{}, nil, portlayer.ErrNotFound
+		return ownedVM{}, nil, portlayer.ErrNotFound
 	}
 	return vm, giveBack, nil
 }
 
 // vm is the client's handle of a VM.
-func (h *Hypervisor) vm(vm podVM) *object.VirtualMachine {
+func (h *Hypervisor) vm(vm ownedVM) *object.VirtualMachine {
 	return object.NewVirtualMachine(h.client, vm.ref)
 }

@@ -34,7 +34,7 @@ type inventory struct {
 	hooks   hooks
 
 	mu      sync.Mutex // guards what follows
-	vms     map[types.ManagedObjectReference]podVM
+	vms     map[types.ManagedObjectReference]ownedVM
 	touched map[types.ManagedObjectReference]uint64 // by our own operations, how often
 	strange map[types.ManagedObjectReference]bool   // VMs that are left alone, and were logged
 	foreign map[types.ManagedObjectReference]error  // VMs whose records have another format
@@ -54,7 +54,7 @@ type hooks struct {
 func newInventory(session *Session, folder types.ManagedObjectReference, hooks hooks) *inventory {
 	return &inventory{
 		session: session, client: session.client, folder: folder, hooks: hooks, since: time.Now(),
-		vms: map[types.ManagedObjectReference]podVM{}, touched: map[types.ManagedObjectReference]uint64{},
+		vms: map[types.ManagedObjectReference]ownedVM{}, touched: map[types.ManagedObjectReference]uint64{},
 		strange: map[types.ManagedObjectReference]bool{}, foreign: map[types.ManagedObjectReference]error{},
 	}
 }
@@ -79,7 +79,7 @@ func (i *inventory) list(ctx context.Context) ([]portlayer.VM, error) {
 }
 
 // find returns the VM of a pod; false where there is none.
-func (i *inventory) find(uid string) (podVM, bool) {
+func (i *inventory) find(uid string) (ownedVM, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, vm := range i.vms {
@@ -87,7 +87,7 @@ func (i *inventory) find(uid string) (podVM, bool) {
 			return vm, true
 		}
 	}
-	return podVM{}, false
+	return ownedVM{}, false
 }
 
 // hasAddress reports whether a VM was given an address.
@@ -103,7 +103,7 @@ func (i *inventory) hasAddress(a netip.Addr) bool {
 }
 
 // named returns the VM with an instance UUID; false where there is none.
-func (i *inventory) named(uuid string) (podVM, bool) {
+func (i *inventory) named(uuid string) (ownedVM, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, vm := range i.vms {
@@ -111,12 +111,12 @@ func (i *inventory) named(uuid string) (podVM, bool) {
 			return vm, true
 		}
 	}
-	return podVM{}, false
+	return ownedVM{}, false
 }
 
 // put takes what one of our operations made of a VM. Its power is what was seen last, whatever it was when the operation
 // began.
-func (i *inventory) put(vm podVM) {
+func (i *inventory) put(vm ownedVM) {
 	i.mu.Lock()
 	if was, ok := i.vms[vm.ref]; ok {
 		vm.on, vm.bootedAt = was.on, was.bootedAt
@@ -130,7 +130,7 @@ func (i *inventory) put(vm podVM) {
 }
 
 // putOff takes that one of our operations has powered a VM off.
-func (i *inventory) putOff(vm podVM) {
+func (i *inventory) putOff(vm ownedVM) {
 	vm.on, vm.bootedAt = false, time.Time{}
 	i.mu.Lock()
 	i.putLocked(vm)
@@ -138,13 +138,13 @@ func (i *inventory) putOff(vm podVM) {
 	i.hooks.notify(vm.uid())
 }
 
-func (i *inventory) putLocked(vm podVM) {
+func (i *inventory) putLocked(vm ownedVM) {
 	i.touched[vm.ref]++
 	i.vms[vm.ref] = vm
 }
 
 // drop takes that one of our operations removed a VM.
-func (i *inventory) drop(vm podVM) {
+func (i *inventory) drop(vm ownedVM) {
 	i.mu.Lock()
 	i.touched[vm.ref]++
 	delete(i.vms, vm.ref)
@@ -153,7 +153,7 @@ func (i *inventory) drop(vm podVM) {
 }
 
 // gone notifies those who have something for a VM.
-func (i *inventory) gone(vm podVM) {
+func (i *inventory) gone(vm ownedVM) {
 	i.hooks.forget(vm.uuid)
 	i.hooks.notify(vm.uid())
 }
@@ -301,7 +301,7 @@ func (i *inventory) readAll(ctx context.Context) error {
 		there[vm.Self] = true
 	}
 	skipped := i.take(ctx, vms, touched)
-	var gone []podVM
+	var gone []ownedVM
 	i.mu.Lock()
 	maps.DeleteFunc(i.foreign, func(ref types.ManagedObjectReference, _ error) bool { return !there[ref] })
 	for ref, vm := range i.vms {

@@ -43,7 +43,7 @@ func (d *digest) UnmarshalText(text []byte) error {
 
 // armBoot gives a VM a new token, and returns what it has to carry for it: the blob, and what the token is known by.
 // A token is worth nothing before its hash is there, and both come together.
-func (h *Hypervisor) armBoot(vm *podVM) ([]types.BaseOptionValue, error) {
+func (h *Hypervisor) armBoot(vm *ownedVM) ([]types.BaseOptionValue, error) {
 	if !vm.record.spec.Boot.HasGuest() {
 		return nil, nil // nobody will join
 	}
@@ -56,7 +56,7 @@ func (h *Hypervisor) armBoot(vm *podVM) ([]types.BaseOptionValue, error) {
 }
 
 // bootBlob is what the guest of a VM is given for its next boot, and the hash of the token in it.
-func (h *Hypervisor) bootBlob(vm podVM) (types.BaseOptionValue, [32]byte, error) {
+func (h *Hypervisor) bootBlob(vm ownedVM) (types.BaseOptionValue, [32]byte, error) {
 	boot := h.config.Guests.Boot(vm.uuid)
 	boot.Token = rand.Text()
 	for _, n := range vm.record.spec.NICs {
@@ -73,7 +73,7 @@ func (h *Hypervisor) bootBlob(vm podVM) (types.BaseOptionValue, [32]byte, error)
 }
 
 // bootName names the latest power-on by vSphere's clock, or by ours where that is not known.
-func (vm podVM) bootName() string {
+func (vm ownedVM) bootName() string {
 	switch {
 	case !vm.on:
 		return ""
@@ -154,7 +154,7 @@ func (h *Hypervisor) Rebooted(ctx context.Context, uuid, boot string) error {
 	return nil
 }
 
-func (h *Hypervisor) noteJoin(ctx context.Context, vm podVM, boot string, key [32]byte) error {
+func (h *Hypervisor) noteJoin(ctx context.Context, vm ownedVM, boot string, key [32]byte) error {
 	if vm.bootName() != boot || vm.record.join.Boot == boot {
 		return fmt.Errorf("boot %s is not the one that may join: %w", boot, portlayer.ErrBusy)
 	}

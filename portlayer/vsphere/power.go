@@ -28,7 +28,7 @@ func (h *Hypervisor) PowerOn(ctx context.Context, uid string) error {
 	return nil
 }
 
-func (h *Hypervisor) powerOn(ctx context.Context, vm podVM) error {
+func (h *Hypervisor) powerOn(ctx context.Context, vm ownedVM) error {
 	if vm.on {
 		return nil
 	}
@@ -72,14 +72,14 @@ func (h *Hypervisor) powerOn(ctx context.Context, vm podVM) error {
 	return errors.Join(err, h.notePower(undo, &vm, before))
 }
 
-func (h *Hypervisor) start(ctx context.Context, vm podVM) error {
+func (h *Hypervisor) start(ctx context.Context, vm ownedVM) error {
 	task, err := h.vm(vm).PowerOn(ctx)
 	_, err = h.tasks.await(ctx, task, err)
 	return err
 }
 
 // startAnew pulls the plug of a VM that has only begun to boot, and starts it.
-func (h *Hypervisor) startAnew(ctx context.Context, vm podVM) error {
+func (h *Hypervisor) startAnew(ctx context.Context, vm ownedVM) error {
 	task, err := h.vm(vm).PowerOff(ctx)
 	_, err = h.tasks.await(ctx, task, err)
 	if err != nil && !fault.Is(err, &types.InvalidPowerState{}) {
@@ -89,7 +89,7 @@ func (h *Hypervisor) startAnew(ctx context.Context, vm podVM) error {
 }
 
 // lookAgain reads a VM. ErrNotFound.
-func (h *Hypervisor) lookAgain(ctx context.Context, vm podVM) (podVM, error) {
+func (h *Hypervisor) lookAgain(ctx context.Context, vm ownedVM) (ownedVM, error) {
 	if err := h.seen.read(ctx, []types.ManagedObjectReference{vm.ref}); err != nil {
 		return vm, err
 	}
@@ -101,7 +101,7 @@ func (h *Hypervisor) lookAgain(ctx context.Context, vm podVM) (podVM, error) {
 }
 
 // noteStart has the VM carry that it is about to be started, with what that boot needs.
-func (h *Hypervisor) noteStart(ctx context.Context, vm *podVM) error {
+func (h *Hypervisor) noteStart(ctx context.Context, vm *ownedVM) error {
 	boot, err := h.armBoot(vm)
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ func (h *Hypervisor) noteEnd(ctx context.Context, uid string) error {
 const undoTimeout = 30 * time.Second
 
 // notePower has the VM carry what we do with its power, and more.
-func (h *Hypervisor) notePower(ctx context.Context, vm *podVM, p power, more ...types.BaseOptionValue) error {
+func (h *Hypervisor) notePower(ctx context.Context, vm *ownedVM, p power, more ...types.BaseOptionValue) error {
 	task, err := h.vm(*vm).Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: append(more, option(keyPower, p))})
 	if _, err := h.tasks.await(ctx, task, err); err != nil {
 		return fmt.Errorf("note the power: %w", err)
@@ -169,7 +169,7 @@ func (h *Hypervisor) PowerOff(ctx context.Context, uid string) error {
 	return nil
 }
 
-func (h *Hypervisor) powerOff(ctx context.Context, vm podVM) error {
+func (h *Hypervisor) powerOff(ctx context.Context, vm ownedVM) error {
 	if !vm.on {
 		return nil
 	}
@@ -183,7 +183,7 @@ func (h *Hypervisor) powerOff(ctx context.Context, vm podVM) error {
 }
 
 // cutPower stops a VM, whose end is noted or that is about to go.
-func (h *Hypervisor) cutPower(ctx context.Context, vm podVM) error {
+func (h *Hypervisor) cutPower(ctx context.Context, vm ownedVM) error {
 	if !vm.on {
 		return nil
 	}

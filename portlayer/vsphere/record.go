@@ -89,8 +89,8 @@ var vmFacts = []string{
 // vmSigns are the properties whose change says that a VM has to be read.
 var vmSigns = []string{"config.changeVersion", "runtime.powerState", "summary.runtime.bootTime"}
 
-// podVM is one VM as it was last seen.
-type podVM struct {
+// ownedVM is one VM as it was last seen.
+type ownedVM struct {
 	ref       types.ManagedObjectReference
 	uuid      string // instance UUID
 	record    record
@@ -107,8 +107,8 @@ type podVM struct {
 }
 
 // readVM makes one of a VM's properties; false for a VM that is none of our pod VMs.
-func readVM(read mo.VirtualMachine) (podVM, bool, error) {
-	vm := podVM{ref: read.Self, on: read.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn}
+func readVM(read mo.VirtualMachine) (ownedVM, bool, error) {
+	vm := ownedVM{ref: read.Self, on: read.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn}
 	if read.Config == nil {
 		return vm, false, nil // it is being made or lost
 	}
@@ -156,7 +156,7 @@ func readVM(read mo.VirtualMachine) (podVM, bool, error) {
 }
 
 // remember adds to what was read of a VM what this process knows of it.
-func (vm *podVM) remember(was podVM) {
+func (vm *ownedVM) remember(was ownedVM) {
 	if was.on && vm.on && vm.bootedAt.IsZero() {
 		vm.bootedAt = was.bootedAt // vCenter may forget it when a VM moves
 	}
@@ -165,7 +165,7 @@ func (vm *podVM) remember(was podVM) {
 }
 
 // startedAt is when we powered it on last, or when it was seen to run; zero where it never did.
-func (vm podVM) startedAt() time.Time {
+func (vm ownedVM) startedAt() time.Time {
 	if at := vm.record.power.StartedAt; !at.IsZero() {
 		return at
 	}
@@ -173,21 +173,21 @@ func (vm podVM) startedAt() time.Time {
 }
 
 // power is what its record has to say of its power.
-func (vm podVM) power() power {
+func (vm ownedVM) power() power {
 	p := vm.record.power
 	p.StartedAt = vm.startedAt()
 	return p
 }
 
 // endedUnnoted reports whether it ran and is off, and that it does not carry that.
-func (vm podVM) endedUnnoted() bool {
+func (vm ownedVM) endedUnnoted() bool {
 	return !vm.on && vm.record.power.StartedAt.IsZero() && !vm.ranAt.IsZero()
 }
 
-func (vm podVM) uid() string { return vm.record.spec.ID }
+func (vm ownedVM) uid() string { return vm.record.spec.ID }
 
 // view is the VM as the port layer sees it.
-func (vm podVM) view() portlayer.VM {
+func (vm ownedVM) view() portlayer.VM {
 	seen := portlayer.VM{
 		Spec: vm.record.spec.Clone(), State: portlayer.StateCreated, Version: vm.record.version,
 		CreatedAt: vm.createdAt, StartedAt: vm.startedAt(), Targets: maps.Clone(vm.record.units),

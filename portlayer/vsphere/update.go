@@ -28,7 +28,7 @@ func (h *Hypervisor) Update(ctx context.Context, spec portlayer.Spec, version ui
 	return vm.view(), nil
 }
 
-func (h *Hypervisor) update(ctx context.Context, vm podVM, spec portlayer.Spec, version uint64) (podVM, error) {
+func (h *Hypervisor) update(ctx context.Context, vm ownedVM, spec portlayer.Spec, version uint64) (ownedVM, error) {
 	old := vm.record.spec
 	if vm.record.version != version {
 		return vm, fmt.Errorf("it is at version %d, not %d: %w", vm.record.version, version, portlayer.ErrStaleHandle)

@@ -44,7 +44,7 @@ func newVolumes(h *Hypervisor) *volumes {
 
 // change gives vm the volumes of spec that it has not, takes from it those that spec has not, and returns where the former
 // are on the bus. What it has done when it fails is found by the next call, and undone by Destroy.
-func (v *volumes) change(ctx context.Context, vm podVM, spec portlayer.Spec) (map[string]int32, error) {
+func (v *volumes) change(ctx context.Context, vm ownedVM, spec portlayer.Spec) (map[string]int32, error) {
 	from, to := vm.record.spec.Volumes(), spec.Volumes()
 	if slices.Equal(from, to) {
 		return nil, nil //nolint:nilnil // nothing changes
@@ -64,7 +64,7 @@ func (v *volumes) change(ctx context.Context, vm podVM, spec portlayer.Spec) (ma
 }
 
 // restore gives vm the volumes of its record that somebody has taken from it while it was off.
-func (v *volumes) restore(ctx context.Context, vm podVM) error {
+func (v *volumes) restore(ctx context.Context, vm ownedVM) error {
 	if len(vm.record.spec.Volumes()) == 0 {
 		return nil
 	}
@@ -77,7 +77,7 @@ func (v *volumes) restore(ctx context.Context, vm podVM) error {
 }
 
 // attachAll attaches the volumes among disks, and returns where they are.
-func (v *volumes) attachAll(ctx context.Context, vm podVM, devices object.VirtualDeviceList, disks []portlayer.Disk) (map[string]int32, error) {
+func (v *volumes) attachAll(ctx context.Context, vm ownedVM, devices object.VirtualDeviceList, disks []portlayer.Disk) (map[string]int32, error) {
 	units := map[string]int32{}
 	maps.Copy(units, vm.record.units)
 	for _, d := range disks {
@@ -101,7 +101,7 @@ func (v *volumes) attachAll(ctx context.Context, vm podVM, devices object.Virtua
 
 // giveBack takes volumes from vm again when it does not get all: whoever holds some and waits for others keeps those from
 // moving that it waits for.
-func (v *volumes) giveBack(ctx context.Context, vm podVM, ids []string) error {
+func (v *volumes) giveBack(ctx context.Context, vm ownedVM, ids []string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	var failed error
@@ -117,7 +117,7 @@ func volumeError(volume string, err error) error {
 }
 
 // attach gives vm a disk that no other VM has.
-func (v *volumes) attach(ctx context.Context, vm podVM, controller int32, at bus) error {
+func (v *volumes) attach(ctx context.Context, vm ownedVM, controller int32, at bus) error {
 	giveBack, err := v.taking.Take(ctx, at.volume)
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ type bus struct {
 	unit   int32
 }
 
-func (v *volumes) attachDisk(ctx context.Context, vm podVM, disk types.VStorageObject, req types.AttachDisk_Task) error {
+func (v *volumes) attachDisk(ctx context.Context, vm ownedVM, disk types.VStorageObject, req types.AttachDisk_Task) error {
 	req.This, req.DiskId = vm.ref, disk.Config.Id
 	req.Datastore = disk.Config.Backing.GetBaseConfigInfoBackingInfo().Datastore
 	res, err := methods.AttachDisk_Task(ctx, v.h.client, &req)
@@ -168,7 +168,7 @@ func (v *volumes) attachDisk(ctx context.Context, vm podVM, disk types.VStorageO
 }
 
 // detach takes a disk from vm, whole. One that it does not have is no error.
-func (v *volumes) detach(ctx context.Context, vm podVM, devices object.VirtualDeviceList, volume string) error {
+func (v *volumes) detach(ctx context.Context, vm ownedVM, devices object.VirtualDeviceList, volume string) error {
 	disk := volumeDevice(devices, volume)
 	if disk == nil {
 		return nil
@@ -183,7 +183,7 @@ func (v *volumes) detach(ctx context.Context, vm podVM, devices object.VirtualDe
 	return err
 }
 
-func (v *volumes) detachDisk(ctx context.Context, vm podVM, volume string) error {
+func (v *volumes) detachDisk(ctx context.Context, vm ownedVM, volume string) error {
 	res, err := methods.DetachDisk_Task(ctx, v.h.client, &types.DetachDisk_Task{This: vm.ref, DiskId: types.ID{Id: volume}})
 	if err == nil {
 		_, err = v.h.tasks.await(ctx, object.NewTask(v.h.client, res.Returnval), nil)
