@@ -95,7 +95,7 @@ type Streams interface {
 	Exec(ctx context.Context, id, container string, exec wire.Exec, stdio Stdio) (wire.Exit, error)
 	// Attach connects to the running process of a container until it ends or the streams do.
 	Attach(ctx context.Context, id, container string, attach wire.Attach, stdio Stdio) (wire.Exit, error)
-	// DialPort opens a TCP connection to a port of the pod, from inside.
+	// DialPort opens a TCP connection to a port of the pod, from inside. The connection has a CloseWrite method.
 	DialPort(ctx context.Context, id string, port uint16) (io.ReadWriteCloser, error)
 	// Console returns the end of the VM's console. ErrNotFound, ErrUnsupported.
 	Console(ctx context.Context, id string) ([]byte, error)

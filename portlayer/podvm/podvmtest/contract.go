@@ -3,8 +3,6 @@ package podvmtest
 import (
 	"bytes"
 	"context"
-	"errors"
-	"io"
 	"strings"
 	"testing"
 
@@ -35,6 +33,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"a container that fails is started again":                     podRestarts,
 		"the next process goes on where the former one stopped":       podReopen,
 		"a record stays until the pod is forgotten":                   podRecord,
+		"events stay away once they are acknowledged":                 podEvents,
+		"an address is free again with its draft or its VM":           podAddress,
 		"a VM that was killed leaves what is known for the next boot": podKilled,
 		"stats are of what runs":                                      podStats,
 		"a start that is given up leaves a VM that can start":         podStartCancelled,
@@ -323,81 +323,4 @@ func podRestarts(t *tester) {
 	vm := t.await(func(vm podvm.VM) bool { return status(vm).RestartCount > 0 && status(vm).Last != nil })
 	assert.Equal(t, int32(1), status(vm).Last.ExitCode)
 	assert.Equal(t, "again\n", t.log(podvm.LogOptions{Previous: true}))
-}
-
-func podReopen(t *tester) {
-	t.run("Always", "echo before; sleep 0.5; echo after; sleep 60")
-	before := t.await(running)
-	t.Host = t.Reopen()
-	after := t.await(running)
-	assert.True(t, after.Greeted)
-	assert.Equal(t, before.PID, after.PID)
-	assert.Equal(t, before.Guest.BootID, after.Guest.BootID)
-	assert.Equal(t, status(before).ID, status(after).ID)
-	assert.Equal(t, before.Spec, after.Spec)
-	_, err := t.Host.Configure(t.ctx, podUID, pod("Always"))
-	require.NoError(t, err)
-	r, err := t.Host.Logs(t.ctx, podUID, container, podvm.LogOptions{Follow: true})
-	require.NoError(t, err)
-	b := make([]byte, len("before\nafter\n"))
-	_, err = io.ReadFull(r, b)
-	require.NoError(t, err)
-	require.NoError(t, r.Close())
-	assert.Equal(t, "before\nafter\n", string(b))
-}
-
-func podRecord(t *tester) {
-	require.ErrorIs(t, t.Host.Remember(t.ctx, podUID, []byte(`{}`)), portlayer.ErrNotFound)
-	t.commit()
-	assert.Empty(t, t.get().Record)
-	require.NoError(t, t.Host.Remember(t.ctx, podUID, []byte(`{"n":1}`)))
-	require.NoError(t, t.Host.Remember(t.ctx, podUID, []byte(`{"n":2}`)))
-	t.Host = t.Reopen()
-	assert.JSONEq(t, `{"n":2}`, string(t.get().Record))
-	require.NoError(t, t.Host.Remove(t.ctx, podUID))
-	assert.JSONEq(t, `{"n":2}`, string(t.get().Record))
-	require.NoError(t, t.Host.Forget(t.ctx, podUID))
-	t.commit()
-	assert.Empty(t, t.get().Record)
-}
-
-func podKilled(t *tester) {
-	t.run("Always", "echo first; sleep 60")
-	before := t.await(running)
-	t.awaitLog("first\n")
-	t.Kill(podUID)
-	vm := t.await(func(vm podvm.VM) bool { return vm.State == portlayer.StateStopped })
-	assert.NotEmpty(t, vm.StopReason)
-	assert.False(t, vm.Current)
-	assert.Equal(t, before.Guest.BootID, vm.Guest.BootID)
-	assert.Equal(t, wire.ContainerRunning, status(vm).State, "what is known of it is of its last boot")
-	assert.Equal(t, "first\n", t.log(podvm.LogOptions{Follow: true}))
-
-	require.NoError(t, t.Host.Start(t.ctx, podUID))
-	vm = t.get()
-	assert.Equal(t, before.Guest.BootID, vm.Guest.BootID, "a boot without a pod says nothing")
-	assert.False(t, vm.Current)
-	assert.True(t, vm.Greeted)
-	assert.False(t, vm.Booting)
-	plan, again := plan("echo second; sleep 60"), pod("Always")
-	again.Containers[0].RestartCount = 1
-	again.Containers[0].Last = &wire.Terminated{ExitCode: 137, Reason: wire.ReasonError}
-	_, err := t.Host.Configure(t.ctx, podUID, again)
-	require.NoError(t, err)
-	require.NoError(t, t.Host.Run(t.ctx, podUID, plan))
-	vm = t.await(running)
-	assert.NotEqual(t, before.Guest.BootID, vm.Guest.BootID)
-	assert.Equal(t, int32(1), status(vm).RestartCount)
-	assert.Equal(t, "first\n", t.log(podvm.LogOptions{Previous: true}))
-	t.awaitLog("second\n")
-}
-
-func podStartCancelled(t *tester) {
-	t.commit()
-	ctx, cancel := context.WithCancel(t.ctx)
-	cancel()
-	err := t.Host.Start(ctx, podUID)
-	require.True(t, errors.Is(err, context.Canceled) || err == nil, "%v", err)
-	require.NoError(t, t.Host.Start(t.ctx, podUID))
-	require.Equal(t, portlayer.StateRunning, t.get().State)
 }
