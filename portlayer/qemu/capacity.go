@@ -2,14 +2,11 @@ package qemu
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"runtime"
-	"strconv"
-	"strings"
 
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/procfs"
 )
 
 const (
@@ -23,30 +20,30 @@ const (
 	UserNetworkMeans = "without root each pod has a private network in QEMU's user mode: it reaches out, and nobody reaches it"
 )
 
-// Capacity returns what the VCH offers, and how the machine is.
+// Capacity returns what the VCH offers, and how the host is.
 func (h *Hypervisor) Capacity(_ context.Context) (portlayer.Capacity, error) {
-	machine, err := h.measure()
+	host, err := h.measure()
 	if err != nil {
 		return portlayer.Capacity{}, fmt.Errorf("capacity of the VCH: %w", err)
 	}
 	unready, full := h.health()
-	machine.full = full
+	host.full = full
 	c := portlayer.Capacity{
 		CPUMilli: h.config.CPUMilli, MemoryBytes: h.config.MemoryBytes, Pods: h.config.Pods, StorageBytes: h.config.StorageBytes,
-		Conditions: append(machine.pressures(), unready...),
+		Conditions: append(host.pressures(), unready...),
 	}
 	c.UsedCPU, c.UsedMemoryBytes = h.used()
 	if c.CPUMilli == 0 {
 		c.CPUMilli = int64(runtime.NumCPU()) * 1000
 	}
 	if c.MemoryBytes == 0 {
-		c.MemoryBytes = machine.memory.total
+		c.MemoryBytes = host.memory.total
 	}
 	if c.StorageBytes == 0 {
-		c.StorageBytes = machine.storage.total
+		c.StorageBytes = host.storage.total
 	}
-	c.FreeMemoryBytes = min(max(0, machine.memory.free-h.promised()), c.MemoryBytes)
-	c.FreeStorageBytes = min(machine.storage.free, c.StorageBytes)
+	c.FreeMemoryBytes = min(max(0, host.memory.free-h.promised()), c.MemoryBytes)
+	c.FreeStorageBytes = min(host.storage.free, c.StorageBytes)
 	if h.config.Network == nil {
 		c.Conditions = append(c.Conditions, portlayer.Condition{
 			Type: conditionNetwork, Reason: reasonUserNetwork, Message: UserNetworkMeans,
@@ -65,12 +62,12 @@ func (h *Hypervisor) admit(ctx context.Context, v *podVM) (func(), error) {
 	}
 	defer unlock()
 	r, _ := v.current()
-	memory, err := machineMemory()
+	_, available, err := procfs.Memory()
 	if err != nil {
 		return nil, err
 	}
 	need := r.Spec.Size.MemoryBytes + h.overhead()
-	free := memory.available - h.promised()
+	free := available - h.promised()
 	if need > free {
 		return nil, fmt.Errorf("the VM needs %d MiB of memory and the machine has %d MiB left: %w",
 			need/mib, max(0, free)/mib, portlayer.ErrOutOfMemory)
@@ -100,7 +97,7 @@ func (h *Hypervisor) promised() int64 {
 	var promised int64
 	for _, v := range h.known() {
 		if r, p := v.current(); p != nil {
-			promised += max(0, r.Spec.Size.MemoryBytes-residentMemory(p.pid))
+			promised += max(0, r.Spec.Size.MemoryBytes-procfs.OwnBytes(p.pid))
 		}
 	}
 	h.mu.Lock()
@@ -109,44 +106,4 @@ func (h *Hypervisor) promised() int64 {
 		promised += need
 	}
 	return promised
-}
-
-// memoryInfo is what the machine says of its memory.
-type memoryInfo struct{ total, available int64 }
-
-func machineMemory() (memoryInfo, error) {
-	b, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return memoryInfo{}, err
-	}
-	m := memoryInfo{kilobytes(string(b), "MemTotal:"), kilobytes(string(b), "MemAvailable:")}
-	if m.total == 0 {
-		return m, errors.New("/proc/meminfo has no MemTotal")
-	}
-	return m, nil
-}
-
-// residentMemory is what a process holds of its own memory; 0 where that is not to be had.
-func residentMemory(pid int) int64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	return kilobytes(string(b), "RssAnon:")
-}
-
-// kilobytes reads a line such as "MemTotal:  16316412 kB" of a file of /proc, in bytes.
-func kilobytes(file, key string) int64 {
-	for line := range strings.Lines(file) {
-		value, ok := strings.CutPrefix(line, key)
-		if !ok {
-			continue
-		}
-		n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-		if err != nil {
-			return 0
-		}
-		return n << 10
-	}
-	return 0
 }

@@ -51,18 +51,6 @@ func TestPressures(t *testing.T) {
 	}
 }
 
-func TestMachineHasProcessIDs(t *testing.T) {
-	r := machineThreads()
-	assert.Positive(t, r.total)
-	assert.Positive(t, r.free)
-	assert.Less(t, r.free, r.total)
-	n, ok := tasks("0.20 0.18 0.12 1/80 11206\n")
-	assert.True(t, ok)
-	assert.Equal(t, int64(80), n)
-	_, ok = tasks("nonsense")
-	assert.False(t, ok)
-}
-
 // healthy is a VCH on this machine that can start VMs.
 func healthy(t *testing.T) *Hypervisor {
 	t.Helper()

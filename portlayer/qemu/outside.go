@@ -1,19 +1,18 @@
 package qemu
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/procfs"
 )
 
 // List shows the VMs of the VCH in dir. It changes nothing, and needs no server nor rights over the processes: the
@@ -94,7 +93,7 @@ func Inspect(dir, uid string) (Details, error) {
 		ConsoleBytes: sizeOf(v.path(consoleFormer)) + sizeOf(v.path(consoleFile)),
 	}
 	if alive && recognise(v, r.PID) == nil {
-		d.ResidentBytes = resident(r.PID)
+		d.ResidentBytes = procfs.ResidentBytes(r.PID)
 	}
 	for _, disk := range r.Spec.Disks {
 		path := scratchPath(v.dir, disk.Serial)
@@ -207,23 +206,6 @@ func usedBytes(path string) int64 {
 		return 0 // it is not there any more
 	}
 	return st.Blocks * 512 // stat(2): whatever the block size
-}
-
-// resident is a process's memory by proc_pid_statm(5).
-func resident(pid int) int64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	if err != nil {
-		return 0
-	}
-	fields := bytes.Fields(b)
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return pages * int64(os.Getpagesize())
 }
 
 // absent reports whether a file or a VM is not there.

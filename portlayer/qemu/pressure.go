@@ -2,13 +2,11 @@ package qemu
 
 import (
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/procfs"
 )
 
 // Pressure is reported below these, the kubelet's hard eviction thresholds (KubeletConfiguration, evictionHard). It has none
@@ -36,7 +34,7 @@ func (r room) String() string {
 	return fmt.Sprintf("%d of %d", r.free, r.total)
 }
 
-// resources are the machine's, whatever the VCH offers of them.
+// resources are the host's, whatever the VCH offers of them.
 type resources struct {
 	memory, storage room // bytes
 	inodes, threads room
@@ -44,7 +42,7 @@ type resources struct {
 	full bool
 }
 
-// pressures are the conditions of a machine that has these left.
+// pressures are the conditions of a host that has these left.
 func (r resources) pressures() []portlayer.Condition {
 	memory := portlayer.Condition{Type: conditionMemory, Reason: "VCHHasSufficientMemory", Message: "the machine has enough free memory"}
 	if r.memory.free < memoryPressureBytes {
@@ -75,9 +73,9 @@ func (r resources) diskPressure() string {
 	return ""
 }
 
-// measure reads what the machine has.
+// measure reads what the host has.
 func (h *Hypervisor) measure() (resources, error) {
-	memory, err := machineMemory()
+	total, available, err := procfs.Memory()
 	if err != nil {
 		return resources{}, err
 	}
@@ -85,47 +83,12 @@ func (h *Hypervisor) measure() (resources, error) {
 	if err := unix.Statfs(string(h.layout), &fs); err != nil {
 		return resources{}, fmt.Errorf("room in %s: %w", h.layout, err)
 	}
+	var threads room
+	threads.total, threads.free = procfs.ProcessIDs()
 	return resources{
-		memory:  room{memory.total, memory.available},
+		memory:  room{total, available},
 		storage: room{int64(fs.Blocks) * fs.Bsize, int64(fs.Bavail) * fs.Bsize},
 		inodes:  room{int64(fs.Files), int64(fs.Ffree)},
-		threads: machineThreads(),
+		threads: threads,
 	}, nil
-}
-
-// machineThreads counts what has a process ID: tasks, of which proc_loadavg(5) has the number. Nothing is known where
-// /proc does not say.
-func machineThreads() room {
-	var r room
-	for _, path := range []string{"/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"} {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return room{}
-		}
-		limit, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-		if err != nil {
-			return room{}
-		}
-		if r.total == 0 || limit < r.total {
-			r.total = limit
-		}
-	}
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return room{}
-	}
-	used, ok := tasks(string(text))
-	if !ok {
-		return room{}
-	}
-	r.free = max(0, r.total-used)
-	return r
-}
-
-// tasks reads the number behind the slash of "0.20 0.18 0.12 1/80 11206".
-func tasks(loadavg string) (int64, bool) {
-	_, rest, ok := strings.Cut(loadavg, "/")
-	count, _, _ := strings.Cut(rest, " ")
-	n, err := strconv.ParseInt(count, 10, 64)
-	return n, ok && err == nil
 }

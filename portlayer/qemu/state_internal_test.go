@@ -171,14 +171,6 @@ func TestComplaintIsShortAndPrintable(t *testing.T) {
 	assert.True(t, strings.HasSuffix(reason, "end"))
 }
 
-func TestKilobytes(t *testing.T) {
-	const file = "MemTotal:       16316412 kB\nMemAvailable:   1024 kB\nBroken: x kB\n"
-	assert.Equal(t, int64(16316412<<10), kilobytes(file, "MemTotal:"))
-	assert.Equal(t, int64(mib), kilobytes(file, "MemAvailable:"))
-	assert.Zero(t, kilobytes(file, "Broken:"))
-	assert.Zero(t, kilobytes(file, "None:"))
-}
-
 func TestParseAccel(t *testing.T) {
 	for _, good := range []Accel{AccelAuto, AccelKVM, AccelTCG} {
 		got, err := ParseAccel(string(good))
