@@ -139,7 +139,7 @@ func TestSubscribersHearOfEachChangeOnce(t *testing.T) {
 	assert.Equal(t, []corev1.PodPhase{corev1.PodPending, corev1.PodRunning}, heard)
 }
 
-func TestFinishIsToldOnceAndStays(t *testing.T) {
+func TestFinishIsReportedOnceAndStays(t *testing.T) {
 	pods := cache.New()
 	pods.SetPod(pod("a", 0))
 	var heard int

@@ -31,7 +31,7 @@ func (r *VirtualContainerHosts) delete(ctx context.Context, vch *v1alpha1.Virtua
 	err := r.end(ctx, vch)
 	if o, ok := errors.AsType[*obstacle](err); ok {
 		removable := metav1.Condition{Type: v1alpha1.ConditionRemovable, Status: metav1.ConditionFalse, Reason: o.reason, Message: o.message}
-		return ctrl.Result{RequeueAfter: drainInterval}, r.tell(ctx, vch, removable)
+		return ctrl.Result{RequeueAfter: drainInterval}, r.writeStatus(ctx, vch, removable)
 	}
 	if err != nil {
 		return ctrl.Result{}, err

@@ -37,7 +37,7 @@ func (r *VirtualContainerHosts) SetUp(m ctrl.Manager, changed <-chan event.Gener
 	return nil
 }
 
-// readiness lets those changes of a node through that its VCH's status tells.
+// readiness lets the changes of a node through that its VCH's status shows.
 var readiness = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	before, okBefore := e.ObjectOld.(*corev1.Node)
 	after, okAfter := e.ObjectNew.(*corev1.Node)

@@ -23,7 +23,7 @@ import (
 const (
 	// Finalizer keeps a VirtualContainerHost until its node is gone.
 	Finalizer = "vic.virtual-kubelet.io/node"
-	// observeInterval is how often capacity and use are told.
+	// observeInterval is how often the status gets capacity and use.
 	observeInterval = 30 * time.Second
 )
 
@@ -35,7 +35,7 @@ type VirtualContainerHosts struct {
 	API         client.Reader
 	Credentials CredentialSecrets
 	Nodes       Nodes
-	// Version is what the status tells.
+	// Version is the one that the status shows.
 	Version string
 }
 
@@ -55,7 +55,7 @@ func (r *VirtualContainerHosts) Reconcile(ctx context.Context, req ctrl.Request)
 		}
 	}
 	served := r.serve(ctx, &vch)
-	return ctrl.Result{RequeueAfter: observeInterval}, r.tell(ctx, &vch, accepted(served))
+	return ctrl.Result{RequeueAfter: observeInterval}, r.writeStatus(ctx, &vch, accepted(served))
 }
 
 // serve returns what is wrong with the spec or its credentials.
@@ -75,7 +75,7 @@ func (r *VirtualContainerHosts) serve(ctx context.Context, vch *v1alpha1.Virtual
 // errForeignNode says that a node of that name is somebody else's.
 var errForeignNode = errors.New("there is a node of that name that is not this VCH's")
 
-// registered tells whether the VCH has its node. errForeignNode.
+// registered reports whether the VCH has its node. errForeignNode.
 func (r *VirtualContainerHosts) registered(ctx context.Context, vch *v1alpha1.VirtualContainerHost) (bool, error) {
 	var node corev1.Node
 	err := r.API.Get(ctx, client.ObjectKey{Name: vch.Node()}, &node)
@@ -103,8 +103,8 @@ func (r *VirtualContainerHosts) credentials(ctx context.Context, vch *v1alpha1.V
 	return credentials, nil
 }
 
-// tell writes the status, with conditions beside Ready.
-func (r *VirtualContainerHosts) tell(ctx context.Context, vch *v1alpha1.VirtualContainerHost, conditions ...metav1.Condition) error {
+// writeStatus writes the status, with conditions beside Ready.
+func (r *VirtualContainerHosts) writeStatus(ctx context.Context, vch *v1alpha1.VirtualContainerHost, conditions ...metav1.Condition) error {
 	before := vch.Status.DeepCopy()
 	s := &vch.Status
 	s.NodeName, s.Version = vch.Node(), r.Version

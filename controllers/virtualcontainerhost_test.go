@@ -189,7 +189,7 @@ func TestAVCHIsServedWithItsCredentialsAsTheyAre(t *testing.T) {
 	assert.Equal(t, "new", password, "it is read again before each login")
 }
 
-func TestWhatIsWrongWithASpecIsTold(t *testing.T) {
+func TestAWrongSpecIsExplained(t *testing.T) {
 	refused := func(b *bench) {
 		b.nodes.EXPECT().Serve(mock.Anything, mock.Anything, mock.Anything).Return(errors.New("resource pool: not found"))
 	}

@@ -115,7 +115,7 @@ func TestExec(t *testing.T) {
 	})
 }
 
-func TestEveryShortExecTellsItsCode(t *testing.T) {
+func TestEveryShortExecReportsItsCode(t *testing.T) {
 	t.Parallel()
 	v := idle(t, nil)
 	const parallel, each = 4, 50

@@ -30,8 +30,8 @@ func (y *yard) say(what string) {
 	y.said = append(y.said, what)
 }
 
-// told returns what was said since the last call.
-func (y *yard) told() []string {
+// calls returns the calls since the last time that it was asked.
+func (y *yard) calls() []string {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	said := y.said
@@ -116,7 +116,7 @@ func TestANodeIsOpenedOnceForARevision(t *testing.T) {
 			require.NoError(t, f.Apply(t.Context(), "n", y.spec("one", nil)))
 			synctest.Wait()
 		}
-		assert.Equal(t, []string{"open one"}, y.told())
+		assert.Equal(t, []string{"open one"}, y.calls())
 		state, ok := f.State("n")
 		require.True(t, ok)
 		assert.NotNil(t, state.Node)
@@ -134,15 +134,15 @@ func TestAChangeIsCheckedBeforeTheNodeIsGivenUp(t *testing.T) {
 		refused := errors.New("no such pool")
 		require.ErrorIs(t, f.Apply(t.Context(), "n", y.spec("two", refused)), refused)
 		synctest.Wait()
-		assert.Equal(t, []string{"open one", "check two"}, y.told(), "the node is as it was")
+		assert.Equal(t, []string{"open one", "check two"}, y.calls(), "the node is as it was")
 		require.ErrorIs(t, f.Apply(t.Context(), "n", y.spec("two", refused)), refused)
-		assert.Empty(t, y.told(), "it is not asked again at once")
+		assert.Empty(t, y.calls(), "it is not asked again at once")
 		<-time.After(5 * time.Minute)
 		require.ErrorIs(t, f.Apply(t.Context(), "n", y.spec("two", refused)), refused)
-		assert.Equal(t, []string{"check two"}, y.told())
+		assert.Equal(t, []string{"check two"}, y.calls())
 		require.NoError(t, f.Apply(t.Context(), "n", y.spec("three", nil)))
 		synctest.Wait()
-		assert.Equal(t, []string{"check three", "close one", "open three"}, y.told())
+		assert.Equal(t, []string{"check three", "close one", "open three"}, y.calls())
 	})
 }
 
@@ -158,9 +158,9 @@ func TestANodeThatCannotBeOpenedIsTriedAgainAndHoldsUpNoOther(t *testing.T) {
 		y.failing(nil)
 		require.NoError(t, f.Apply(t.Context(), "m", y.spec("other", nil)))
 		synctest.Wait()
-		assert.Equal(t, []string{"open other"}, y.told())
+		assert.Equal(t, []string{"open other"}, y.calls())
 		<-time.After(2 * time.Minute)
-		assert.Equal(t, []string{"open one"}, y.told(), "at most a minute and a bit later")
+		assert.Equal(t, []string{"open one"}, y.calls(), "at most a minute and a bit later")
 		state, _ = f.State("n")
 		require.NoError(t, state.Err)
 	})
@@ -174,7 +174,7 @@ func TestASpecThatNeverOpenedIsReplacedWithoutACheck(t *testing.T) {
 		y.failing(nil)
 		require.NoError(t, f.Apply(t.Context(), "n", y.spec("two", errors.New("not asked"))))
 		synctest.Wait()
-		assert.Equal(t, []string{"open two"}, y.told())
+		assert.Equal(t, []string{"open two"}, y.calls())
 	})
 }
 
@@ -187,7 +187,7 @@ func TestANodeThatFailsIsOpenedAgain(t *testing.T) {
 		state, _ := f.State("n")
 		require.EqualError(t, state.Err, "sunk")
 		<-time.After(5 * time.Second)
-		assert.Equal(t, []string{"open one", "close one", "open one"}, y.told())
+		assert.Equal(t, []string{"open one", "close one", "open one"}, y.calls())
 	})
 }
 
@@ -196,7 +196,7 @@ func TestARemovedNodeLosesItsVMsBeforeItIsClosed(t *testing.T) {
 		require.NoError(t, f.Apply(t.Context(), "n", y.spec("one", nil)))
 		synctest.Wait()
 		require.NoError(t, f.Remove(t.Context(), "n"))
-		assert.Equal(t, []string{"open one", "remove VMs of one", "close one"}, y.told())
+		assert.Equal(t, []string{"open one", "remove VMs of one", "close one"}, y.calls())
 		assert.Empty(t, f.Names())
 		require.NoError(t, f.Remove(t.Context(), "n"), "a node that is gone is no error")
 	})
@@ -208,7 +208,7 @@ func TestAnAbandonedNodeKeepsItsVMs(t *testing.T) {
 		synctest.Wait()
 		f.Abandon("n")
 		f.Abandon("n")
-		assert.Equal(t, []string{"open one", "close one"}, y.told())
+		assert.Equal(t, []string{"open one", "close one"}, y.calls())
 		assert.Empty(t, f.Names())
 	})
 }
@@ -220,7 +220,7 @@ func TestARemovalThatFailsLeavesTheNode(t *testing.T) {
 		synctest.Wait()
 		require.ErrorIs(t, f.Remove(t.Context(), "n"), y.stuck)
 		synctest.Wait()
-		assert.Equal(t, []string{"open one", "remove VMs of one", "close one", "open one"}, y.told())
+		assert.Equal(t, []string{"open one", "remove VMs of one", "close one", "open one"}, y.calls())
 
 		y.failing(errors.New("no vCenter"))
 		require.NoError(t, f.Apply(t.Context(), "m", y.spec("two", nil)))
@@ -241,7 +241,7 @@ func TestEveryChangeOfAStateIsReported(t *testing.T) {
 		assert.Equal(t, "n", <-changed)
 		end()
 		assert.Equal(t, "n", <-changed)
-		assert.Equal(t, []string{"open one", "close one"}, y.told())
+		assert.Equal(t, []string{"open one", "close one"}, y.calls())
 	})
 }
 
@@ -255,10 +255,10 @@ func TestNodesWaitForTheFleetToRun(t *testing.T) {
 		f.Abandon("m")
 		require.ErrorIs(t, f.Remove(t.Context(), "o"), node.ErrNotOpen)
 		synctest.Wait()
-		assert.Empty(t, y.told())
+		assert.Empty(t, y.calls())
 		end := run(t, f)
 		synctest.Wait()
-		assert.ElementsMatch(t, []string{"open n", "open o"}, y.told())
+		assert.ElementsMatch(t, []string{"open n", "open o"}, y.calls())
 		end()
 		require.Error(t, f.Apply(t.Context(), "p", y.spec("p", nil)), "the fleet has ended")
 	})

@@ -203,7 +203,7 @@ func TestWhatIsWrongIsFoundBeforeAnythingIsTouched(t *testing.T) {
 	assert.NoDirExists(t, s.Settings.Dir)
 }
 
-func TestAUserWhoGetsNoServingCertificateIsToldSoAtOnce(t *testing.T) {
+func TestAUserWhoGetsNoServingCertificateIsWarnedAtOnce(t *testing.T) {
 	var log bytes.Buffer
 	ctx := logging.Into(t.Context(), slog.New(slog.NewTextHandler(&log, nil)))
 	require.NoError(t, serverOf(t, newMemory(), "somebody", func(*config.Node) {}).check(ctx))

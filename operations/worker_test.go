@@ -361,12 +361,12 @@ func TestSilentGuestIsReported(t *testing.T) {
 	})
 }
 
-func TestBootThatIsStuckIsToldWithItsConsole(t *testing.T) {
+func TestABootThatIsStuckIsReportedWithItsConsole(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
 		n.hv.Slow(time.Hour)
 		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
 		n.manager.Sync(p)
-		n.await(5*time.Minute, "told", func() bool { return n.events.Count("Warning FailedCreatePodSandBox") > 0 })
+		n.await(5*time.Minute, "the event", func() bool { return n.events.Count("Warning FailedCreatePodSandBox") > 0 })
 		assert.Contains(t, n.events.String(), "guest unreachable")
 		assert.Contains(t, n.events.String(), "its console ends with: boot ")
 		assert.Equal(t, corev1.PodPending, n.status().Phase)

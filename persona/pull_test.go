@@ -216,7 +216,7 @@ func TestPullRefusesWhatIsNoContainerImage(t *testing.T) {
 	require.ErrorContains(t, err, "encrypted")
 }
 
-func TestPullTellsWhyItFailed(t *testing.T) {
+func TestPullSaysWhyItFailed(t *testing.T) {
 	r := startRegistry(t, nil)
 	s := open(t, persona.Config{})
 	push(t, r, "arm", build(t, "x", func(s *ociimage.Spec) { s.Platform = &v1.Platform{OS: "linux", Architecture: "arm64"} }))

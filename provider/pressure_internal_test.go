@@ -71,7 +71,7 @@ func (h *hanging) Capacity(context.Context) (portlayer.Capacity, error) {
 	return portlayer.Capacity{Pods: 1}, nil
 }
 
-func TestVCHThatHangsIsToldOf(t *testing.T) {
+func TestAVCHThatHangsIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := &hanging{asked: make(chan struct{}, 10), let: make(chan struct{})}
 		r := newReporter(fake.NewClientset(), host)

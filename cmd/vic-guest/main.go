@@ -22,7 +22,7 @@ func main() {
 	}
 	err := guest.Run(context.Background(), version.Version)
 	fmt.Fprintln(os.Stderr, "vic-guest:", err)
-	// The kernel panics where PID 1 ends, and the hypervisor is told to end the machine then.
+	// The kernel panics when PID 1 ends, and the hypervisor then ends the VM.
 	if err := boot.PowerOff(); err != nil {
 		fmt.Fprintln(os.Stderr, "vic-guest: power off:", err)
 	}

@@ -310,7 +310,7 @@ func TestASessionIsClosedWhenTheHostLeavesOrLies(t *testing.T) {
 	}
 }
 
-func TestAnExecThatDoesNotStartTellsWhy(t *testing.T) {
+func TestAnExecThatDoesNotStartSaysWhy(t *testing.T) {
 	_, r, _ := upgrade(t, serve(t, &fake{}), "/v1/containers/app/exec", wire.Exec{Args: []string{"nosuch"}})
 	requireFrame(t, r, wire.FrameExit, `{"code":126,"error":"no such program"}`)
 	_, r, _ = upgrade(t, serve(t, &fake{}), "/v1/containers/app/exec", wire.Exec{})

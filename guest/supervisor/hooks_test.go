@@ -140,7 +140,7 @@ func TestAPreStopHookThatFails(t *testing.T) {
 	})
 }
 
-func TestAHookThatIsAnsweredInPlainHTTPIsTold(t *testing.T) {
+func TestAHookThatIsAnsweredInPlainHTTPIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := hooked(t, 0, fmt.Errorf("ask: %w", probe.ErrPlain), withPostStart)
 		assert.Equal(t, wire.ContainerRunning, status(t, s, "app").State)

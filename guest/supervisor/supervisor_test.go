@@ -291,7 +291,7 @@ func TestBackoffGrowsAsTheKubeletsDoes(t *testing.T) {
 	})
 }
 
-func TestARestartIsToldInOneStep(t *testing.T) {
+func TestARestartIsReportedInOneStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, r := begin(t, pod("Always", "app"))
 		run(t, s, "app")

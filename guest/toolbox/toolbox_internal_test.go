@@ -109,7 +109,7 @@ func addressesReported(t *testing.T) string {
 	return string(b)
 }
 
-func TestTheHypervisorIsTold(t *testing.T) {
+func TestTheHypervisorIsNotified(t *testing.T) {
 	for request, tt := range map[string]struct {
 		answer   string
 		reported []string

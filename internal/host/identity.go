@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Identity is what tells a host from others. What it does not say of itself is empty.
+// Identity distinguishes a host from others. A field is empty where the host does not say.
 type Identity struct {
 	// MachineID is that of the installation (machine-id(5)).
 	MachineID string

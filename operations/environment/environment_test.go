@@ -284,7 +284,7 @@ func TestServiceLinksAddTheNamespacesServices(t *testing.T) {
 	}
 }
 
-func TestEnvTellsWhatIsMissing(t *testing.T) {
+func TestEnvSaysWhatIsMissing(t *testing.T) {
 	tests := map[string]struct {
 		container corev1.Container
 		message   string

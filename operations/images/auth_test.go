@@ -66,7 +66,7 @@ func TestPullUsesThePodsSecretsAndThenTheNodes(t *testing.T) {
 	assert.Zero(t, ev.Count("Warning"), ev)
 }
 
-func TestSecretThatCannotBeUsedIsToldAndLeftOut(t *testing.T) {
+func TestAnUnusableSecretIsReportedAndLeftOut(t *testing.T) {
 	s, ev := imagestest.NewStore(), &testevents.Recorder{}
 	m := images.New(images.Config{
 		Store: s, Parallel: 1, Events: ev,
@@ -155,7 +155,7 @@ func TestPullsWithOtherCredentialsAreOtherPulls(t *testing.T) {
 	})
 }
 
-func TestLongPullTellsHowFarItIs(t *testing.T) {
+func TestALongPullReportsItsProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ev := &testevents.Recorder{}
 		s := &slowStore{imagestest.NewStore()}

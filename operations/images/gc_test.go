@@ -220,7 +220,7 @@ func TestCollectorKeepsWhatMayNotGo(t *testing.T) {
 	})
 }
 
-func TestCollectorTellsWhatFailsAgain(t *testing.T) {
+func TestCollectorReportsWhatFailsAgain(t *testing.T) {
 	collecting(t, func(t *testing.T, d *disk, _ *images.Manager, ev *testevents.Recorder) {
 		d.set(func() { d.broken = errors.New("no index") })
 		passes(1)

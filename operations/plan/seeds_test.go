@@ -104,7 +104,7 @@ func shownEnd() *corev1.ContainerStateTerminated {
 	}
 }
 
-func TestSeedsTellTheEndThatTheStatusTold(t *testing.T) {
+func TestSeedsHoldTheEndThatTheStatusShowed(t *testing.T) {
 	former := &wire.Snapshot{Time: at(20), Containers: []wire.ContainerStatus{
 		{Name: "c", State: wire.ContainerRunning, Known: true, ID: "id", StartedAt: at(1), RestartCount: 2, LogBytes: 7},
 	}}

@@ -183,7 +183,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-func TestFilesTellsWhatIsMissing(t *testing.T) {
+func TestFilesSaysWhatIsMissing(t *testing.T) {
 	tests := map[string]struct {
 		source corev1.VolumeSource
 		want   string

@@ -119,7 +119,7 @@ func TestCredentialsDoNotPrintThemselves(t *testing.T) {
 	}
 }
 
-func TestMatchesTellsABadKey(t *testing.T) {
+func TestMatchesNamesABadKey(t *testing.T) {
 	_, err := keyring.Matches("reg.example/[", "reg.example/a")
 	require.NoError(t, err, "a path is no glob")
 	_, err = keyring.Matches("[.example", "reg.example/a")

@@ -64,7 +64,7 @@ func BenchmarkPodsToPoweredOn(b *testing.B) {
 	b.ReportMetric(pods/bare.Seconds(), "bare-pods/s")
 }
 
-// BenchmarkIdlePods tells what pods cost to which nothing happens: SOAP calls in a minute, of which BENCH_IDLE is waited for.
+// BenchmarkIdlePods measures what idle pods cost, in SOAP calls a minute. BENCH_IDLE says how long it measures.
 func BenchmarkIdlePods(b *testing.B) {
 	window := 70 * time.Second // longer than one wait of a collector
 	if s := os.Getenv("BENCH_IDLE"); s != "" {

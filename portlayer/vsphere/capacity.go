@@ -35,7 +35,7 @@ func (h *Hypervisor) capacity(ctx context.Context) (portlayer.Capacity, error) {
 		return portlayer.Capacity{}, err
 	}
 	if blind != nil {
-		h.tellBlind.Do(func() {
+		h.warnBlind.Do(func() {
 			logging.From(ctx).WarnContext(ctx, "capacity made of resource pool and cluster: hosts can't be read", "err", vcenter.Translate(blind))
 		})
 	}

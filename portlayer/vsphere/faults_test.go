@@ -290,7 +290,7 @@ func TestAVMThatIsRemovedByHandIsGone(t *testing.T) {
 	_, err := h.Create(t.Context(), spec())
 	require.NoError(t, err)
 	<-changes // of our own
-	<-changes // of vCenter, which tells of no end whose beginning it has not told
+	<-changes // of vCenter, which reports no end without its beginning
 	task, err := v.vm(uid).Destroy(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, task.Wait(t.Context()))

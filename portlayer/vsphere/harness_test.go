@@ -18,7 +18,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/testvcenter"
 )
 
-// patience is how long the simulator may take: it is slow to tell of changes when it is busy.
+// patience is how long the simulator may take: it reports changes slowly when it is busy.
 const patience = 2 * time.Minute
 
 // vcenter is a simulated vCenter or ESXi whose VMs have guests.

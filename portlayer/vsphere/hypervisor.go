@@ -70,7 +70,7 @@ type Hypervisor struct {
 	volumes *volumes
 	spent   processorTime
 
-	tellBlind sync.Once // that hosts can't be read
+	warnBlind sync.Once // that hosts can't be read
 
 	changing turns.Turns // of VMs, by UID
 

@@ -33,7 +33,7 @@ type door struct {
 	server *httptest.Server
 
 	mu sync.Mutex // guards what follows
-	// before sees a call and tells whether it gets there; after, whether the answer gets back.
+	// before sees a call and says whether it gets there; after, whether the answer gets back.
 	before, after func(call string) bool
 	broken        int // calls that are answered 503
 }
@@ -166,7 +166,7 @@ func TestAReadThatGetsLostIsRepeated(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestACreationWhoseAnswerGetsLost has vCenter make a VM of which it can't tell.
+// TestACreationWhoseAnswerGetsLost has vCenter make a VM without an answer.
 func TestACreationWhoseAnswerGetsLost(t *testing.T) {
 	v, h, d := behindDoor(t)
 	v.makeStrict()

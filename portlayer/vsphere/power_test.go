@@ -127,7 +127,7 @@ func TestTheNextProcessKnowsWhatRan(t *testing.T) {
 	}
 }
 
-// TestAPowerOnWhoseAnswerGetsLost has vCenter start a VM of which it can't tell.
+// TestAPowerOnWhoseAnswerGetsLost has vCenter start a VM without an answer.
 func TestAPowerOnWhoseAnswerGetsLost(t *testing.T) {
 	for name, boots := range map[string]int{"of the first boot": 0, "of another boot": 1} {
 		t.Run(name, func(t *testing.T) {

@@ -71,7 +71,7 @@ func TestATaskOutlivesWhoWaitsForIt(t *testing.T) {
 	assert.Equal(t, 1, v.vms())
 }
 
-// TestAWatchThatIsLost has nothing told while a task goes on and a VM is powered off by hand.
+// TestAWatchThatIsLost loses all changes while a task goes on and a VM is powered off by hand.
 func TestAWatchThatIsLost(t *testing.T) {
 	v, h, d := behindDoor(t)
 	_, err := h.Create(t.Context(), spec())
@@ -81,14 +81,14 @@ func TestAWatchThatIsLost(t *testing.T) {
 	d.server.CloseClientConnections()
 	v.powerOff()
 	require.Eventually(t, func() bool { vm, _ := get(t, h); return vm.State == portlayer.StateStopped }, patience, 50*time.Millisecond,
-		"what nobody tells is read")
+		"a change that nobody reports is read")
 	slowTasks(t, time.Second)
 	made := make(chan error, 1)
 	// Ends with the task.
 	go func() { _, err := h.Create(t.Context(), numbered(2)); made <- err }()
 	require.Eventually(t, func() bool { return v.vms() == 2 }, patience, 50*time.Millisecond)
 	d.open()
-	require.NoError(t, <-made, "what nobody told then is told now")
+	require.NoError(t, <-made, "the change comes late")
 }
 
 // TestVCenterIsAwayInTheMiddleOfCreations has twenty pods started by somebody who tries again, as an engine does.

@@ -38,7 +38,7 @@ func (s *Server) exec(ctx context.Context, namespace, pod, container string, cmd
 	exit, err := s.cfg.Containers.Exec(ctx, operations.Container{Namespace: namespace, Name: pod, Container: container},
 		wire.Exec{Args: cmd, TTY: io.TTY(), Stdin: io.Stdin() != nil}, streams)
 	if exit.Error != "" {
-		tellWhy(streams, exit.Error)
+		writeWhy(streams, exit.Error)
 	}
 	return exitError(exit, explainEnd(ctx, container, err))
 }
@@ -137,8 +137,8 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(output.Bytes()) // the client is gone: nobody is left to answer
 }
 
-// tellWhy writes why a command could not run where its own words would be: of an exit, kubectl shows the code only.
-func tellWhy(s podvm.Stdio, why string) {
+// writeWhy writes why a command could not run where its own words would be: of an exit, kubectl shows the code only.
+func writeWhy(s podvm.Stdio, why string) {
 	switch {
 	case s.Stderr != nil:
 		_, _ = io.WriteString(s.Stderr, why+"\n") // the client may be gone

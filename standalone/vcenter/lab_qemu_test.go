@@ -156,7 +156,7 @@ func (l *lab) create() (image portlayer.DiskRef) {
 		portlayer.Disk{Kind: portlayer.DiskScratch, Serial: "scratch", SizeBytes: 64 << 20},
 	))
 	require.NoError(l, err)
-	l.tell("guestinfo.vic.test", l.blob())
+	l.setExtra("guestinfo.vic.test", l.blob())
 	return image
 }
 
@@ -171,8 +171,8 @@ func (l *lab) blob() string {
 	return string(b)
 }
 
-// tell sets a key of the VM's extraConfig.
-func (l *lab) tell(key, value string) {
+// setExtra sets a key of the VM's extraConfig.
+func (l *lab) setExtra(key, value string) {
 	l.Helper()
 	task, err := l.machine().Reconfigure(l.Context(), types.VirtualMachineConfigSpec{
 		ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: key, Value: value}},

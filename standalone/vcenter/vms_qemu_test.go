@@ -112,11 +112,11 @@ func TestAVMOverItsPowerCycles(t *testing.T) {
 	assert.Equal(t, portlayer.StateRunning, l.state())
 	assert.Equal(t, booted, l.facts().Summary.Runtime.BootTime)
 
-	// The guest powers off: the VM is off. What it is told next is new, what it wrote is there.
+	// The guest powers off: the VM is off. The next blob is new, and what the guest wrote is there.
 	g.send("off")
 	l.await(portlayer.StateStopped)
 	assert.Nil(t, l.facts().Summary.Runtime.BootTime)
-	l.tell("guestinfo.vic.test", l.blob()+"\n")
+	l.setExtra("guestinfo.vic.test", l.blob()+"\n")
 	g = l.powerOn()
 	third := g.look(2)
 	assert.Equal(t, l.blob()+"\n", third.Boot)

@@ -78,7 +78,7 @@ type endless struct{}
 
 func (endless) Read(b []byte) (int, error) { return len(b), nil }
 
-func TestExecTellsHowItEnded(t *testing.T) {
+func TestExecReportsHowItEnded(t *testing.T) {
 	ns := shared.namespace(t)
 	p := shared.waitReady(t, shared.create(t, pod(ns, "exec", sleepForever)))
 	tests := map[string]struct {
@@ -170,7 +170,7 @@ func execMany(t *testing.T, ns string, count int) {
 	assert.Zero(t, restarts(shared.waitReady(t, p)))
 }
 
-func TestEveryOfManyShortExecsTellsItsCode(t *testing.T) {
+func TestEachOfManyShortExecsReportsItsCode(t *testing.T) {
 	t.Parallel()
 	execMany(t, shared.namespace(t), 100)
 }

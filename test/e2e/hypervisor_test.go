@@ -21,7 +21,7 @@ var ofQEMU = map[string]string{
 	"TestFaults/a_guest's_kernel_panics": "QEMU reports a panic; vSphere sees a guest that reboots, as in TestPodsOnVSphere",
 	"TestNodeJoinsACluster":              "it is docs/node.md by hand, with QEMU; TestPodsOnVSphere is the same on vSphere",
 	"TestNodeRefusesAContainer":          "VMs on vSphere don't end with the node's container",
-	"TestNodeTellsOfItsHealth":           "it takes QEMU and the disk of its VMs from the node",
+	"TestNodeReportsItsHealth":           "it takes QEMU and the disk of its VMs from the node",
 	"TestPodVMsOutliveTheService":        "systemd's units are for VMs that are processes of the node",
 	"TestWithoutRoot":                    "guests dial in from addresses of their own, which takes root",
 }

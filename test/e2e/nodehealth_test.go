@@ -42,8 +42,8 @@ func borrowedQEMU(t *testing.T) (link string, env []string) {
 	return link, []string{"PATH=" + dir + ":" + os.Getenv("PATH")}
 }
 
-// TestNodeTellsOfItsHealth takes from a node what it needs, and gives it back.
-func TestNodeTellsOfItsHealth(t *testing.T) {
+// TestNodeReportsItsHealth takes from a node what it needs, and gives it back.
+func TestNodeReportsItsHealth(t *testing.T) {
 	t.Parallel()
 	disk := smallDisk(t, 512)
 	qemu, env := borrowedQEMU(t)

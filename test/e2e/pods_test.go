@@ -272,7 +272,7 @@ func TestGracePeriodEndsWithKill(t *testing.T) {
 	shared.delete(t, p)
 }
 
-func TestOOMKillIsToldOfTheContainerThatItMeets(t *testing.T) {
+func TestOOMKillIsReportedForTheKilledContainer(t *testing.T) {
 	t.Parallel()
 	ns := shared.namespace(t)
 	p := shared.create(t, pod(ns, "oom", "x=a; while :; do x=$x$x; done", beside(container("calm", sleepForever)), func(p *corev1.Pod) {
@@ -290,7 +290,7 @@ func TestOOMKillIsToldOfTheContainerThatItMeets(t *testing.T) {
 	assert.Zero(t, status(p, "calm").RestartCount, "the other one goes on")
 }
 
-func TestAnEndBySignalIsTold(t *testing.T) {
+func TestAnEndBySignalIsReported(t *testing.T) {
 	t.Parallel()
 	ns := shared.namespace(t)
 	// In a namespace of its own, process 1 would not heed its own signals. Two dollars are one after the API's expansion.
@@ -392,7 +392,7 @@ func TestImageFromARegistryOnLoopback(t *testing.T) {
 	assert.Equal(t, "pulled\n", shared.kubectl(t, "-n", ns, "logs", "pulled"))
 }
 
-func TestNodeTellsTheTruth(t *testing.T) {
+func TestNodeStatusIsTrue(t *testing.T) {
 	node, err := shared.client.CoreV1().Nodes().Get(t.Context(), "vic-local", metav1.GetOptions{})
 	require.NoError(t, err)
 	assert.Equal(t, "linux", node.Labels[corev1.LabelOSStable])

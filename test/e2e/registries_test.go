@@ -135,8 +135,8 @@ func (c *cluster) eventsOf(t *testing.T, p *corev1.Pod, container string) []stri
 	return all
 }
 
-// waitTold waits until the container has events that begin so.
-func (c *cluster) waitTold(t *testing.T, p *corev1.Pod, container string, want ...string) {
+// awaitEvents waits until the container has events that begin so.
+func (c *cluster) awaitEvents(t *testing.T, p *corev1.Pod, container string, want ...string) {
 	t.Helper()
 	for _, prefix := range want {
 		c.eventually(t, prefix, func(context.Context) (bool, string) {
@@ -245,7 +245,7 @@ func TestImagesOfPrivateRegistries(t *testing.T) {
 	}
 
 	t.Run("without a secret", func(t *testing.T) {
-		shared.waitTold(t, refused, "token", fmt.Sprintf("Pulling: Pulling image %q", tokenImage),
+		shared.awaitEvents(t, refused, "token", fmt.Sprintf("Pulling: Pulling image %q", tokenImage),
 			fmt.Sprintf("Failed: Failed to pull image %q: registry refused access", tokenImage),
 			"Failed: Error: ErrImagePull", fmt.Sprintf("BackOff: Back-off pulling image %q", tokenImage), "Failed: Error: ImagePullBackOff")
 		out := shared.kubectl(t, "-n", ns, "get", "events", "--field-selector", "reason=FailedToRetrieveImagePullSecret")
@@ -256,7 +256,7 @@ func TestImagesOfPrivateRegistries(t *testing.T) {
 		assert.Contains(t, waiting.Message, fmt.Sprintf("Back-off pulling image %q: ErrImagePull: ", tokenImage))
 	})
 	t.Run("a hostile image", func(t *testing.T) {
-		shared.waitTold(t, refused, "hostile", fmt.Sprintf("Failed: Failed to pull image %q: ", hostileImage))
+		shared.awaitEvents(t, refused, "hostile", fmt.Sprintf("Failed: Failed to pull image %q: ", hostileImage))
 		for _, event := range shared.eventsOf(t, refused, "hostile") {
 			if strings.HasPrefix(event, "Failed: Failed to pull") {
 				assert.Regexp(t, `layer sha256:\w{64}.*"\.\./`, event, "the layer and the entry are named")
@@ -298,13 +298,13 @@ func TestPullsBackOffAndGoOn(t *testing.T) {
 
 	shared.eventually(t, "the second try", func(context.Context) (bool, string) { return len(asked.gaps()) == 1, "" })
 	shared.kubectl(t, "-n", ns, "patch", "secret", "mended", "-p", `{"stringData":{".dockerconfigjson":`+dockerConfig(t, r.Host, "right")+`}}`)
-	shared.waitTold(t, p, "mended", "Pulled: Successfully pulled image")
+	shared.awaitEvents(t, p, "mended", "Pulled: Successfully pulled image")
 	gaps := asked.gaps()
 	require.Len(t, gaps, 2)
 	for i, want := range []time.Duration{10 * time.Second, 20 * time.Second} {
 		assert.GreaterOrEqual(t, gaps[i], want, "the kubelet's times")
 	}
-	shared.waitTold(t, p, "slow", fmt.Sprintf("PullProgress: Pulling image %q: ", long))
+	shared.awaitEvents(t, p, "slow", fmt.Sprintf("PullProgress: Pulling image %q: ", long))
 	assert.Regexp(t, `PullProgress: .*: 1 of \d+ MiB, layer 1 of 2`, strings.Join(shared.eventsOf(t, p, "slow"), "\n"))
 	close(release)
 	shared.waitPhase(t, p, corev1.PodSucceeded)

@@ -17,8 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestSeveralNodesOfOneFile has one process be two nodes of this machine, one of them told as the cluster would have it, and changes
-// the list while it runs.
+// TestSeveralNodesOfOneFile runs one process as two nodes of this host, one of them written as an object of the cluster, and
+// changes the list while it runs.
 func TestSeveralNodesOfOneFile(t *testing.T) {
 	t.Parallel()
 	c := newCluster(filepath.Join(t.TempDir(), "s"))

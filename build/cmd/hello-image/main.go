@@ -30,7 +30,7 @@ func main() {
 	if err == nil {
 		return
 	}
-	_, _ = fmt.Fprintln(os.Stderr, "hello-image:", err) // there is nobody else to tell
+	_, _ = fmt.Fprintln(os.Stderr, "hello-image:", err) // nobody else would see it
 	if isUsage(err) {
 		os.Exit(exitMisused)
 	}

@@ -25,7 +25,7 @@ func TestTheArchiveCanBeImported(t *testing.T) {
 	require.Equal(t, []string{"8080/tcp"}, img.Config.ExposedPorts)
 }
 
-func TestWrongUsageIsToldFromFailure(t *testing.T) {
+func TestWrongUsageDiffersFromFailure(t *testing.T) {
 	tests := map[string]struct {
 		args   []string
 		misuse bool

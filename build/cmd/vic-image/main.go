@@ -27,7 +27,7 @@ func main() {
 	flag.StringVar(&o.name, "name", "vic:latest", "name of the image")
 	flag.Parse()
 	if err := write(o); err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "vic-image:", err) // there is nobody else to tell
+		_, _ = fmt.Fprintln(os.Stderr, "vic-image:", err) // nobody else would see it
 		os.Exit(1)
 	}
 }

@@ -180,7 +180,7 @@ func (l *Link) serve(ctx context.Context, s *session, known *wire.Snapshot, gree
 func (l *Link) found(s *session, bootID string) {
 	l.mu.Lock()
 	l.current, l.bootID, l.silent = s, bootID, time.Time{}
-	l.tellLocked()
+	l.notifyLocked()
 	l.mu.Unlock()
 	l.config.OnChange()
 }
@@ -194,12 +194,12 @@ func (l *Link) lost(s *session) {
 	if l.silent.IsZero() {
 		l.silent = s.heardAt()
 	}
-	l.tellLocked()
+	l.notifyLocked()
 	l.mu.Unlock()
 	l.config.OnChange()
 }
 
-func (l *Link) tellLocked() {
+func (l *Link) notifyLocked() {
 	close(l.changed)
 	l.changed = make(chan struct{})
 }

@@ -383,7 +383,7 @@ func TestCallsEndWithTheirTime(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestCopiesOfOneVMAreToldApart(t *testing.T) {
+func TestCopiesOfOneVMHaveDifferentBoots(t *testing.T) {
 	names := map[string]bool{}
 	for range 3 {
 		r := newRoom(t)

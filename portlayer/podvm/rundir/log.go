@@ -218,7 +218,7 @@ func (l *log) append(offset int64, b []byte) error {
 			return err
 		}
 	}
-	defer l.tellLocked()
+	defer l.notifyLocked()
 	for len(b) > 0 {
 		n, err := l.writeLocked(b)
 		if err != nil {
@@ -349,7 +349,7 @@ func (l *log) finish() {
 	defer l.mu.Unlock()
 	l.finished = true
 	l.closeFileLocked()
-	l.tellLocked()
+	l.notifyLocked()
 }
 
 func (l *log) setLive(live bool) {
@@ -359,7 +359,7 @@ func (l *log) setLive(live bool) {
 	if !live {
 		l.closeFileLocked()
 	}
-	l.tellLocked()
+	l.notifyLocked()
 }
 
 func (l *log) close() {
@@ -367,7 +367,7 @@ func (l *log) close() {
 	defer l.mu.Unlock()
 	l.closed = true
 	l.closeFileLocked()
-	l.tellLocked()
+	l.notifyLocked()
 }
 
 func (l *log) closeFileLocked() {
@@ -377,7 +377,7 @@ func (l *log) closeFileLocked() {
 	}
 }
 
-func (l *log) tellLocked() {
+func (l *log) notifyLocked() {
 	close(l.changed)
 	l.changed = make(chan struct{})
 }

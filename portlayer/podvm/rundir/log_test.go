@@ -121,7 +121,7 @@ func TestAFollowerSeesEachLineOnceOverRotations(t *testing.T) {
 	require.Equal(t, text, <-got)
 }
 
-func TestAFollowerIsToldWhatItMissed(t *testing.T) {
+func TestAFollowerLearnsWhatItMissed(t *testing.T) {
 	raw, text := numbered(300)
 	d := open(t, rundir.Config{Root: t.TempDir(), SegmentBytes: 500})
 	d.SetLive(true)

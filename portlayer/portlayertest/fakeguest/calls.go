@@ -47,7 +47,7 @@ func (g *Guest) Configure(pod wire.Pod) (wire.Ready, error) {
 		for _, seed := range pod.Containers {
 			g.containers = append(g.containers, newContainer(g, seed))
 		}
-		g.tellLocked()
+		g.notifyLocked()
 	}
 	return wire.Ready{Addresses: addresses(pod)}, nil
 }
@@ -99,7 +99,7 @@ func (g *Guest) Run(spec wire.Container) error {
 		c.stopLocked()
 	}
 	g.advanceLocked()
-	g.tellLocked()
+	g.notifyLocked()
 	return nil
 }
 
@@ -115,7 +115,7 @@ func (g *Guest) Stop(stop wire.Stop) {
 		c.stopLocked()
 	}
 	g.advanceLocked()
-	g.tellLocked()
+	g.notifyLocked()
 }
 
 // Stats says that each container that runs uses a MiB and a second (wire.PathStats).

@@ -65,7 +65,7 @@ func (c *container) startLocked() {
 	c.begun = true
 	c.passed = c.passed || c.role == wire.RoleSidecar
 	c.guest.eventLocked(c.status.Name, "Started", "Container started")
-	c.guest.tellLocked()
+	c.guest.notifyLocked()
 	streams := Stdio{Out: c.writer(log, "stdout"), Err: c.writer(log, "stderr")}
 	if c.spec.Stdin {
 		streams.In = stdin
@@ -104,7 +104,7 @@ func (c *container) endedLocked(log *attemptLog, code int32) {
 		c.passed = c.passed || code == 0
 	}
 	g.advanceLocked()
-	g.tellLocked()
+	g.notifyLocked()
 }
 
 func (c *container) restart() {

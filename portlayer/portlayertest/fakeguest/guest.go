@@ -158,7 +158,7 @@ func (g *Guest) Event(container, reason, message string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.eventLocked(container, reason, message)
-	g.tellLocked()
+	g.notifyLocked()
 }
 
 // Skew makes the guest's clock wrong by that much.
@@ -173,7 +173,7 @@ func (g *Guest) Spoil(spoil func(*wire.Snapshot)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.spoil = spoil
-	g.tellLocked()
+	g.notifyLocked()
 }
 
 func (g *Guest) eventLocked(container, reason, message string) {
@@ -183,8 +183,8 @@ func (g *Guest) eventLocked(container, reason, message string) {
 	})
 }
 
-// tellLocked wakes whoever waits for a newer snapshot.
-func (g *Guest) tellLocked() {
+// notifyLocked wakes whoever waits for a newer snapshot.
+func (g *Guest) notifyLocked() {
 	g.generation++
 	close(g.changed)
 	g.changed = make(chan struct{})

@@ -84,7 +84,7 @@ func (l *attemptLog) write(stream string, b []byte) {
 	for line := range splitLines(b) {
 		l.data = fmt.Appendf(l.data, "%s %s F %s\n", time.Now().UTC().Format(time.RFC3339Nano), stream, line)
 	}
-	l.tellLocked()
+	l.notifyLocked()
 }
 
 func (l *attemptLog) free(offset int64) {
@@ -97,7 +97,7 @@ func (l *attemptLog) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = true
-	l.tellLocked()
+	l.notifyLocked()
 }
 
 func (l *attemptLog) length() int64 {
@@ -106,7 +106,7 @@ func (l *attemptLog) length() int64 {
 	return int64(len(l.data))
 }
 
-func (l *attemptLog) tellLocked() {
+func (l *attemptLog) notifyLocked() {
 	close(l.changed)
 	l.changed = make(chan struct{})
 }

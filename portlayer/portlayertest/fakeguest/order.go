@@ -76,6 +76,6 @@ func (g *Guest) SetReady(container string, ready bool) {
 	defer g.mu.Unlock()
 	if c := g.findLocked(container); c != nil && c.stop != nil {
 		c.status.Ready = ready
-		g.tellLocked()
+		g.notifyLocked()
 	}
 }

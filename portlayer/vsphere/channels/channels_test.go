@@ -43,7 +43,7 @@ type inventory struct {
 	mu       sync.Mutex // guards what follows
 	vms      map[string]channels.VM
 	rebooted []string
-	next     string // the boot that vSphere has not told of
+	next     string // the boot that vSphere has not reported
 }
 
 func (i *inventory) Guest(vm string) (channels.VM, bool) {
@@ -279,7 +279,7 @@ func (h *host) post(t *testing.T, body any) (int, []byte) {
 	return res.StatusCode, []byte(joined.Certificate)
 }
 
-func TestABootThatVSphereHasNotToldOfJoins(t *testing.T) {
+func TestABootThatVSphereHasNotReportedJoins(t *testing.T) {
 	h := start(t)
 	status, _ := h.post(t, request(t, newKey(t), "token"))
 	require.Equal(t, http.StatusOK, status)
@@ -459,7 +459,7 @@ func TestAGuestWhoseCertificateIsNotKnownJoinsAgain(t *testing.T) {
 	assert.Empty(t, h.vms.rebooted)
 }
 
-func TestAHostThatIsNotTheBlobsIsNotTold(t *testing.T) {
+func TestAHostThatIsNotTheBlobsLearnsNothing(t *testing.T) {
 	h, other := start(t), start(t)
 	blob := h.blob("vm", "token")
 	blob.Hosts = []string{other.address, h.address}

@@ -65,7 +65,7 @@ func (l *Listener) joined(w http.ResponseWriter, r *http.Request) ([]byte, error
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "VM %s: %w", j.VM, err)
 	}
-	if vm.Joined == vm.Boot && vm.Key != key { // vSphere may have powered it on since, and not told yet
+	if vm.Joined == vm.Boot && vm.Key != key { // vSphere may have powered it on since, and not said so yet
 		if err := l.vms.Refresh(r.Context(), j.VM); err != nil {
 			return nil, err
 		}

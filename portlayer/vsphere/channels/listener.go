@@ -141,7 +141,7 @@ func (l *Listener) slotLocked(vm string) *slot {
 	return s
 }
 
-// alive tells whether the guest of a VM has its channel open, as far as is known.
+// alive reports whether the guest of a VM has its channel open, as far as the host knows.
 func (l *Listener) alive(vm string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,7 +17,7 @@ type VMs interface {
 	Join(ctx context.Context, vm, boot string, key [32]byte) error
 	// Refresh asks vSphere about a VM whose state may have changed just now.
 	Refresh(ctx context.Context, vm string) error
-	// HasAddress tells whether a VM was given the address.
+	// HasAddress reports whether a VM was given the address.
 	HasAddress(a netip.Addr) bool
 	// Rebooted says that a guest has booted anew within a power-on: it has the token, and another key.
 	Rebooted(ctx context.Context, vm, boot string) error

@@ -89,6 +89,6 @@ func (b *broken) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAWriterThatBreaksIsTold(t *testing.T) {
+func TestABrokenWriterIsReported(t *testing.T) {
 	require.ErrorContains(t, vmdk.Write(&broken{left: 1 << 20}, bytes.NewReader(content(70<<20)), 70<<20), "no more")
 }

@@ -118,7 +118,7 @@ func rememberedVMs(state *statedir.Dir) (map[string]portlayer.VM, error) {
 	return vms, nil
 }
 
-// hasAnotherName tells whether the image stays when ref is taken away.
+// hasAnotherName reports whether the image stays when ref is taken away.
 func hasAnotherName(img persona.Image, ref string) bool {
 	full, err := persona.NormalizeName(ref)
 	if err != nil {

@@ -27,7 +27,7 @@ func findPodVM(dir, name string) (*statedir.Dir, portlayer.VM, error) {
 	}
 	vm, err := choosePodVM(vms, name)
 	if runs, _ := standalone.SimulatorRuns(state); runs && err != nil { // it only explains
-		err = fmt.Errorf("%w; of VMs on a simulated vCenter only `vic podvm ls` tells", err)
+		err = fmt.Errorf("%w; only `vic podvm ls` shows VMs on a simulated vCenter", err)
 	}
 	return state, vm, err
 }

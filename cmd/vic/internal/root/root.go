@@ -103,8 +103,8 @@ func setUpLogging(cmd *cobra.Command, level, format string) error {
 	return nil
 }
 
-// warnOfError stands in for the handler that calls every error of a Kubernetes library unhandled: it coped, or told the
-// user at the other end of a stream, and nobody has to act.
+// warnOfError stands in for the handler that calls every error of a Kubernetes library unhandled. The library coped, or the
+// user at the other end of a stream saw the error, and nobody has to act.
 func warnOfError(ctx context.Context, err error, msg string, keysAndValues ...any) {
 	attrs := append([]any{"what", msg, "err", err}, keysAndValues...)
 	logging.From(ctx).WarnContext(ctx, "error of a Kubernetes library", attrs...)

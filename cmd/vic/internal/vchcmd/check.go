@@ -26,7 +26,8 @@ func newCheckCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Check that vSphere has all that a node's VCH needs, and change nothing",
 		Long: `Checks that vSphere has all that the VCH of a node's configuration needs: certificate, password, clock, resource pool, VM
-folder, datastore, port group, boot ISO and every privilege. It changes nothing, tells all that is wrong, and fails then.`,
+folder, datastore, port group, boot ISO and every privilege. It changes nothing. It reports everything that is wrong, and fails if
+anything is.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return flags.with(cmd.Context(), func(ctx context.Context, cfg vsphere.Config) error {

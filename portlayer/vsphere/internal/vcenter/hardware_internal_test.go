@@ -24,7 +24,7 @@ func TestSummedHardware(t *testing.T) {
 }
 
 func TestWhatMayNotBeReadIsUnreadable(t *testing.T) {
-	assert.True(t, unreadable(soap.WrapVimFault(&types.NoPermission{})), "as a missing property tells it")
+	assert.True(t, unreadable(soap.WrapVimFault(&types.NoPermission{})), "as a missing property shows it")
 	assert.True(t, unreadable(errNoHosts))
 	assert.False(t, unreadable(soap.WrapVimFault(&types.NotAuthenticated{})))
 }
