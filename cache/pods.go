@@ -89,7 +89,7 @@ func (p *Pods) SetStatus(uid types.UID, status corev1.PodStatus) bool {
 	return true
 }
 
-// Finish marks a pod of which nothing runs or will run and notifies subscribers, once; an unknown pod is no error.
+// Finish marks a pod of which nothing runs or will run and notifies subscribers, once; an unknown pod is not an error.
 func (p *Pods) Finish(uid types.UID) {
 	p.mu.Lock()
 	e, ok := p.entries[uid]
@@ -146,7 +146,7 @@ func (p *Pods) ReleaseName(uid types.UID) {
 	}
 }
 
-// Remove forgets a pod; an unknown one is no error.
+// Remove forgets a pod; an unknown one is not an error.
 func (p *Pods) Remove(uid types.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

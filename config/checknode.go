@@ -54,7 +54,7 @@ func (n *Node) checkProcess(p problems) {
 		p.add("dir", "missing")
 	}
 	if !slices.Contains([]string{AccelAuto, AccelKVM, AccelTCG}, n.Accelerator) {
-		p.add("accel", "%q is none of auto, kvm, tcg", n.Accelerator)
+		p.add("accel", "%q is not one of auto, kvm, tcg", n.Accelerator)
 	}
 	for i, server := range n.ClusterDNS {
 		_, err := netip.ParseAddr(server)
@@ -114,7 +114,7 @@ func (n *Node) checkImages(p problems) {
 	for _, name := range slices.Sorted(maps.Keys(n.ImageLimits)) {
 		q := n.ImageLimits[name]
 		if bytes, whole := q.AsInt64(); !whole || bytes < 1 {
-			p.add("imageLimits."+name, "%s is no whole number above zero", q.String())
+			p.add("imageLimits."+name, "%s is not a whole number above zero", q.String())
 		}
 	}
 	high, low := n.ImageGCHighThresholdPercent, n.ImageGCLowThresholdPercent
@@ -199,7 +199,7 @@ func (p problems) checkLabel(field, value string) {
 
 func (p problems) checkDeletionPolicy(policy DeletionPolicy) {
 	if !slices.Contains([]DeletionPolicy{"", DeletionRefuse, DeletionDrain, DeletionOrphan}, policy) {
-		p.add("deletionPolicy", "%q is none of Refuse, Drain, Orphan", policy)
+		p.add("deletionPolicy", "%q is not one of Refuse, Drain, Orphan", policy)
 	}
 }
 

@@ -85,7 +85,7 @@ func (v *VCH) check(p problems) {
 		p.addError("address", err)
 	}
 	if v.Port < 0 || v.Port > 65535 {
-		p.add("port", "%d is no port (0 to 65535)", v.Port)
+		p.add("port", "%d is not a port (0 to 65535)", v.Port)
 	}
 	v.checkResources(p)
 	v.checkLabels(p)
@@ -123,11 +123,11 @@ func (v *VCH) checkResources(p problems) {
 		q := v.Limits[name]
 		switch {
 		case !slices.Contains(limitable, name):
-			at.add(string(name), "it is none of %s", list(limitable))
+			at.add(string(name), "it is not one of %s", list(limitable))
 		case q.Sign() <= 0:
 			at.add(string(name), "%s is not above zero", q.String())
 		case name != corev1.ResourceMemory && name != corev1.ResourceEphemeralStorage && q.MilliValue()%1000 != 0:
-			at.add(string(name), "%s is no whole number", q.String())
+			at.add(string(name), "%s is not a whole number", q.String())
 		}
 	}
 	at = p.below("reserved")
@@ -135,7 +135,7 @@ func (v *VCH) checkResources(p problems) {
 		q := v.Reserved[name]
 		switch {
 		case !slices.Contains(reservable, name):
-			at.add(string(name), "it is none of %s", list(reservable))
+			at.add(string(name), "it is not one of %s", list(reservable))
 		case q.Sign() < 0:
 			at.add(string(name), "%s is below zero", q.String())
 		}
@@ -185,7 +185,7 @@ func (v *VCH) checkTaints(p problems) {
 		switch t.Effect {
 		case corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute:
 		default:
-			p.add(at, "effect %q is none of NoSchedule, PreferNoSchedule, NoExecute", t.Effect)
+			p.add(at, "effect %q is not one of NoSchedule, PreferNoSchedule, NoExecute", t.Effect)
 		}
 	}
 }
@@ -224,7 +224,7 @@ func (s *VSphere) check(p problems, subnet netip.Prefix) {
 	}
 	for _, a := range s.AdvertiseAddresses {
 		if host, _, err := net.SplitHostPort(a); err != nil || host == "" {
-			p.add("advertiseAddresses", "%q is no HOST:PORT", a)
+			p.add("advertiseAddresses", "%q is not a HOST:PORT", a)
 		}
 	}
 	s.checkAddresses(p, subnet)

@@ -137,7 +137,7 @@ func decodeLeaf(p problems, value any, to reflect.Value) {
 		err = json.Unmarshal(text, to.Addr().Interface())
 	}
 	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-		p.add("", "%s is no %s", text, kindName(to))
+		p.add("", "%s is not %s", text, kindName(to))
 		return
 	}
 	if err != nil {
@@ -145,10 +145,10 @@ func decodeLeaf(p problems, value any, to reflect.Value) {
 	}
 }
 
-// kindName is what users call a kind of value.
+// kindName is what users call a value of a kind.
 func kindName(v reflect.Value) string {
 	if v.Type() == reflect.TypeFor[metav1.Duration]() {
-		return "duration, such as 5m"
+		return "a duration, such as 5m"
 	}
 	switch v.Kind() {
 	case reflect.Bool:
@@ -156,8 +156,8 @@ func kindName(v reflect.Value) string {
 	case reflect.String:
 		return "text"
 	case reflect.Int32, reflect.Int64:
-		return "whole number"
+		return "a whole number"
 	default:
-		return v.Type().String()
+		return "a " + v.Type().String()
 	}
 }

@@ -98,16 +98,16 @@ func TestWhatIsNotSaidStaysAsItIs(t *testing.T) {
 
 func TestEveryValueThatIsWrongIsNamed(t *testing.T) {
 	tests := map[string]string{
-		"text: [a]":               `text: ["a"] is no text`,
-		"flag: 1":                 "flag: 1 is no true or false",
-		"number: 1.5":             "number: 1.5 is no whole number",
+		"text: [a]":               `text: ["a"] is not text`,
+		"flag: 1":                 "flag: 1 is not true or false",
+		"number: 1.5":             "number: 1.5 is not a whole number",
 		"size: {}":                "size: {}: ",
-		"time: 5":                 "time: 5 is no duration, such as 5m",
+		"time: 5":                 "time: 5 is not a duration, such as 5m",
 		"when: yesterday":         `when: "yesterday": `,
 		"list: a":                 "list: want a list",
-		"list: [a, {}]":           "list[1]: {} is no text",
+		"list: [a, {}]":           "list[1]: {} is not text",
 		"pairs: [a]":              "pairs: want a map of keys",
-		"pairs: {a: [b]}":         `pairs.a: ["b"] is no text`,
+		"pairs: {a: [b]}":         `pairs.a: ["b"] is not text`,
 		"amounts: {cpu: much}":    `amounts.cpu: "much": `,
 		"taints: [{shoe: 9}]":     "taints[0].shoe: unknown key",
 		"below: c":                "below: want a map of keys",
@@ -115,8 +115,8 @@ func TestEveryValueThatIsWrongIsNamed(t *testing.T) {
 		"hidden: a":               "hidden: unknown key",
 		"Text: a":                 "Text: unknown key",
 		"private: a":              "private: unknown key",
-		"flag: 1\nnumber: a":      `flag: 1 is no true or false; number: "a" is no whole number`,
-		"below: {category: true}": "below.category: true is no text",
+		"flag: 1\nnumber: a":      `flag: 1 is not true or false; number: "a" is not a whole number`,
+		"below: {category: true}": "below.category: true is not text",
 	}
 	for text, want := range tests {
 		t.Run(text, func(t *testing.T) {

@@ -44,7 +44,7 @@ func Parse(text []byte) (*Node, error) {
 		switch keys, isMap := value.(map[string]any); {
 		case value == nil: // an empty document, such as one of comments
 		case !isMap:
-			return nil, errors.New("a document is no map of keys")
+			return nil, errors.New("a document is not a map of keys")
 		case keys["kind"] != nil || keys["apiVersion"] != nil:
 			objects = append(objects, parseObject(p, keys))
 		default:

@@ -39,15 +39,15 @@ func TestWhatIsWrongIsNamedByItsPath(t *testing.T) {
 		"an unknown key of a VCH":     {"vchs: [{name: a}, {name: b, shoeSize: 9}]", "vchs[1].shoeSize: unknown key"},
 		"an unknown key of a section": {"vchs: [" + pool("a", "", "shoeSize: 9") + "]", "vchs[0].vsphere.shoeSize: unknown key"},
 		"a key given twice":           {"vch: {name: n}\ndir: /a\ndir: /b", `"dir" already defined`},
-		"no map":                      {"- 1", "no map"},
+		"not a map":                   {"- 1", "not a map"},
 		"a key in place of a list":    {"vchs: {name: n}", "vchs: want a list"},
 		"a text in place of a VCH":    {"vch: n", "vch: want a map"},
-		"a text in place of a number": {"vch: {name: n, port: many}", `vch.port: "many" is no whole number`},
-		"a number in place of a text": {"vch: {name: 1}", "vch.name: 1 is no text"},
-		"a word in place of a flag":   {"vch: {name: n}\nallowContainer: maybe", `allowContainer: "maybe" is no true or false`},
+		"a text in place of a number": {"vch: {name: n, port: many}", `vch.port: "many" is not a whole number`},
+		"a number in place of a text": {"vch: {name: 1}", "vch.name: 1 is not text"},
+		"a word in place of a flag":   {"vch: {name: n}\nallowContainer: maybe", `allowContainer: "maybe" is not true or false`},
 		"a bad duration":              {"vch: {name: n}\nimageGCPeriod: soon", "imageGCPeriod: \"soon\""},
 		"a bad quantity":              {"vch: {name: n, limits: {memory: much}}", "vch.limits.memory: \"much\""},
-		"a bad taint":                 {"vch: {name: n, taints: [{key: k, effect: 1}]}", "vch.taints[0].effect: 1 is no text"},
+		"a bad taint":                 {"vch: {name: n, taints: [{key: k, effect: 1}]}", "vch.taints[0].effect: 1 is not text"},
 
 		"no name":                       {"vch: {port: 1}", "vch.name: missing"},
 		"a bad name":                    {"vch: {name: No Name}", `vch.name: "No Name"`},
@@ -55,19 +55,19 @@ func TestWhatIsWrongIsNamedByItsPath(t *testing.T) {
 		"a long node name":              {"vch: {name: " + strings.Repeat("n", 64) + "}", "vch.nodeName: "},
 		"a bad subnet":                  {"vch: {name: n, subnet: everywhere}", "vch.subnet: "},
 		"a bad address":                 {"vch: {name: n, address: here}", "vch.address: "},
-		"a bad port":                    {"vch: {name: n, port: 70000}", "vch.port: 70000 is no port"},
+		"a bad port":                    {"vch: {name: n, port: 70000}", "vch.port: 70000 is not a port"},
 		"no processors":                 {"vch: {name: n, limits: {cpu: 0}}", "vch.limits.cpu: 0 is not above zero"},
-		"half a processor":              {"vch: {name: n, limits: {cpu: 500m}}", "vch.limits.cpu: 500m is no whole number"},
+		"half a processor":              {"vch: {name: n, limits: {cpu: 500m}}", "vch.limits.cpu: 500m is not a whole number"},
 		"pods below zero":               {"vch: {name: n, limits: {pods: -1}}", "vch.limits.pods: -1 is not above zero"},
-		"a limit of nothing known":      {"vch: {name: n, limits: {gpu: 1}}", "vch.limits.gpu: it is none of cpu, memory"},
-		"a limit that vSphere has not":  {"vchs: [" + pool("a", "limits: {ephemeral-storage: 1Gi},", "") + "]\nguestListen: \":1\"", "vchs[0].limits.ephemeral-storage: it is none of cpu, memory, pods"},
-		"a reserve of what is not kept": {"vch: {name: n, reserved: {pods: 1}}", "vch.reserved.pods: it is none of"},
+		"a limit of nothing known":      {"vch: {name: n, limits: {gpu: 1}}", "vch.limits.gpu: it is not one of cpu, memory"},
+		"a limit that vSphere has not":  {"vchs: [" + pool("a", "limits: {ephemeral-storage: 1Gi},", "") + "]\nguestListen: \":1\"", "vchs[0].limits.ephemeral-storage: it is not one of cpu, memory, pods"},
+		"a reserve of what is not kept": {"vch: {name: n, reserved: {pods: 1}}", "vch.reserved.pods: it is not one of"},
 		"a reserve below zero":          {"vch: {name: n, reserved: {cpu: -1}}", "vch.reserved.cpu: -1 is below zero"},
 		"a bad label":                   {"vch: {name: n, labels: {\"a b\": c}}", "vch.labels: a b=c"},
 		"a label of vic's own":          {"vch: {name: n, labels: {type: mine}}", "vch.labels: type is set by vic"},
 		"a taint of a bad effect":       {"vch: {name: n, taints: [{key: k, effect: Sometimes}]}", `vch.taints[0]: effect "Sometimes"`},
 		"a taint of a bad key":          {"vch: {name: n, taints: [{key: \"a b\", effect: NoSchedule}]}", "vch.taints[0]: a b="},
-		"a bad deletion policy":         {"vchs: [{name: n, deletionPolicy: Maybe}]", `vchs[0].deletionPolicy: "Maybe" is none of`},
+		"a bad deletion policy":         {"vchs: [{name: n, deletionPolicy: Maybe}]", `vchs[0].deletionPolicy: "Maybe" is not one of`},
 		"two hypervisors":               {"vch: " + pool("n", "qemu: {},", "guestListen: \":1\""), "vch.qemu: of qemu and vsphere only one"},
 
 		"one VCH and a list":        {"vch: {name: n}\nvchs: [{name: m}]", "vchs: of vch, vchs"},
@@ -84,9 +84,9 @@ func TestWhatIsWrongIsNamedByItsPath(t *testing.T) {
 		"a bad namespace":           {"guestListen: \":1\"\nnamespace: V\ncontroller: true", `namespace: "V"`},
 		"an election of nobody":     {controller + "leaderElection: {}", "leaderElection.name: missing"},
 		"an election of one":        {"namespace: v\nvch: {name: n}\nleaderElection: {name: l}", "leaderElection: it needs vchs or controller"},
-		"a bad default policy":      {"deletionPolicy: Maybe\nvchs: [{name: m}]", `deletionPolicy: "Maybe" is none of`},
+		"a bad default policy":      {"deletionPolicy: Maybe\nvchs: [{name: m}]", `deletionPolicy: "Maybe" is not one of`},
 
-		"a bad accelerator":          {"vch: {name: n}\naccel: warp", `accel: "warp" is none of auto, kvm, tcg`},
+		"a bad accelerator":          {"vch: {name: n}\naccel: warp", `accel: "warp" is not one of auto, kvm, tcg`},
 		"a bad name server":          {"vch: {name: n}\nclusterDNS: [192.0.2.1, dns]", "clusterDNS[1]: "},
 		"a pressure kept for less":   {"vch: {name: n}\nevictionPressureTransitionPeriod: -1s", "evictionPressureTransitionPeriod: -1s is below zero"},
 		"a small log":                {"vch: {name: n}\ncontainerLogMaxSize: 1", "containerLogMaxSize: 1 is less than 64Ki"},
@@ -95,7 +95,7 @@ func TestWhatIsWrongIsNamedByItsPath(t *testing.T) {
 		"the other half":             {"vch: {name: n}\nimageCredentialProviderBinDir: /c", "imageCredentialProviderConfig: missing"},
 		"a registry with a scheme":   {"vch: {name: n}\ninsecureRegistries: [\"http://r:5000\"]", `insecureRegistries: "http://r:5000"`},
 		"a bad mirror":               {"vch: {name: n}\nregistryMirrors: {docker.io: m}", `registryMirrors: "docker.io=m"`},
-		"an image limit of nothing":  {"vch: {name: n}\nimageLimits: {bytes: 0}", "imageLimits.bytes: 0 is no whole number above zero"},
+		"an image limit of nothing":  {"vch: {name: n}\nimageLimits: {bytes: 0}", "imageLimits.bytes: 0 is not a whole number above zero"},
 		"a mark above all":           {"vch: {name: n}\nimageGCHighThresholdPercent: 101", "imageGCHighThresholdPercent: 101"},
 		"a mark below all":           {"vch: {name: n}\nimageGCLowThresholdPercent: -1", "imageGCLowThresholdPercent: -1"},
 		"marks the wrong way round":  {"vch: {name: n}\nimageGCHighThresholdPercent: 70", "imageGCLowThresholdPercent: 80 is not below the high threshold, 70"},
@@ -122,7 +122,7 @@ func TestAKeyThatHasMovedNamesTheNewOne(t *testing.T) {
 		"storage of a VCH":                  {"vchs: [{name: n, ephemeralStorage: 1Gi}]", "vchs[0].ephemeralStorage: unknown key: write limits.ephemeral-storage"},
 		"a taint":                           {"vchs: [{name: n, taint: false}]", "vchs[0].taint: unknown key: write taints, with [] for none"},
 		"the name of a VCH on vSphere":      {"vchs: [" + pool("n", "", "vch: x") + "]", "vchs[0].vsphere.vch: unknown key: write name beside vsphere"},
-		"the namespace of a controller":     {"controller: {namespace: v}", "controller: {\"namespace\":\"v\"} is no true or false; write controller: true, and namespace beside it"},
+		"the namespace of a controller":     {"controller: {namespace: v}", "controller: {\"namespace\":\"v\"} is not true or false; write controller: true, and namespace beside it"},
 		"the namespace of an election":      {"leaderElection: {namespace: v, name: l}", "leaderElection.namespace: unknown key: write namespace beside leaderElection"},
 		"the hypervisor of an object":       {"apiVersion: vic.virtual-kubelet.io/v1alpha1\nkind: VirtualContainerHost\nmetadata: {name: n}\nspec: {hypervisor: vsphere}", "spec.hypervisor: unknown key: write a section vsphere"},
 		"the section of the only VCH":       {"vsphere: {address: v}", "vsphere: unknown key: write vch.vsphere"},
@@ -187,7 +187,7 @@ guestImage: null
 	assert.Equal(t, 30*time.Second, n.EvictionPressureTransitionPeriod.Duration)
 	assert.EqualValues(t, 1<<20, n.ContainerLogMaxSize.Value())
 	assert.EqualValues(t, 70, n.ImageGCHighThresholdPercent)
-	assert.Zero(t, n.ImageMinimumGCAge.Duration, "0 is no default")
+	assert.Zero(t, n.ImageMinimumGCAge.Duration, "0 is not a default")
 	limit := n.ImageLimits["bytes"]
 	assert.EqualValues(t, 16<<30, limit.Value())
 	assert.Equal(t, config.AccelAuto, n.Accelerator, "what is not said has its default")

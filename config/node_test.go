@@ -68,5 +68,5 @@ func TestEveryThingThatIsWrongIsSaidAtOnce(t *testing.T) {
 		paths = append(paths, one.Path)
 	}
 	assert.Equal(t, []string{"dir", "accel", "vchs[0].port", "vchs[1].subnet", "vchs[1]"}, paths)
-	require.EqualError(t, all[2], "vchs[0].port: -1 is no port (0 to 65535)")
+	require.EqualError(t, all[2], "vchs[0].port: -1 is not a port (0 to 65535)")
 }

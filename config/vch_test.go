@@ -37,7 +37,7 @@ func TestWhatIsWrongWithAnObjectIsNamedByItsPath(t *testing.T) {
 		"no ISO":                   {func(_ *config.VCH, s *config.VSphere) { s.BootISO = "" }, "spec.vsphere.bootISO: missing"},
 		"no network":               {func(_ *config.VCH, s *config.VSphere) { s.Network = "" }, "spec.vsphere.network: missing"},
 		"no address to dial":       {func(_ *config.VCH, s *config.VSphere) { s.AdvertiseAddresses = nil }, "spec.vsphere.advertiseAddresses: missing"},
-		"a bad address to dial":    {func(_ *config.VCH, s *config.VSphere) { s.AdvertiseAddresses = []string{":7443"} }, `spec.vsphere.advertiseAddresses: ":7443" is no HOST:PORT`},
+		"a bad address to dial":    {func(_ *config.VCH, s *config.VSphere) { s.AdvertiseAddresses = []string{":7443"} }, `spec.vsphere.advertiseAddresses: ":7443" is not a HOST:PORT`},
 		"no subnet":                {func(v *config.VCH, _ *config.VSphere) { v.Subnet = "" }, "spec.subnet: missing"},
 		"a bad gateway":            {func(_ *config.VCH, s *config.VSphere) { s.Gateway = "there" }, "spec.vsphere.gateway: "},
 		"a gateway from elsewhere": {func(_ *config.VCH, s *config.VSphere) { s.Gateway = "198.51.100.1" }, "spec.vsphere.gateway: 198.51.100.1 is outside"},
@@ -48,7 +48,7 @@ func TestWhatIsWrongWithAnObjectIsNamedByItsPath(t *testing.T) {
 		"two ways to trust":        {func(_ *config.VCH, s *config.VSphere) { s.Thumbprint, s.Insecure = "aa", true }, "spec.vsphere: of caFile, thumbprint and insecure only one"},
 		"storage, which is not kept": {func(v *config.VCH, _ *config.VSphere) {
 			v.Limits = corev1.ResourceList{corev1.ResourceEphemeralStorage: resource.MustParse("1Gi")}
-		}, "spec.limits.ephemeral-storage: it is none of"},
+		}, "spec.limits.ephemeral-storage: it is not one of"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -28,7 +28,7 @@ type obstacle struct{ reason, message string }
 
 func (o *obstacle) Error() string { return o.message }
 
-// Cordon keeps new pods away from a node; a missing one is no error.
+// Cordon keeps new pods away from a node; a missing one is not an error.
 func (d *Drainer) Cordon(ctx context.Context, name string) error {
 	var node corev1.Node
 	if err := d.API.Get(ctx, client.ObjectKey{Name: name}, &node); err != nil {
@@ -48,7 +48,7 @@ func (d *Drainer) Cordon(ctx context.Context, name string) error {
 	return nil
 }
 
-// DeleteNode deletes the object; a missing one is no error.
+// DeleteNode deletes the object; a missing one is not an error.
 func (d *Drainer) DeleteNode(ctx context.Context, name string) error {
 	err := d.Client.Delete(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	if client.IgnoreNotFound(err) != nil {

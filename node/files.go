@@ -38,7 +38,7 @@ func ImageStore(settings *config.Node) (persona.Config, error) {
 			return persona.Config{}, config.Wrong("registryHostsDir", err)
 		}
 		if !info.IsDir() {
-			return persona.Config{}, config.Wrong("registryHostsDir", fmt.Errorf("%s is no directory", dir))
+			return persona.Config{}, config.Wrong("registryHostsDir", fmt.Errorf("%s is not a directory", dir))
 		}
 	}
 	for name, q := range settings.ImageLimits {

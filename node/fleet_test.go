@@ -198,7 +198,7 @@ func TestARemovedNodeLosesItsVMsBeforeItIsClosed(t *testing.T) {
 		require.NoError(t, f.Remove(t.Context(), "n"))
 		assert.Equal(t, []string{"open one", "remove VMs of one", "close one"}, y.calls())
 		assert.Empty(t, f.Names())
-		require.NoError(t, f.Remove(t.Context(), "n"), "a node that is gone is no error")
+		require.NoError(t, f.Remove(t.Context(), "n"), "a node that is gone is not an error")
 	})
 }
 

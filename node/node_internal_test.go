@@ -207,7 +207,7 @@ func TestAUserWhoGetsNoServingCertificateIsWarnedAtOnce(t *testing.T) {
 	var log bytes.Buffer
 	ctx := logging.Into(t.Context(), slog.New(slog.NewTextHandler(&log, nil)))
 	require.NoError(t, serverOf(t, newMemory(), "somebody", func(*config.Node) {}).check(ctx))
-	assert.Contains(t, log.String(), `msg="serving certificate will not be signed for this user" user=somebody want=system:node:n`)
+	assert.Contains(t, log.String(), `msg="serving certificate will not be signed: the user is not system:node:NODE" user=somebody node=n`)
 	log.Reset()
 	require.NoError(t, serverOf(t, newMemory(), "system:node:n", func(*config.Node) {}).check(ctx))
 	several := func(n *config.Node) { n.VCH, n.VCHs = nil, []config.Entry{{Name: "a"}} }

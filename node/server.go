@@ -93,7 +93,7 @@ func (s *server) serveOne(ctx context.Context) error {
 	return n.Run(ctx)
 }
 
-// notifyReady says to systemd that the process serves. Without systemd there is nobody to say it to, which is no error.
+// notifyReady says to systemd that the process serves. Without systemd there is nobody to say it to, which is not an error.
 func notifyReady(ctx context.Context) {
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 		logging.From(ctx).WarnContext(ctx, "systemd not notified", "err", err)
@@ -204,8 +204,8 @@ func (s *server) checkAPI(ctx context.Context) error {
 	if s.Settings.VCH == nil {
 		return nil
 	}
-	if want := "system:node:" + s.Settings.VCH.NodeName; username != want {
-		logging.From(ctx).WarnContext(ctx, "serving certificate will not be signed for this user", "user", username, "want", want)
+	if username != "system:node:"+s.Settings.VCH.NodeName {
+		logging.From(ctx).WarnContext(ctx, "serving certificate will not be signed: the user is not system:node:NODE", "user", username, "node", s.Settings.VCH.NodeName)
 	}
 	return nil
 }

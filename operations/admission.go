@@ -103,14 +103,14 @@ func (a *Admission) Adopt(pod *corev1.Pod) {
 }
 
 // Release gives back the memory that a pod reserved: its VM runs and is counted by the host, or will not. Nothing reserved
-// is no error.
+// is not an error.
 func (a *Admission) Release(uid string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.reserved, uid)
 }
 
-// Leave gives back all that a pod reserved, as it uses nothing any more. Nothing reserved is no error.
+// Leave gives back all that a pod reserved, as it uses nothing any more. Nothing reserved is not an error.
 func (a *Admission) Leave(uid types.UID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -48,7 +48,7 @@ func TestStartOfAPodIsMeasuredByStage(t *testing.T) {
 		n.restart(withStatus(p, n.status()))
 		n.awaitPhase(corev1.PodRunning)
 		sleep(time.Minute)
-		assert.InDelta(t, 0, testmetrics.Value(t, n.metrics, `vic_pod_start_duration_seconds`), 0, "a pod that runs already is no start")
+		assert.InDelta(t, 0, testmetrics.Value(t, n.metrics, `vic_pod_start_duration_seconds`), 0, "a pod that runs already is not a start")
 	})
 }
 

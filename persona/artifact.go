@@ -156,7 +156,7 @@ func (l *loader) document(
 
 func (l *loader) loadManifest(ctx context.Context, raw []byte, doc document) (*artifact, error) {
 	if !doc.Config.MediaType.IsConfig() {
-		return nil, fmt.Errorf("%w: it is no container image but %s", ErrInvalidImage, doc.Config.MediaType)
+		return nil, fmt.Errorf("%w: it is not a container image but %s", ErrInvalidImage, doc.Config.MediaType)
 	}
 	layers, err := decodeEach[v1.Descriptor]("layers", doc.Layers, l.limits.Layers)
 	if err != nil {

@@ -42,7 +42,7 @@ func (s *Store) Allocated(img Image) int64 {
 	return info.Size()
 }
 
-// Discard removes the image of that manifest digest under all its names. One that is not here is no error.
+// Discard removes the image of that manifest digest under all its names. One that is not here is not an error.
 func (s *Store) Discard(ctx context.Context, digest string) error {
 	_, err := s.Prune(ctx, func(img Image) bool { return img.Digest == digest })
 	return err

@@ -27,7 +27,7 @@ var (
 	// ErrUnavailable means that the registry did not answer, or is not able to serve now; later it may.
 	ErrUnavailable = errors.New("registry is unavailable")
 
-	// ErrInvalidImage means that the image is damaged, or is no container image.
+	// ErrInvalidImage means that the image is damaged, or is not a container image.
 	ErrInvalidImage = flatten.ErrMalformed
 
 	// ErrTooLarge means that the image exceeds Config's limits.

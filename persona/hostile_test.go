@@ -174,7 +174,7 @@ func TestHostileImagesAreRefusedAndLeaveNothing(t *testing.T) {
 			f.addLayer(t, archiveOf(t, "a"), packed)
 			f.finish(t, nil)
 		}, persona.ErrInvalidImage, "layer LAYER: "},
-		"a layer that is no archive": {func(t *testing.T, f *forgery) {
+		"a layer that is not an archive": {func(t *testing.T, f *forgery) {
 			f.addLayer(t, bytes.Repeat([]byte("?"), 600), bytes.Repeat([]byte("?"), 600))
 			f.finish(t, nil)
 		}, persona.ErrInvalidImage, "layer LAYER: after the beginning"},

@@ -43,7 +43,7 @@ func newRegistryHosts(cfg Config) (*registryHosts, error) {
 	for host, raw := range cfg.Mirrors {
 		u, err := url.Parse(raw)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.User != nil {
-			return nil, fmt.Errorf("mirror of %s: %q is no http or https URL of a registry", host, raw)
+			return nil, fmt.Errorf("mirror of %s: %q is not an http or https URL of a registry", host, raw)
 		}
 		h.mirrors[host] = u
 		if u.Scheme == "http" {

@@ -98,7 +98,7 @@ func (f hostFields) config(raw, dir string) (hostConfig, error) {
 	}
 	if f.DialTimeout != "" {
 		if c.dialTimeout, err = time.ParseDuration(f.DialTimeout); err != nil || c.dialTimeout <= 0 {
-			return hostConfig{}, fmt.Errorf("dial_timeout: %q is no duration such as 5s", f.DialTimeout)
+			return hostConfig{}, fmt.Errorf("dial_timeout: %q is not a duration such as 5s", f.DialTimeout)
 		}
 	}
 	_, err = tlsConfig(c)
@@ -139,7 +139,7 @@ func (f hostFields) capabilities() (pull, resolve bool, _ error) {
 			resolve = true
 		case "push", "dialer", "referrers":
 		default:
-			return false, false, fmt.Errorf("capabilities: %q is none of pull, resolve, push", c)
+			return false, false, fmt.Errorf("capabilities: %q is not one of pull, resolve, push", c)
 		}
 	}
 	return pull, resolve, nil

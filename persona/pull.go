@@ -19,7 +19,7 @@ type Credentials struct {
 	Username, Password string
 	// IdentityToken gets an access token; RegistryToken is one.
 	IdentityToken, RegistryToken string
-	// Holder names whose the credentials are, and is no secret: what they bring is for their holder (Image.MayUse). Empty
+	// Holder names whose the credentials are, and is not a secret: what they bring is for their holder (Image.MayUse). Empty
 	// means the whole machine.
 	Holder string
 }

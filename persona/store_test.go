@@ -262,7 +262,7 @@ func TestAFullDiskLeavesNothing(t *testing.T) {
 
 func TestOpenRefusesWhatItCannotUnderstand(t *testing.T) {
 	tests := map[string]persona.Config{
-		"a mirror that is no URL":      {Mirrors: map[string]string{"docker.io": "mirror"}},
+		"a mirror that is not a URL":   {Mirrors: map[string]string{"docker.io": "mirror"}},
 		"a mirror over another scheme": {Mirrors: map[string]string{"docker.io": "ftp://mirror"}},
 		"a platform with four parts":   {Platform: "a/b/c/d"},
 	}

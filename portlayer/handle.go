@@ -112,7 +112,7 @@ func (h *Handle) HasDisk(serial string) bool {
 	return slices.ContainsFunc(h.spec.Disks, func(d Disk) bool { return d.Serial == serial })
 }
 
-// RemoveDisk takes a disk out of the draft; a missing one is no error.
+// RemoveDisk takes a disk out of the draft; a missing one is not an error.
 func (h *Handle) RemoveDisk(serial string) {
 	h.spec.Disks = slices.DeleteFunc(h.spec.Disks, func(d Disk) bool { return d.Serial == serial })
 	delete(h.sources, serial)

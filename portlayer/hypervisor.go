@@ -26,7 +26,7 @@ type VMs interface {
 	// ErrStaleHandle, ErrVolumeNotFound; ErrUnsupported for volumes where there are none.
 	Update(ctx context.Context, spec Spec, version uint64) (VM, error)
 	// Destroy removes the VM and its scratch disks, never an image's and never a volume. A running one is powered off
-	// first, a missing one is no error.
+	// first, a missing one is not an error.
 	Destroy(ctx context.Context, id string) error
 	// List returns every VM of this VCH, whoever owns it. *FormatError for a record that this program does not read.
 	List(ctx context.Context) ([]VM, error)
@@ -37,10 +37,10 @@ type VMs interface {
 
 // Power is the part of a Hypervisor that starts and stops VMs.
 type Power interface {
-	// PowerOn starts the VM and returns when it executes, not when its guest answers. A running one is no error.
+	// PowerOn starts the VM and returns when it executes, not when its guest answers. A running one is not an error.
 	// ErrNotFound, ErrOutOfMemory, *PowerError.
 	PowerOn(ctx context.Context, id string) error
-	// PowerOff stops the VM at once, as pulling the plug does. A stopped or missing one is no error.
+	// PowerOff stops the VM at once, as pulling the plug does. A stopped or missing one is not an error.
 	PowerOff(ctx context.Context, id string) error
 }
 

@@ -27,7 +27,7 @@ func (l *Layer) PowerOn(ctx context.Context, id string) (began bool, err error) 
 	return vm.State != StateRunning, l.Refresh(ctx)
 }
 
-// PowerOff stops the VM at once, as pulling the plug does. A stopped or missing one is no error.
+// PowerOff stops the VM at once, as pulling the plug does. A stopped or missing one is not an error.
 func (l *Layer) PowerOff(ctx context.Context, id string) error {
 	giveBack, err := l.turns.Take(ctx, id)
 	if err != nil {
@@ -44,7 +44,7 @@ func (l *Layer) cut(ctx context.Context, id string) error {
 	return l.Refresh(ctx)
 }
 
-// Destroy removes the VM, a running one too, and releases its addresses. A missing one is no error.
+// Destroy removes the VM, a running one too, and releases its addresses. A missing one is not an error.
 func (l *Layer) Destroy(ctx context.Context, id string) error {
 	giveBack, err := l.turns.Take(ctx, id)
 	if err != nil {

@@ -60,7 +60,7 @@ func (s Spec) CheckBoot() error {
 		if slices.ContainsFunc(s.Disks, func(d Disk) bool { return d.Serial == s.Boot.Disk }) {
 			return nil
 		}
-		return fmt.Errorf("boot disk %q is none of the VM's disks", s.Boot.Disk)
+		return fmt.Errorf("boot disk %q is not one of the VM's disks", s.Boot.Disk)
 	case BootTemplate:
 		return fmt.Errorf("boot as a copy of VM %q: %w", s.Boot.Template, ErrUnsupported)
 	}

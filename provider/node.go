@@ -180,7 +180,7 @@ func (n *Node) buildCerts() error {
 	d := &n.cfg.Description
 	ip := net.ParseIP(d.InternalIP)
 	if ip == nil {
-		return fmt.Errorf("node's address %q is no IP address", d.InternalIP)
+		return fmt.Errorf("node's address %q is not an IP address", d.InternalIP)
 	}
 	serving, err := certs.NewServing(certs.Config{
 		Client: n.cfg.Clients.Main, NodeName: n.cfg.Name, IPs: []net.IP{ip}, DNSNames: []string{n.hostname()}, Dir: n.cfg.CertDir,

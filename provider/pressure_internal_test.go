@@ -38,7 +38,7 @@ func TestPressureIsKept(t *testing.T) {
 	assert.False(t, at(180, false))
 
 	unready := []portlayer.Condition{{Type: "Ready", True: true}}
-	assert.Equal(t, unready, hold.apply(unready, time.Unix(200, 0)), "what is no pressure is as it is")
+	assert.Equal(t, unready, hold.apply(unready, time.Unix(200, 0)), "what is not a pressure is as it is")
 }
 
 func TestPressuresKeepPodsAway(t *testing.T) {

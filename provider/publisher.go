@@ -101,7 +101,7 @@ func (p *publisher) next(ctx context.Context) bool {
 	}
 	counts := p.begin(uid)
 	if err := p.publish(ctx, uid); err != nil && ctx.Err() == nil {
-		logging.From(ctx).WarnContext(ctx, "pod's end not written", "podUID", uid, "err", err)
+		logging.From(ctx).WarnContext(ctx, "pod's end not written", "vm", uid, "err", err)
 		p.queue.AddRateLimited(uid)
 		return true
 	}

@@ -110,7 +110,7 @@ func TestTheExampleImageIsImportedWhereItWasBuilt(t *testing.T) {
 
 func TestAStateDirectoryIsPurgedAsAWhole(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
-	require.NoError(t, Purge(t.Context(), dir), "one that is not there is no error")
+	require.NoError(t, Purge(t.Context(), dir), "one that is not there is not an error")
 	assert.NoDirExists(t, dir)
 
 	state, err := statedir.Open(dir)

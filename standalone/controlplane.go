@@ -136,7 +136,7 @@ func (p *ControlPlane) Stop(ctx context.Context) error {
 	}
 }
 
-// StopControlPlane stops a control plane that runs on dir, whoever started it; none is no error.
+// StopControlPlane stops a control plane that runs on dir, whoever started it; none is not an error.
 func StopControlPlane(ctx context.Context, binary string, dir *statedir.Dir) error {
 	alive, err := stopLeft(ctx, binary, dir)
 	if err != nil {

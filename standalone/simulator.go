@@ -133,7 +133,7 @@ func WatchSimulator(ctx context.Context, dir *statedir.Dir) error {
 // SimulatorRuns is true while a simulated vCenter runs on dir, whoever started it.
 func SimulatorRuns(dir *statedir.Dir) (bool, error) { return filelock.Held(simulatorAlive(dir)) }
 
-// StopSimulator ends the simulated vCenter of dir with all VMs that it has, whoever started it; none is no error.
+// StopSimulator ends the simulated vCenter of dir with all VMs that it has, whoever started it; none is not an error.
 func StopSimulator(ctx context.Context, dir *statedir.Dir) error {
 	ctx, cancel := context.WithTimeout(ctx, simulatorStopTimeout)
 	defer cancel()

@@ -142,7 +142,7 @@ func (l *Loop[V]) round(ctx context.Context) (wait time.Duration, over bool) {
 	return soonest(wait, next.Wait), next.Over
 }
 
-// soonest is the shorter wait; 0 is none.
+// soonest is the shorter wait; 0 means none.
 func soonest(wait, other time.Duration) time.Duration {
 	if other == 0 {
 		return wait

@@ -118,7 +118,7 @@ func TestAStepIsNotRepeatedBeforeItsEffectShows(t *testing.T) {
 			tk := &tank{wanted: 1, stuck: true, again: tt.again}
 			running(t, tk, func(t *testing.T, _ *prometheus.Registry, _ <-chan struct{}) {
 				for range 10 {
-					tk.change(func() {}) // to be woken is no change
+					tk.change(func() {}) // to be woken is not a change
 				}
 				require.Equal(t, 1, tk.counts().begun)
 				sleep(10*time.Second - time.Millisecond)
@@ -146,7 +146,7 @@ func TestAStepThatBuildsIsCancelledWhenTheGoalTurns(t *testing.T) {
 		assert.Equal(t, 1, tk.counts().cancelled)
 		requireLevel(t, tk, 0)
 		assert.InDelta(t, 1, testmetrics.Value(t, reg, `vic_tank_steps_total{result="cancelled",step="fill"}`), 0)
-		assert.Empty(t, tk.failed(), "that it was cancelled is no failure")
+		assert.Empty(t, tk.failed(), "that it was cancelled is not a failure")
 	})
 }
 

@@ -46,7 +46,7 @@ func (r *Retries) Failed(name string, err error) {
 // Succeeded forgets all failures of that name.
 func (r *Retries) Succeeded(name string) { delete(r.tries, name) }
 
-// Wait returns how long name has to wait; 0 is no more.
+// Wait returns how long name has to wait; 0 means no more.
 func (r *Retries) Wait(name string) time.Duration {
 	if e, ok := r.tries[name]; ok {
 		return max(0, time.Until(e.Until))

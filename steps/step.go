@@ -25,7 +25,7 @@ type View interface {
 	Mark() any
 	// Turned is true when the thing is to go, or to be stopped, while steps that build would go on making it.
 	Turned() bool
-	// Lasts is how long the view holds while nothing happens: then time alone makes another one of it. 0 is no such time.
+	// Lasts is how long the view holds while nothing happens: then time alone makes another one of it. 0 means no such time.
 	Lasts() time.Duration
 }
 
@@ -41,7 +41,7 @@ type Decision struct {
 
 // Step is one thing to do.
 type Step struct {
-	// Name is the key for its retries and its pace, and what log and metrics show of it. "" is no step.
+	// Name is the key for its retries and its pace, and what log and metrics show of it. "" means no step.
 	Name string
 	// Builds says that it is cancelled when the goal turns.
 	Builds bool

@@ -172,5 +172,5 @@ func testStopUnderLoad(t *testing.T, p *plane) {
 
 	_, err = io.Copy(io.Discard, stdout)
 	require.NoError(t, err)
-	_ = watch.Wait() // that its server went away is no success to it
+	_ = watch.Wait() // that its server went away is not a success to it
 }

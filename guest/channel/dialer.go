@@ -27,7 +27,7 @@ const (
 	joinTimeout = 30 * time.Second
 	firstPause  = 200 * time.Millisecond
 	lastPause   = 10 * time.Second
-	// steady is how long a connection lasts that was no failure.
+	// steady is how long a connection lasts that was not a failure.
 	steady = 30 * time.Second
 	// keepAlive finds out that a host has gone, which a channel that nobody speaks on would not.
 	keepAlive = 15 * time.Second

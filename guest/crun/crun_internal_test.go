@@ -33,7 +33,7 @@ func TestExplainTakesWhatCrunLoggedLast(t *testing.T) {
 		"its output where the log is empty": {"", " said on stderr\n", "said on stderr"},
 		"the cause where there is nothing":  {"", "", "code 1"},
 		"at most so much":                   {`{"msg":"` + strings.Repeat("x", 5000) + `"}`, "", strings.Repeat("x", maxMessage)},
-		"nothing of what is no JSON":        {"garbage\n", "", "code 1"},
+		"nothing of what is not JSON":       {"garbage\n", "", "code 1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -37,7 +37,7 @@ func (r *Runtime) joins(ctx context.Context, c wire.Container) (*process.Process
 		}
 		return t.streams.process, nil
 	default:
-		return nil, nil //nolint:nilnil // a namespace of its own is no error
+		return nil, nil //nolint:nilnil // a namespace of its own is not an error
 	}
 }
 

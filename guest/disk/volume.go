@@ -14,7 +14,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/process"
 )
 
-// ErrUnknownContent says that a disk holds something that is no file system of ours to mount. It is left as it is.
+// ErrUnknownContent says that a disk holds something that is not a file system of ours to mount. It is left as it is.
 var ErrUnknownContent = errors.New("disk is neither blank nor formatted with ext4")
 
 // signatureBytes are read at both ends of a disk: all file systems, volume managers, arrays, encryption and partition tables

@@ -12,11 +12,11 @@ import (
 	"github.com/virtual-kubelet/vic/internal/wait"
 )
 
-// ErrPlain says that a hook was answered, but over HTTP where it asks for HTTPS. It is no failure.
+// ErrPlain says that a hook was answered, but over HTTP where it asks for HTTPS. It is not a failure.
 var ErrPlain = errors.New("the server speaks HTTP and not HTTPS")
 
 // errNotHook says that an action is for probes only.
-var errNotHook = errors.New("this action is no hook")
+var errNotHook = errors.New("this action is not a hook")
 
 const maxBody = 10 << 10
 

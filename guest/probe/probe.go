@@ -38,7 +38,7 @@ const (
 // Execer runs commands in a container.
 type Execer interface {
 	// Exec runs args to its end, and returns its exit code and the beginning of what it wrote. A command that runs for longer
-	// than timeout is killed, which is ErrTimeout; 0 is no bound.
+	// than timeout is killed, which is ErrTimeout; 0 means no bound.
 	Exec(ctx context.Context, args []string, timeout time.Duration) (code int32, output []byte, err error)
 }
 

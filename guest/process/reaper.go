@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoChild says that a pid is no child of this process.
+// ErrNoChild says that a pid is not a child of this process.
 var ErrNoChild = errors.New("no such child process")
 
 // Reaper waits for every child of this process. There is one in a program.
@@ -160,7 +160,7 @@ func (p *Process) Status() syscall.WaitStatus {
 	return p.status
 }
 
-// Signal sends sig. It never reaches another process that got the same pid; one that has ended is no error.
+// Signal sends sig. It never reaches another process that got the same pid; one that has ended is not an error.
 func (p *Process) Signal(sig syscall.Signal) error {
 	p.reaper.mu.Lock()
 	defer p.reaper.mu.Unlock()

@@ -50,7 +50,7 @@ func TestASignalsDeathIs128AndItsNumber(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, p.Signal(syscall.SIGTERM))
 	require.Equal(t, int32(143), process.ExitCode(p.Status()))
-	require.NoError(t, p.Signal(syscall.SIGTERM), "one that has ended is no error")
+	require.NoError(t, p.Signal(syscall.SIGTERM), "one that has ended is not an error")
 }
 
 // orphan starts a process whose parent leaves at once, and returns its pid.

@@ -170,16 +170,16 @@ func TestCallsThatAreNotValid(t *testing.T) {
 		method, path, body string
 		status             int
 	}{
-		"a body that is no JSON":         {"PUT", "/v1/pod", "{", 400},
-		"a body that is too large":       {"PUT", "/v1/pod", `{"uid":"` + strings.Repeat("x", wire.MaxBodyBytes) + `"}`, 413},
-		"a container under another name": {"PUT", "/v1/containers/app", `{"name":"other"}`, 400},
-		"a generation that is no number": {"GET", "/v1/snapshot?after=x", "", 400},
-		"an attempt that is no number":   {"GET", "/v1/containers/app/log/x", "", 400},
-		"an offset below zero":           {"GET", "/v1/containers/app/log/0?offset=-1", "", 400},
-		"an exec without upgrade":        {"POST", "/v1/containers/app/exec", "", 400},
-		"a port that is none":            {"POST", "/v1/dial?port=0", "", 400},
-		"a path that is none":            {"GET", "/v1/other", "", 404},
-		"a method that is none":          {"DELETE", "/v1/pod", "", 405},
+		"a body that is not JSON":           {"PUT", "/v1/pod", "{", 400},
+		"a body that is too large":          {"PUT", "/v1/pod", `{"uid":"` + strings.Repeat("x", wire.MaxBodyBytes) + `"}`, 413},
+		"a container under another name":    {"PUT", "/v1/containers/app", `{"name":"other"}`, 400},
+		"a generation that is not a number": {"GET", "/v1/snapshot?after=x", "", 400},
+		"an attempt that is not a number":   {"GET", "/v1/containers/app/log/x", "", 400},
+		"an offset below zero":              {"GET", "/v1/containers/app/log/0?offset=-1", "", 400},
+		"an exec without upgrade":           {"POST", "/v1/containers/app/exec", "", 400},
+		"a port that is none":               {"POST", "/v1/dial?port=0", "", 400},
+		"a path that is none":               {"GET", "/v1/other", "", 404},
+		"a method that is none":             {"DELETE", "/v1/pod", "", 405},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

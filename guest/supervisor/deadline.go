@@ -6,7 +6,7 @@ import (
 	"github.com/virtual-kubelet/vic/guest/wire"
 )
 
-// SetDeadline takes another deadline of the pod; zero is none.
+// SetDeadline takes another deadline of the pod; zero means none.
 func (s *Supervisor) SetDeadline(deadline time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -71,7 +71,7 @@ func MountTmpfs(target string, sizeBytes int64) error {
 	return unix.Mount("tmpfs", target, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, data)
 }
 
-// Add makes v. The same again is no change, and one that is there from a former boot is kept as it is.
+// Add makes v. The same again is not a change, and one that is there from a former boot is kept as it is.
 func (s *Set) Add(ctx context.Context, v wire.Volume) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

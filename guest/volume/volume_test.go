@@ -133,7 +133,7 @@ func TestPutRefuses(t *testing.T) {
 
 func TestAddRefuses(t *testing.T) {
 	s, _ := set(t)
-	require.NoError(t, s.Add(t.Context(), wire.Volume{Name: "scratch", Kind: wire.VolumeScratch}), "the same again is no change")
+	require.NoError(t, s.Add(t.Context(), wire.Volume{Name: "scratch", Kind: wire.VolumeScratch}), "the same again is not a change")
 	for name, v := range map[string]wire.Volume{
 		"a name with a path": {Name: "a/b", Kind: wire.VolumeScratch},
 		"no name":            {Kind: wire.VolumeScratch},

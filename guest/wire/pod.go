@@ -31,7 +31,7 @@ type BootName struct {
 	ID string `json:"id"`
 }
 
-// Pod is what all containers of a pod share. It is applied once a boot; the same Pod again is no change, another one is
+// Pod is what all containers of a pod share. It is applied once a boot; the same Pod again is not a change, another one is
 // refused with status 409.
 type Pod struct {
 	UID        string      `json:"uid"`
@@ -320,7 +320,7 @@ type Device struct {
 	Path   string `json:"path"`
 }
 
-// Resources bound a container by its cgroup; zero is no bound of its own.
+// Resources bound a container by its cgroup; zero means no bound of its own.
 type Resources struct {
 	MemoryBytes int64 `json:"memoryBytes,omitempty"`
 	// CPUMilli is the limit in thousandths of a processor.

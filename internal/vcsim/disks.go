@@ -17,7 +17,7 @@ import (
 const diskDirectory = "fcd"
 
 // Disks are the first-class disks of a simulated vCenter or ESXi host. The simulator's own know neither who has them nor
-// control flags, are no devices of the VMs that they are attached to, and do not exist on ESXi. It is safe for concurrent use.
+// control flags, are not devices of the VMs that they are attached to, and do not exist on ESXi. It is safe for concurrent use.
 //
 // As with vSphere, a VM that is destroyed takes its disks with it, but for those that are to be kept after that. Unlike
 // vSphere, it lets two VMs have one disk: what keeps them apart is to be tested.

@@ -32,7 +32,7 @@ func podRows() []row {
 		noBut("hostNetwork", whyOwnVM, false),
 		noBut("hostPID", whyOwnVM, false),
 		noBut("hostIPC", whyOwnVM, false),
-		but("hostUsers", "with `false` too root in a container is root in the pod's VM, which is no user of the node"),
+		but("hostUsers", "with `false` too root in a container is root in the pod's VM, which is not a user of the node"),
 		yes("shareProcessNamespace", ""),
 		within("securityContext"),
 		yes("imagePullSecrets", ""),

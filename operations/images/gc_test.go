@@ -210,7 +210,7 @@ func TestCollectorKeepsWhatMayNotGo(t *testing.T) {
 		assert.Equal(t, "imported held alsoheld young", d.names())
 		assert.Equal(t, 1, ev.Count("Warning FreeDiskSpaceFailed Failed to garbage collect required amount of images. "+
 			"Attempted to free 190 bytes, but only found 0 bytes eligible to free."), ev)
-		assert.Zero(t, ev.Count("Warning ImageGCFailed"), "once is no event")
+		assert.Zero(t, ev.Count("Warning ImageGCFailed"), "once is not an event")
 		ref := ev.About()[len(ev.About())-1]
 		assert.Equal(t, corev1.ObjectReference{Kind: "Node", Name: "node-1", UID: "node-1"}, ref)
 

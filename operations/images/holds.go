@@ -34,7 +34,7 @@ func (h *holds) take(uid types.UID, look func() (persona.Image, error)) (persona
 	return img, nil
 }
 
-// release lets go of all that a pod was given; an unknown one is no error.
+// release lets go of all that a pod was given; an unknown one is not an error.
 func (h *holds) release(uid types.UID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -26,7 +26,7 @@ type puller interface {
 type pullRequest struct {
 	ref  string
 	auth []persona.Credentials
-	// patience bounds the wait for the registry's answer, not for the image; 0 is no bound.
+	// patience bounds the wait for the registry's answer, not for the image; 0 means no bound.
 	patience time.Duration
 	// progress is called now and then with how far a long pull is.
 	progress func(persona.Progress)

@@ -183,7 +183,7 @@ func subPath(m *corev1.VolumeMount, lookup func(string) (string, bool)) (string,
 	case len(missing) > 0:
 		return "", configError("subPathExpr %q of volume %s: missing value for %s", m.SubPathExpr, m.Name, missing)
 	case path.IsAbs(sub), slices.Contains(strings.Split(sub, "/"), ".."):
-		return "", configError("subPathExpr %q of volume %s: %q is no path inside the volume", m.SubPathExpr, m.Name, sub)
+		return "", configError("subPathExpr %q of volume %s: %q is not a path inside the volume", m.SubPathExpr, m.Name, sub)
 	}
 	return sub, nil
 }

@@ -113,11 +113,11 @@ func TestContainerRefuses(t *testing.T) {
 		},
 		"a sub-path out of the volume": {
 			expr("$(UP)/x"), image, environment.ReasonCreateContainerConfigError,
-			`subPathExpr "$(UP)/x" of volume v: "../x" is no path inside the volume`,
+			`subPathExpr "$(UP)/x" of volume v: "../x" is not a path inside the volume`,
 		},
 		"an absolute sub-path": {
 			expr("$(ROOT)"), image, environment.ReasonCreateContainerConfigError,
-			`subPathExpr "$(ROOT)" of volume v: "/" is no path inside the volume`,
+			`subPathExpr "$(ROOT)" of volume v: "/" is not a path inside the volume`,
 		},
 		"root where the user must not be": {
 			corev1.Container{SecurityContext: nonRoot},

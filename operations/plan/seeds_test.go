@@ -68,7 +68,7 @@ func TestSeedsFollowTheLastSnapshot(t *testing.T) {
 		"back-off goes on":                          {policy: always, was: waiting, want: wire.Seed{RestartCount: 3, Last: ended(2, 0), Backoff: 40 * time.Second, NotBefore: at(30)}},
 		"what never ran begins":                     {policy: never, was: wire.ContainerStatus{State: wire.ContainerWaiting}},
 		"what was stopped before it ran begins too": {policy: never, was: wire.ContainerStatus{State: wire.ContainerWaiting, Final: true}, reason: plan.StopReasonNodeShutdown},
-		"a node's shutdown is no success":           {policy: onFailure, was: done(0), reason: plan.StopReasonNodeShutdown, want: wire.Seed{RestartCount: 3, Last: ended(2, 0)}},
+		"a node's shutdown is not a success":        {policy: onFailure, was: done(0), reason: plan.StopReasonNodeShutdown, want: wire.Seed{RestartCount: 3, Last: ended(2, 0)}},
 		"a node's shutdown ends no service":         {policy: always, was: done(0), reason: plan.StopReasonNodeShutdown, want: wire.Seed{RestartCount: 3, Last: ended(2, 0)}},
 		"a node's shutdown ends what runs once":     {policy: never, was: done(0), reason: plan.StopReasonNodeShutdown, want: wire.Seed{RestartCount: 2, Last: ended(2, 0), Final: true}},
 		"a node's shutdown forgives back-off":       {policy: always, was: waiting, reason: plan.StopReasonNodeShutdown, want: wire.Seed{RestartCount: 3, Last: ended(2, 0)}},

@@ -86,13 +86,13 @@ func bound(claim *corev1.PersistentVolumeClaim) error {
 	return nil
 }
 
-// diskOf refuses volumes that are no disks for one VM.
+// diskOf refuses volumes that are not disks for one VM.
 func diskOf(volume *corev1.PersistentVolume, driver string) (Disk, error) {
 	spec := &volume.Spec
 	csi, block := spec.CSI, spec.VolumeMode != nil && *spec.VolumeMode == corev1.PersistentVolumeBlock
 	switch {
 	case csi == nil || csi.Driver != driver:
-		return Disk{}, fmt.Errorf("persistentvolume %q is no volume of the CSI driver %s, the only one whose volumes this node has", volume.Name, driver)
+		return Disk{}, fmt.Errorf("persistentvolume %q is not a volume of the CSI driver %s, the only one whose volumes this node has", volume.Name, driver)
 	case slices.Contains(spec.AccessModes, corev1.ReadWriteMany):
 		return Disk{}, fmt.Errorf("persistentvolume %q is ReadWriteMany: a pod is a VM here, and a disk is in one VM at a time", volume.Name)
 	case !block && csi.FSType != "" && csi.FSType != "ext4":

@@ -9,7 +9,7 @@ import (
 	"github.com/virtual-kubelet/vic/steps"
 )
 
-// Parts of a pod's start that are no steps of a worker.
+// Parts of a pod's start that are not steps of a worker.
 const (
 	stepAdmit = "admit" // within create
 	stepImage = "image" // of one container, from when it is wanted to when it is here; beside the others

@@ -17,7 +17,7 @@ import (
 var errNotStarted = errors.New("pod was deleted, or this program ended, before it ran")
 
 // start follows a new pod from when it was heard of to when it is Running: as a trace, and in the metrics. It follows no
-// pod that has a VM, or had one, when it is looked at first: that is no start.
+// pod that has a VM, or had one, when it is looked at first: that is not a start.
 type start struct {
 	metrics    *Metrics
 	heard      time.Time

@@ -120,7 +120,7 @@ func (v *view) imagesHere() (here []persona.Image, all bool) {
 	return here, all
 }
 
-// backoff is how long what failed has to wait before it is tried again; 0 is no more.
+// backoff is how long what failed has to wait before it is tried again; 0 means no more.
 func (v *view) backoff(name string) time.Duration { return v.until(v.failures[name].Until) }
 
 // until is how long it is to t; 0 where that has passed.
@@ -200,7 +200,7 @@ func (v *view) after(t time.Time) time.Duration {
 	return 0
 }
 
-// sooner is the shorter of two waits, where 0 is none.
+// sooner is the shorter of two waits, where 0 means none.
 func sooner(a, b time.Duration) time.Duration {
 	if a == 0 || b == 0 {
 		return max(a, b)

@@ -53,7 +53,7 @@ func splitTarget(target string) []string {
 
 func joinName(parts []string) string { return strings.Join(parts, "/") }
 
-// inodeOf checks hdr, which is no hard link, and returns what it describes.
+// inodeOf checks hdr, which is not a hard link, and returns what it describes.
 func inodeOf(hdr *tar.Header, maxXattrBytes int) (*inode, error) {
 	if badID(hdr.Uid) || badID(hdr.Gid) {
 		return nil, fmt.Errorf("%w: owner %d:%d", ErrMalformed, hdr.Uid, hdr.Gid)

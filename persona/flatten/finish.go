@@ -138,7 +138,7 @@ func (e *ext4Editor) padInodeBitmaps() {
 }
 
 // sortXattrBlocks puts the entries of all attribute blocks in the order that the kernel searches them in: by index, length
-// of the name, name. The writer compares the three with "or", which is no order, and getxattr would miss attributes that
+// of the name, name. The writer compares the three with "or", which is not an order, and getxattr would miss attributes that
 // listxattr shows.
 func (e *ext4Editor) sortXattrBlocks() {
 	count := int64(e.u32(superOffset + superInodesCount))

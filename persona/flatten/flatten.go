@@ -44,7 +44,7 @@ type Flattener struct {
 	// inodes counts those written after lost+found's; lateInodes are the numbers of those with a time in the last epoch.
 	inodes     uint32
 	lateInodes []uint32
-	// standIn is what a lost+found that is no directory is called meanwhile; empty where there is none.
+	// standIn is what a lost+found that is not a directory is called meanwhile; empty where there is none.
 	standIn string
 	// sortXattrs is set once an inode has several attributes.
 	sortXattrs bool

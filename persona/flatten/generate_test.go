@@ -57,7 +57,7 @@ func (g *generator) fits(e entry) bool {
 	return err == nil && path.Dir(real) == dir
 }
 
-// contradicts reports whether e and the layer's whiteouts would mean something else in another order: e is no directory where
+// contradicts reports whether e and the layer's whiteouts would mean something else in another order: e is not a directory where
 // a whiteout needs one, or uses a directory that the layer does not describe.
 func (g *generator) contradicts(e entry, protected map[string]bool) bool {
 	name, err := g.ref.resolve(e.hdr.Name, false)

@@ -15,7 +15,7 @@ const (
 	standInPattern = "lost+%05d"
 )
 
-// chooseStandIn finds a name for a lost+found that is no directory.
+// chooseStandIn finds a name for a lost+found that is not a directory.
 func (f *Flattener) chooseStandIn() {
 	names := f.tree.root.children
 	if n := names[lostFoundName]; n == nil || n.isDir() {

@@ -207,7 +207,7 @@ func (w *walker) follow(target string) {
 	}
 }
 
-// makeDir makes a directory that a layer uses without describing it. It replaces what is no directory in a lower layer, as a
+// makeDir makes a directory that a layer uses without describing it. It replaces what is not a directory in a lower layer, as a
 // union mount would show it; in the layer's own files that is a contradiction.
 func (t *tree) makeDir(dir *node, base string, allowed bool) (*node, error) {
 	if !allowed {

@@ -6,7 +6,7 @@ import "strings"
 const (
 	whiteoutPrefix = ".wh."
 	opaqueMark     = ".wh..wh..opq"
-	// auxPrefix begins the names that aufs keeps its own notes under; they are no part of the image.
+	// auxPrefix begins the names that aufs keeps its own notes under; they are not part of the image.
 	auxPrefix = ".wh..wh."
 )
 

@@ -41,7 +41,7 @@ func (k *Keyring) Add(key string, c persona.Credentials) error {
 	return nil
 }
 
-// Lookup returns all credentials that may be meant for the image, those of the best match first. None is no error: the image
+// Lookup returns all credentials that may be meant for the image, those of the best match first. None is not an error: the image
 // may be public.
 func (k *Keyring) Lookup(image string) []persona.Credentials {
 	named, err := reference.ParseDockerRef(image)

@@ -98,8 +98,8 @@ func TestBadConfigurationsAreNotQuoted(t *testing.T) {
 		"a list":            {`{"auths":["hunter2"]}`, "array that does not belong there"},
 		"auth of no base64": {`{"auths":{"reg.example":{"auth":"hunter2!"}}}`, `"reg.example": auth is not base64`},
 		"auth of no pair":   {`{"auths":{"reg.example":{"auth":"` + base64.StdEncoding.EncodeToString([]byte("hunter2")) + `"}}}`, "not user:password"},
-		"no URL":            {`{"auths":{"[.example":{"password":"hunter2"}}}`, "a key is no host"},
-		"no host":           {`{"auths":{"":{"password":"hunter2"}}}`, "a key is no host"},
+		"no URL":            {`{"auths":{"[.example":{"password":"hunter2"}}}`, "a key is not a host"},
+		"no host":           {`{"auths":{"":{"password":"hunter2"}}}`, "a key is not a host"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestCredentialsDoNotPrintThemselves(t *testing.T) {
 
 func TestMatchesNamesABadKey(t *testing.T) {
 	_, err := keyring.Matches("reg.example/[", "reg.example/a")
-	require.NoError(t, err, "a path is no glob")
+	require.NoError(t, err, "a path is not a glob")
 	_, err = keyring.Matches("[.example", "reg.example/a")
 	require.Error(t, err)
 	_, err = keyring.Matches("reg.example", "Not A Name")

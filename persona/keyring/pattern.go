@@ -19,7 +19,7 @@ func parsePattern(key string) (pattern, error) {
 	rest := strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
 	u, err := url.Parse("https://" + rest)
 	if err != nil || u.Host == "" || u.User != nil {
-		return pattern{}, errors.New("a key is no host with port and path")
+		return pattern{}, errors.New("a key is not a host with port and path")
 	}
 	p := patternOf(u)
 	if strings.HasPrefix(p.path, "/v1/") || strings.HasPrefix(p.path, "/v2/") {

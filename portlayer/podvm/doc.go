@@ -1,5 +1,5 @@
 // Package podvm runs pod VMs on a port layer: the link with the guest, the snapshots and logs that come over it, and the run
-// directory that keeps them. It knows no Kubernetes, and leaves VMs alone whose owner is no pod.
+// directory that keeps them. It knows no Kubernetes, and leaves VMs alone whose owner is not a pod.
 //
 // [PodHost] is the contract that operations needs, in six parts; consumers ask for the parts that they use. [Host] is the one
 // over a [portlayer.Layer]. A genuine VIC port layer, which has a guest and addresses of its own, implements PodHost by itself.

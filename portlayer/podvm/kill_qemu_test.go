@@ -32,7 +32,7 @@ func killHost(t *testing.T, dir string) *qemuHost {
 	}}
 }
 
-// TestKilledProcess is no test but the process that TestAKilledProcessLosesNoLine kills.
+// TestKilledProcess is not a test but the process that TestAKilledProcessLosesNoLine kills.
 func TestKilledProcess(t *testing.T) {
 	dir := os.Getenv(childDir)
 	if dir == "" {

@@ -106,7 +106,7 @@ func (h *Host) consoleEnd(ctx context.Context, id string) string {
 	return string(console[max(0, len(console)-consoleTail):])
 }
 
-// PowerOff implements Lives. A stopped or missing VM is no error.
+// PowerOff implements Lives. A stopped or missing VM is not an error.
 func (h *Host) PowerOff(ctx context.Context, id string) error {
 	p := h.present(id)
 	if p == nil {
@@ -144,7 +144,7 @@ func (h *Host) askOff(ctx context.Context, p *pod) {
 	}
 }
 
-// Remove implements Lives. A missing VM is no error.
+// Remove implements Lives. A missing VM is not an error.
 func (h *Host) Remove(ctx context.Context, id string) error { return h.layer.Destroy(ctx, id) }
 
 // Forget implements Lives. ErrExists while the VM is there.

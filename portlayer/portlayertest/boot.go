@@ -48,7 +48,7 @@ func bootSource() portlayer.DiskSource {
 	}
 }
 
-// machineSpec is that of a VM which is no pod's and boots a disk of its own.
+// machineSpec is that of a VM which is not a pod's and boots a disk of its own.
 func (t *tester) machineSpec(id string) portlayer.Spec {
 	t.Helper()
 	ref, err := t.Hypervisor.EnsureDisk(t.ctx, bootSource())

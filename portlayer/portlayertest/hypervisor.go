@@ -184,7 +184,7 @@ func power(t *tester) {
 	again := t.get("uid-1")
 	assert.Equal(t, portlayer.StateRunning, again.State)
 	assert.True(t, again.StartedAt.After(first.StartedAt))
-	assert.Equal(t, first.Version, again.Version, "power is no change of the spec")
+	assert.Equal(t, first.Version, again.Version, "power is not a change of the spec")
 }
 
 func powerMissing(t *tester) {

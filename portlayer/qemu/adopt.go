@@ -30,7 +30,7 @@ const (
 )
 
 // takeOverAll makes this process the holder of every VM that no other process holds. It waits for that, but for at most
-// adoptPatience: a VM that can't be taken over at once is no reason to leave the others alone, and is shown from disk.
+// adoptPatience: a VM that can't be taken over at once is not a reason to leave the others alone, and is shown from disk.
 func (h *Hypervisor) takeOverAll(ctx context.Context, uids []string) {
 	patience := time.NewTimer(adoptPatience)
 	defer patience.Stop()

@@ -28,7 +28,7 @@ func ParseAccel(s string) (Accel, error) {
 	case AccelAuto, AccelKVM, AccelTCG:
 		return a, nil
 	}
-	return "", fmt.Errorf("accelerator %q is none of auto, kvm, tcg", s)
+	return "", fmt.Errorf("accelerator %q is not one of auto, kvm, tcg", s)
 }
 
 const (
@@ -106,7 +106,7 @@ func regularFile(path string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() || info.Size() == 0 {
-		return fmt.Errorf("%s is no file with content", path)
+		return fmt.Errorf("%s is not a file with content", path)
 	}
 	return nil
 }

@@ -156,7 +156,7 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 		"no QEMU":            {func(c *qemu.Config) { c.Binary = "qemu-system-none" }, "Debian package qemu-system-x86"},
 		"no kernel":          {func(c *qemu.Config) { c.GuestImage.Kernel = "/nowhere/vmlinuz" }, "kernel: stat /nowhere/vmlinuz"},
 		"no initrd":          {func(c *qemu.Config) { c.GuestImage.Initrd = "" }, "initrd: no file named"},
-		"an empty kernel":    {func(c *qemu.Config) { c.GuestImage.Kernel = "/dev/null" }, "/dev/null is no file with content"},
+		"an empty kernel":    {func(c *qemu.Config) { c.GuestImage.Kernel = "/dev/null" }, "/dev/null is not a file with content"},
 		"no directory":       {func(c *qemu.Config) { c.Dir = "" }, "no directory"},
 		"a file as the VCH":  {func(c *qemu.Config) { c.Dir = image.Kernel }, "not a directory"},
 		"a QEMU that is not": {func(c *qemu.Config) { c.Binary = "/bin/false" }, "run /bin/false --version"},

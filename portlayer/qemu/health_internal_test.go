@@ -71,7 +71,7 @@ func TestHealth(t *testing.T) {
 		wantPart   string
 	}{
 		"QEMU is gone":          {func(t *testing.T, h *Hypervisor) { require.NoError(t, os.Remove(h.config.Binary)) }, reasonQEMUMissing, "/qemu"},
-		"QEMU is no program":    {func(t *testing.T, h *Hypervisor) { require.NoError(t, os.Chmod(h.config.Binary, 0o600)) }, reasonQEMUMissing, "permission denied"},
+		"QEMU is not a program": {func(t *testing.T, h *Hypervisor) { require.NoError(t, os.Chmod(h.config.Binary, 0o600)) }, reasonQEMUMissing, "permission denied"},
 		"the guest's kernel is": {func(t *testing.T, h *Hypervisor) { require.NoError(t, os.Remove(h.boot.kernel)) }, reasonImageMissing, "kernel"},
 		"the guest's initrd is": {func(t *testing.T, h *Hypervisor) { require.NoError(t, os.Truncate(h.boot.initrd, 0)) }, reasonImageMissing, "initrd"},
 		"nothing can be written": {func(t *testing.T, h *Hypervisor) {

@@ -143,7 +143,7 @@ func End(ctx context.Context, dir, uid string) (int, error) {
 	return r.PID, nil
 }
 
-// Purge ends every VM of the VCH in dir and deletes the directory; one that is not there is no error. It needs neither
+// Purge ends every VM of the VCH in dir and deletes the directory; one that is not there is not an error. It needs neither
 // QEMU nor a guest image. A VM that another process holds makes it ErrBusy, and then the directory stays.
 func Purge(ctx context.Context, dir string) error {
 	dir, err := filepath.Abs(dir)

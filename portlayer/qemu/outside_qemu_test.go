@@ -59,7 +59,7 @@ func TestAVMIsEndedAndRemovedFromOutside(t *testing.T) {
 	running := h.get()
 	h.Close()
 	require.NoError(t, qemu.Remove(h.ctx, h.config.Dir, uid))
-	require.NoError(t, qemu.Remove(h.ctx, h.config.Dir, uid), "one that is gone is no error")
+	require.NoError(t, qemu.Remove(h.ctx, h.config.Dir, uid), "one that is gone is not an error")
 	assert.NoDirExists(t, fmt.Sprintf("/proc/%d", running.PID))
 	assert.NoDirExists(t, filepath.Join(h.config.Dir, "vms", uid))
 	h.open()

@@ -19,7 +19,7 @@ const (
 func checkSpec(s portlayer.Spec) error {
 	switch {
 	case !validUID.MatchString(s.ID):
-		return fmt.Errorf("ID %q is no name for a VM", s.ID)
+		return fmt.Errorf("ID %q is not a name for a VM", s.ID)
 	case s.Size.VCPUs < 1 || s.Size.VCPUs > maxVCPUs:
 		return fmt.Errorf("%d processors: a VM has 1 to %d", s.Size.VCPUs, maxVCPUs)
 	case s.Size.MemoryBytes < mib:
@@ -43,7 +43,7 @@ func checkDisks(disks []portlayer.Disk) error {
 		case d.Kind == portlayer.DiskScratch && d.SizeBytes <= 0:
 			return fmt.Errorf("scratch disk %s has no size", d.Serial)
 		case d.Kind == portlayer.DiskImage && !validRef.MatchString(string(d.Ref)):
-			return fmt.Errorf("image disk %s: %q is no disk of this VCH: %w", d.Serial, d.Ref, portlayer.ErrNotFound)
+			return fmt.Errorf("image disk %s: %q is not a disk of this VCH: %w", d.Serial, d.Ref, portlayer.ErrNotFound)
 		case d.Kind == portlayer.DiskVolume:
 			return fmt.Errorf("disk %s: QEMU's VMs have no volumes: %w", d.Serial, portlayer.ErrUnsupported)
 		case d.Kind != portlayer.DiskImage && d.Kind != portlayer.DiskScratch:
@@ -57,7 +57,7 @@ func checkDisks(disks []portlayer.Disk) error {
 func checkNICs(nics []portlayer.NIC) error {
 	for _, n := range nics {
 		if mac, err := net.ParseMAC(n.MAC); err != nil || len(mac) != 6 {
-			return fmt.Errorf("interface in scope %s: %q is no MAC address", n.Scope, n.MAC)
+			return fmt.Errorf("interface in scope %s: %q is not a MAC address", n.Scope, n.MAC)
 		}
 		if address, _ := n.IPv4(); len(n.Addresses) != 1 || !address.IsValid() {
 			return fmt.Errorf("interface in scope %s has %v, and QEMU's network takes one IPv4 address: %w",

@@ -104,11 +104,11 @@ func TestWhatQEMUSaysBecomesAReason(t *testing.T) {
 			console: "[ 1.0] Kernel panic - not syncing: no init\x1b[0m found\r\nmore",
 			want:    "the guest's kernel panicked: no init[0m found",
 		},
-		"our own quit is no reason": {
+		"our own quit is not a reason": {
 			events:    []qmp.Event{{Name: "SHUTDOWN", Data: []byte(`{"guest":false,"reason":"host-qmp-quit"}`)}},
 			commanded: true,
 		},
-		"what is no event of ours": {
+		"what is not an event of ours": {
 			events: []qmp.Event{{Name: "NIC_RX_FILTER_CHANGED"}, {Name: "SHUTDOWN", Data: []byte(`[]`)}},
 			want:   "QEMU ended",
 		},
@@ -178,7 +178,7 @@ func TestParseAccel(t *testing.T) {
 		assert.Equal(t, good, got)
 	}
 	_, err := ParseAccel("hax")
-	require.ErrorContains(t, err, `"hax" is none of auto, kvm, tcg`)
+	require.ErrorContains(t, err, `"hax" is not one of auto, kvm, tcg`)
 }
 
 func TestOnlyTheHolderOfTheAliveFileIsTheVMs(t *testing.T) {

@@ -62,7 +62,7 @@ func (h *Hypervisor) detachForeign(ctx context.Context, vm ownedVM) error {
 		case !ok:
 		case disk.VDiskId != nil:
 			err := h.volumes.detachDisk(ctx, vm, disk.VDiskId.Id)
-			if fault.Is(err, &types.NotFound{}) { // it is no first-class disk any more, and a disk all the same
+			if fault.Is(err, &types.NotFound{}) { // it is not a first-class disk any more, and a disk all the same
 				foreign = append(foreign, removal(disk))
 			} else if err != nil {
 				return fmt.Errorf("volume %s: %w", disk.VDiskId.Id, err)
@@ -74,7 +74,7 @@ func (h *Hypervisor) detachForeign(ctx context.Context, vm ownedVM) error {
 	if len(foreign) == 0 {
 		return nil
 	}
-	logging.From(ctx).WarnContext(ctx, "disks detached that are not the pod's", "vm", vm.ref.Value, "disks", len(foreign))
+	logging.From(ctx).WarnContext(ctx, "disks detached that are not the VM's", "vm", vm.uid(), "disks", len(foreign))
 	task, err := h.vm(vm).Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: foreign})
 	_, err = h.tasks.await(ctx, task, err)
 	return err

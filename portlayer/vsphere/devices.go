@@ -30,7 +30,7 @@ const (
 func (h *Hypervisor) checkSpec(s portlayer.Spec) error {
 	switch {
 	case !validUID.MatchString(s.ID):
-		return fmt.Errorf("ID %q is no name for a VM", s.ID)
+		return fmt.Errorf("ID %q is not a name for a VM", s.ID)
 	case s.Size.VCPUs < 1 || s.Size.VCPUs > maxVCPUs:
 		return fmt.Errorf("%d processors: a VM has 1 to %d", s.Size.VCPUs, maxVCPUs)
 	case s.Size.MemoryBytes < memoryUnit || s.Size.MemoryBytes%memoryUnit != 0:
@@ -56,9 +56,9 @@ func (h *Hypervisor) checkSpec(s portlayer.Spec) error {
 		case d.Kind == portlayer.DiskScratch && d.SizeBytes <= 0:
 			return fmt.Errorf("scratch disk %s has no size", d.Serial)
 		case d.Kind == portlayer.DiskImage && !h.disks.has(d.Ref):
-			return fmt.Errorf("image disk %s: %q is no disk of this VCH: %w", d.Serial, d.Ref, portlayer.ErrNotFound)
+			return fmt.Errorf("image disk %s: %q is not a disk of this VCH: %w", d.Serial, d.Ref, portlayer.ErrNotFound)
 		case d.Kind == portlayer.DiskVolume && !validVolume.MatchString(d.Volume):
-			return fmt.Errorf("disk %s: %q is no first-class disk: %w", d.Serial, d.Volume, portlayer.ErrVolumeNotFound)
+			return fmt.Errorf("disk %s: %q is not a first-class disk: %w", d.Serial, d.Volume, portlayer.ErrVolumeNotFound)
 		case d.Kind == portlayer.DiskVolume && volumes[d.Volume]:
 			return fmt.Errorf("volume %s is there twice", d.Volume)
 		case d.Kind == portlayer.DiskVolume:

@@ -51,7 +51,7 @@ func (d *imageDisks) capacityKB(ref portlayer.DiskRef) int64 {
 	if parts == nil {
 		return 0
 	}
-	n, _ := strconv.ParseInt(parts[2], 10, 64) // digits; what is too long is no disk that is known
+	n, _ := strconv.ParseInt(parts[2], 10, 64) // digits; what is too long is not a disk that is known
 	return n
 }
 
@@ -181,7 +181,7 @@ func (d *imageDisks) delete(ctx context.Context, ref portlayer.DiskRef) error {
 	return d.deleteFile(ctx, d.path(ref))
 }
 
-// deleteFile deletes a disk that no VM has. A missing one is no error.
+// deleteFile deletes a disk that no VM has. A missing one is not an error.
 func (d *imageDisks) deleteFile(ctx context.Context, file string) error {
 	task, err := object.NewVirtualDiskManager(d.h.client).DeleteVirtualDisk(ctx, file, d.h.place.datacenter)
 	_, err = d.h.tasks.await(ctx, task, err)

@@ -213,7 +213,7 @@ func (d *imageDisks) tidy(ctx context.Context) error {
 			continue
 		}
 		if err := d.discard(ctx, object.NewVirtualMachine(d.h.client, vm.Self)); err != nil {
-			logging.From(ctx).WarnContext(ctx, "import left behind", "vm", vm.Self.Value, "err", err)
+			logging.From(ctx).WarnContext(ctx, "import left behind", "moref", vm.Self.Value, "err", err)
 		}
 	}
 	return nil

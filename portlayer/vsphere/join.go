@@ -35,7 +35,7 @@ func (d digest) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, d[:
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *digest) UnmarshalText(text []byte) error {
 	if len(text) != hex.EncodedLen(len(d)) {
-		return fmt.Errorf("%q is no SHA-256", text)
+		return fmt.Errorf("%q is not a SHA-256", text)
 	}
 	_, err := hex.Decode(d[:], text)
 	return err

@@ -117,7 +117,7 @@ func (h *Hypervisor) noteEnds(ctx context.Context) {
 			continue
 		}
 		if err := h.noteEnd(ctx, uid); err != nil && ctx.Err() == nil {
-			logging.From(ctx).WarnContext(ctx, "end of a pod VM not noted", "podUID", uid, "err", err)
+			logging.From(ctx).WarnContext(ctx, "end of a pod VM not noted", "vm", uid, "err", err)
 		}
 	}
 }

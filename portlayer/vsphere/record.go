@@ -129,7 +129,7 @@ func readVM(read mo.VirtualMachine) (ownedVM, bool, error) {
 		case keySpec:
 			spec = text
 		case keyFormat:
-			format, _ = strconv.Atoi(text) // what is no number is no format that is known
+			format, _ = strconv.Atoi(text) // what is not a number is not a format that is known
 		case keyVersion:
 			vm.record.version, err = strconv.ParseUint(text, 10, 64)
 		case keyUnits:

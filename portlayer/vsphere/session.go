@@ -234,7 +234,7 @@ func (r *recovering) RoundTrip(ctx context.Context, req, res soap.HasFault) erro
 	if err := r.session.login(ctx, logins); err != nil {
 		return err
 	}
-	reflect.ValueOf(res).Elem().SetZero() // an answer that is no fault leaves the former one in it
+	reflect.ValueOf(res).Elem().SetZero() // an answer that is not a fault leaves the former one in it
 	return r.next.RoundTrip(ctx, req, res)
 }
 

@@ -167,7 +167,7 @@ func (v *volumes) attachDisk(ctx context.Context, vm ownedVM, disk types.VStorag
 	return nil
 }
 
-// detach takes a disk from vm, whole. One that it does not have is no error.
+// detach takes a disk from vm, whole. One that it does not have is not an error.
 func (v *volumes) detach(ctx context.Context, vm ownedVM, devices object.VirtualDeviceList, volume string) error {
 	disk := volumeDevice(devices, volume)
 	if disk == nil {
@@ -177,7 +177,7 @@ func (v *volumes) detach(ctx context.Context, vm ownedVM, devices object.Virtual
 	if !fault.Is(err, &types.NotFound{}) {
 		return err
 	}
-	// It is no first-class disk any more, and a disk all the same.
+	// It is not a first-class disk any more, and a disk all the same.
 	task, err := v.h.vm(vm).Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{removal(disk)}})
 	_, err = v.h.tasks.await(ctx, task, err)
 	return err

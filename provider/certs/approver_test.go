@@ -107,7 +107,7 @@ func TestApproverLeavesAllElseAlone(t *testing.T) {
 		"another signer":            {change: func(c *csr) { c.Spec.SignerName = certificatesv1.KubeAPIServerClientSignerName }},
 		"the use as a client":       {change: func(c *csr) { c.Spec.Usages = append(c.Spec.Usages, certificatesv1.UsageClientAuth) }},
 		"no use as a server":        {change: func(c *csr) { c.Spec.Usages = []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature} }},
-		"what is no request":        {change: func(c *csr) { c.Spec.Request = []byte("x") }},
+		"what is not a request":     {change: func(c *csr) { c.Spec.Request = []byte("x") }},
 		"two requests":              {change: func(c *csr) { c.Spec.Request = append(c.Spec.Request, c.Spec.Request...) }},
 		"a request that is damaged": {change: func(c *csr) { c.Spec.Request = damage(c.Spec.Request) }},
 	}

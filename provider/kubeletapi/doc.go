@@ -3,7 +3,7 @@
 //
 // Every request is authenticated, by client certificate or by bearer token (TokenReview), and authorized by a
 // SubjectAccessReview for the node and one of its subresources, as the kubelet does. Nobody is anonymous. Streams are
-// always the verb create, also where a websocket begins with GET: the right to read metrics is no right to run commands.
+// always the verb create, also where a websocket begins with GET: the right to read metrics is not a right to run commands.
 //
 //	auth, err := kubeletapi.NewAuth(kubeletapi.AuthConfig{…})
 //	server := kubeletapi.New(kubeletapi.Config{Containers: manager, Auth: auth, …})

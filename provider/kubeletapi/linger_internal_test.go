@@ -33,7 +33,7 @@ func TestTheLastWordArrivesWhateverTheClientSends(t *testing.T) {
 	require.NoError(t, ours.Close())
 	for range 20 {
 		_, err = theirs.Write(make([]byte, 100_000))
-		require.NoError(t, err, "the close is no reset")
+		require.NoError(t, err, "the close is not a reset")
 	}
 	said, err := io.ReadAll(theirs)
 	require.NoError(t, err)

@@ -148,7 +148,7 @@ func writeWhy(s podvm.Stdio, why string) {
 }
 
 // explainEnd puts into the kubelet's words why there is no exit. Where the client has left there is nobody to answer, and
-// Virtual Kubelet logs what is no exit as an error.
+// Virtual Kubelet logs what is not an exit as an error.
 func explainEnd(ctx context.Context, container string, err error) error {
 	switch {
 	case err == nil:

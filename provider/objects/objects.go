@@ -75,7 +75,7 @@ func (o *Objects) Register(pod *corev1.Pod) {
 	o.releaseLocked(before)
 }
 
-// Unregister lets go of what that pod refers to; an unknown one is no error.
+// Unregister lets go of what that pod refers to; an unknown one is not an error.
 func (o *Objects) Unregister(uid types.UID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -108,7 +108,7 @@ func (v *Server) addInfo(c *commandLine, extra []types.BaseOptionValue) error {
 			continue
 		}
 		if strings.ContainsAny(name, ",=/") || name == "" {
-			return fmt.Errorf("guest's key %q is no name", option.Key)
+			return fmt.Errorf("guest's key %q is not a name", option.Key)
 		}
 		fd, err := unix.MemfdCreate(option.Key, unix.MFD_CLOEXEC)
 		if err != nil {
@@ -216,7 +216,7 @@ func findNIC(extra []types.BaseOptionValue, mac string) portlayer.NIC {
 	var spec portlayer.Spec
 	for _, o := range extra {
 		if text, ok := o.GetOptionValue().Value.(string); ok && o.GetOptionValue().Key == specKey {
-			_ = json.Unmarshal([]byte(text), &spec) // what is no spec says nothing of interfaces
+			_ = json.Unmarshal([]byte(text), &spec) // what is not a spec says nothing of interfaces
 		}
 	}
 	for _, n := range spec.NICs {

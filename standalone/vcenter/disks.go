@@ -112,7 +112,7 @@ func (v *Server) makeDisk(ctx context.Context, d disk) error {
 func (v *Server) file(path string) (string, error) {
 	var p object.DatastorePath
 	if !p.FromString(path) || !filepath.IsLocal(p.Path) {
-		return "", fmt.Errorf("%q is no path in a datastore", path)
+		return "", fmt.Errorf("%q is not a path in a datastore", path)
 	}
 	for _, e := range v.model.Map().All("Datastore") {
 		if ds, ok := e.(*simulator.Datastore); ok && ds.Name == p.Datastore {

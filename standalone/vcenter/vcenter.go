@@ -58,7 +58,7 @@ func (c Config) complete() (Config, error) {
 		c.Accel = qemu.AccelTCG
 	case qemu.AccelKVM, qemu.AccelTCG:
 	default:
-		return c, fmt.Errorf("accelerator %q is none of kvm, tcg", c.Accel)
+		return c, fmt.Errorf("accelerator %q is not one of kvm, tcg", c.Accel)
 	}
 	if c.Network == nil {
 		c.Network = UserNetwork{}

@@ -86,15 +86,15 @@ func TestExecReportsHowItEnded(t *testing.T) {
 		code    int
 		says    string
 	}{
-		"success":                   {[]string{"true"}, 0, ""},
-		"failure":                   {[]string{"false"}, 1, "command terminated with exit code 1"},
-		"a code":                    {[]string{"sh", "-c", "exit 42"}, 42, "command terminated with exit code 42"},
-		"the highest code":          {[]string{"sh", "-c", "exit 255"}, 255, "command terminated with exit code 255"},
-		"a signal":                  {[]string{"sh", "-c", "kill -9 $$"}, 137, "command terminated with exit code 137"},
-		"a command that is not":     {[]string{"nosuch"}, 127, `exec: "nosuch": executable file not found in $PATH`},
-		"a file that is not":        {[]string{"/no/such"}, 127, `exec: "/no/such": stat /no/such: no such file or directory`},
-		"a file that is no program": {[]string{"/etc/passwd"}, 126, `exec: "/etc/passwd": permission denied`},
-		"a directory":               {[]string{"/etc"}, 126, `exec: "/etc": permission denied`},
+		"success":                      {[]string{"true"}, 0, ""},
+		"failure":                      {[]string{"false"}, 1, "command terminated with exit code 1"},
+		"a code":                       {[]string{"sh", "-c", "exit 42"}, 42, "command terminated with exit code 42"},
+		"the highest code":             {[]string{"sh", "-c", "exit 255"}, 255, "command terminated with exit code 255"},
+		"a signal":                     {[]string{"sh", "-c", "kill -9 $$"}, 137, "command terminated with exit code 137"},
+		"a command that is not":        {[]string{"nosuch"}, 127, `exec: "nosuch": executable file not found in $PATH`},
+		"a file that is not":           {[]string{"/no/such"}, 127, `exec: "/no/such": stat /no/such: no such file or directory`},
+		"a file that is not a program": {[]string{"/etc/passwd"}, 126, `exec: "/etc/passwd": permission denied`},
+		"a directory":                  {[]string{"/etc"}, 126, `exec: "/etc": permission denied`},
 	}
 	t.Run("over", func(t *testing.T) { // ends when all that run beside each other have
 		for protocol := range protocols {

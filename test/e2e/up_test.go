@@ -93,7 +93,7 @@ func TestBadInputIsRefusedWithAReason(t *testing.T) {
 		"an unknown configuration key":     {[]string{"node", "--kubeconfig", shared.kubeconfig(), "--config", bad}, 2, "shoeSize"},
 		"a configuration that is missing":  {[]string{"node", "--kubeconfig", shared.kubeconfig(), "--config", bad + "x"}, 1, bad + "x"},
 		"an image for another processor":   {[]string{"image", "import", foreign, "--dir", shared.dir}, 1, "arm64"},
-		"a file that is no image":          {[]string{"image", "import", notAnImage, "--dir", shared.dir}, 1, notAnImage},
+		"a file that is not an image":      {[]string{"image", "import", notAnImage, "--dir", shared.dir}, 1, notAnImage},
 		"an image name that is none":       {[]string{"image", "import", bin("hello.tar"), "UPPER CASE", "--dir", shared.dir}, 2, "UPPER CASE"},
 	}
 	for name, tt := range tests {

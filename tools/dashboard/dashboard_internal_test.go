@@ -22,7 +22,7 @@ func TestCheckExpressions(t *testing.T) {
 		"a quantile of a histogram":          {`histogram_quantile(0.9, sum by (le, stage) (rate(took_seconds_bucket[5m])))`, ""},
 		"an average of a histogram":          {`rate(took_seconds_sum[5m]) / on (stage) rate(took_seconds_count[5m])`, ""},
 		"no expression":                      {``, "no expression"},
-		"what is no PromQL":                  {`sum by (rate(up_total[5m])`, "parse error"},
+		"what is not PromQL":                 {`sum by (rate(up_total[5m])`, "parse error"},
 		"a function that there is not":       {`speed(up_total)`, "unknown function"},
 		"a metric that is not shown":         {`rate(down_total[5m])`, `no metric "down_total"`},
 		"a histogram without its parts":      {`took_seconds`, `no metric "took_seconds"`},

@@ -62,7 +62,7 @@ func (o *runOptions) config() (*runConfig, error) {
 		return nil, err
 	}
 	if problems := validation.IsDNS1123Subdomain(o.nodeName); len(problems) > 0 {
-		return nil, misuse("node-name", "%q is no node name: %s", o.nodeName, problems[0])
+		return nil, misuse("node-name", "%q is not a node name: %s", o.nodeName, problems[0])
 	}
 	if c.kubeconfig, err = c.file("kubeconfig", o.kubeconfig, "admin.kubeconfig"); err != nil {
 		return nil, err

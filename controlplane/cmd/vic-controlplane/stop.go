@@ -22,7 +22,7 @@ func newStopCommand(dir *string) *cobra.Command {
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if timeout <= 0 {
-				return misuse("timeout", "%s is no time to wait", timeout)
+				return misuse("timeout", "%s is not a time to wait", timeout)
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()

@@ -98,7 +98,7 @@ func validate(config *kubeletconfigv1.CredentialProvider) error {
 	want := credentialproviderv1.SchemeGroupVersion.String()
 	switch {
 	case config.Name == "" || config.Name == "." || config.Name == ".." || strings.ContainsAny(config.Name, "/ "):
-		return errors.New("name is no file's name without spaces")
+		return errors.New("name is not a file's name without spaces")
 	case config.APIVersion != want:
 		return fmt.Errorf("apiVersion is %q, and only %s is supported", config.APIVersion, want)
 	case len(config.MatchImages) == 0:

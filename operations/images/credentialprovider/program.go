@@ -63,7 +63,7 @@ func decode(text []byte, apiVersion string) (*credentialproviderv1.CredentialPro
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&response); err != nil {
-		return nil, errors.New("its response is no CredentialProviderResponse") // the cause would quote it
+		return nil, errors.New("its response is not a CredentialProviderResponse") // the cause would quote it
 	}
 	if response.APIVersion != apiVersion || response.Kind != "CredentialProviderResponse" {
 		return nil, fmt.Errorf("its response is %q %q, not %s CredentialProviderResponse", response.APIVersion, response.Kind, apiVersion)

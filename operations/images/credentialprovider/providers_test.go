@@ -188,15 +188,15 @@ func TestOneProgramRunsForAllThatAskAtOnce(t *testing.T) {
 func TestProgramsThatFailAreNamedAndNotQuoted(t *testing.T) {
 	good := answer("Image", "", `{"reg.example":{"username":"good","password":"1"}}`)
 	tests := map[string]struct{ script, says string }{
-		"it fails":                    {"echo hunter2; echo no login >&2; exit 3", "exit status 3: no login"},
-		"it says nothing":             {"true", "no CredentialProviderResponse"},
-		"it says no JSON":             {"echo hunter2", "no CredentialProviderResponse"},
-		"it says more than is known":  {`echo '{"hunter2":1}'`, "no CredentialProviderResponse"},
-		"another version":             {"echo '" + strings.Replace(good, "k8s.io/v1", "k8s.io/v2", 1) + "'", `"credentialprovider.kubelet.k8s.io/v2"`},
-		"another kind":                {"echo '" + strings.Replace(good, "Response", "Request", 1) + "'", `"CredentialProviderRequest"`},
-		"an unknown key of the cache": {"echo '" + strings.Replace(good, `"Image"`, `"Pod"`, 1) + "'", `cacheKeyType of its response is "Pod"`},
-		"a key that is no image's":    {"echo '" + strings.Replace(good, `"reg.example"`, `"["`, 1) + "'", `auth "["`},
-		"too much":                    {"head -c 2000000 /dev/zero", "more than 1048576 bytes"},
+		"it fails":                     {"echo hunter2; echo no login >&2; exit 3", "exit status 3: no login"},
+		"it says nothing":              {"true", "no CredentialProviderResponse"},
+		"it says no JSON":              {"echo hunter2", "no CredentialProviderResponse"},
+		"it says more than is known":   {`echo '{"hunter2":1}'`, "no CredentialProviderResponse"},
+		"another version":              {"echo '" + strings.Replace(good, "k8s.io/v1", "k8s.io/v2", 1) + "'", `"credentialprovider.kubelet.k8s.io/v2"`},
+		"another kind":                 {"echo '" + strings.Replace(good, "Response", "Request", 1) + "'", `"CredentialProviderRequest"`},
+		"an unknown key of the cache":  {"echo '" + strings.Replace(good, `"Image"`, `"Pod"`, 1) + "'", `cacheKeyType of its response is "Pod"`},
+		"a key that is not an image's": {"echo '" + strings.Replace(good, `"reg.example"`, `"["`, 1) + "'", `auth "["`},
+		"too much":                     {"head -c 2000000 /dev/zero", "more than 1048576 bytes"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -60,7 +60,7 @@ func (l *Link) Stats(ctx context.Context) (wire.Stats, error) {
 	return checkStats(stats, l.config.Expect()), nil
 }
 
-// PowerOff asks the guest to sync and to power its VM off. A channel that breaks meanwhile is no error: a quick guest
+// PowerOff asks the guest to sync and to power its VM off. A channel that breaks meanwhile is not an error: a quick guest
 // takes its answer with it.
 func (l *Link) PowerOff(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)

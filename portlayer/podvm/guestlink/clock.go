@@ -52,7 +52,7 @@ func (c *clock) look(ctx context.Context) {
 	asked := time.Now()
 	err := c.session.call(ctx, http.MethodGet, wire.PathHello, nil, &hello)
 	if err == nil && off(hello.Time, asked, time.Now()) {
-		logging.From(ctx).InfoContext(ctx, "guest clock was off", "by", hello.Time.Sub(asked.Round(0)))
+		logging.From(ctx).InfoContext(ctx, "guest clock was off", "offset", hello.Time.Sub(asked.Round(0)))
 		err = c.session.call(ctx, http.MethodPut, wire.PathClock, wire.Clock{Time: time.Now()}, nil)
 	}
 	if err != nil {

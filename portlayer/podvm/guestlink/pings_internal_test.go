@@ -44,10 +44,10 @@ func TestOnlyRequestsCountAsPings(t *testing.T) {
 		stream []byte
 		want   bool
 	}{
-		"a few pings are answered":     {bytes.Repeat(ping, pingBurst), true},
-		"too many pings are not":       {bytes.Repeat(ping, pingBurst+1), false},
-		"answers to pings are no ping": {bytes.Repeat(muxFrame(muxPing, 2, 1, nil), 100), true},
-		"data is no ping":              {muxFrame(muxData, 0, uint32(len(payload)), payload), true},
+		"a few pings are answered":       {bytes.Repeat(ping, pingBurst), true},
+		"too many pings are not":         {bytes.Repeat(ping, pingBurst+1), false},
+		"answers to pings are not pings": {bytes.Repeat(muxFrame(muxPing, 2, 1, nil), 100), true},
+		"data is not a ping":             {muxFrame(muxData, 0, uint32(len(payload)), payload), true},
 		"pings behind data are counted": {
 			append(muxFrame(muxData, 0, uint32(len(payload)), payload), payload...), false,
 		},

@@ -135,7 +135,7 @@ func (s *Store) Dir(uid string) (*Dir, error) {
 	return d, nil
 }
 
-// Remove deletes a pod's run directory and ends whoever reads from it. A missing one is no error.
+// Remove deletes a pod's run directory and ends whoever reads from it. A missing one is not an error.
 func (s *Store) Remove(uid string) error {
 	if !validName(uid) {
 		return nil

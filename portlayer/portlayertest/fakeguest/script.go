@@ -40,7 +40,7 @@ func run(args []string, stdio Stdio, stop <-chan struct{}) int32 {
 			}
 			return int32(code)
 		default:
-			_, _ = fmt.Fprintf(stdio.Err, "sh: %s: not found\n", word) // a lost line is no failure of the script
+			_, _ = fmt.Fprintf(stdio.Err, "sh: %s: not found\n", word) // a lost line is not a failure of the script
 			return 127
 		}
 	}
@@ -52,7 +52,7 @@ func echo(rest string, stdio Stdio) {
 	if text, ok := strings.CutSuffix(rest, " >&2"); ok {
 		rest, w = text, stdio.Err
 	}
-	_, _ = fmt.Fprintln(w, rest) // a lost line is no failure of the script
+	_, _ = fmt.Fprintln(w, rest) // a lost line is not a failure of the script
 }
 
 func sleep(rest string, stop <-chan struct{}) bool {
@@ -71,7 +71,7 @@ func sleep(rest string, stop <-chan struct{}) bool {
 // cat ends with its input, which is closed when the script is stopped.
 func cat(stdio Stdio, stop <-chan struct{}) bool {
 	if stdio.In != nil {
-		_, _ = bufio.NewReader(stdio.In).WriteTo(stdio.Out) // a lost line is no failure of the script
+		_, _ = bufio.NewReader(stdio.In).WriteTo(stdio.Out) // a lost line is not a failure of the script
 	}
 	select {
 	case <-stop:

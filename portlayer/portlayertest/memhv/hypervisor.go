@@ -19,7 +19,7 @@ import (
 type Config struct {
 	// Boot is how long a VM runs before its guest opens the port.
 	Boot time.Duration
-	// MemoryBytes and StorageBytes are what all VMs and disks share; 0 is no bound.
+	// MemoryBytes and StorageBytes are what all VMs and disks share; 0 means no bound.
 	MemoryBytes, StorageBytes int64
 	// Lax makes Update ignore the version that it is given, as no hypervisor should.
 	Lax bool

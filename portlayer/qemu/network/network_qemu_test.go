@@ -243,7 +243,7 @@ func TestTwoNetworksSideBySide(t *testing.T) {
 	join(t, one, 10).answers(one)
 	join(t, two, 10).answers(two)
 	require.NoError(t, one.Down(t.Context()))
-	require.NoError(t, one.Down(t.Context()), "twice is no error")
+	require.NoError(t, one.Down(t.Context()), "twice is not an error")
 	join(t, two, 11).answers(two)
 	assert.Equal(t, network.ScopeName, two.Scope().Name)
 	assert.Equal(t, two.Gateway(), two.Scope().Gateway)
@@ -286,7 +286,7 @@ func TestAPortEndsWithWhoHasItOpen(t *testing.T) {
 	require.NoError(t, second.Close())
 	require.Eventually(t, func() bool { return taps(t, n) == 0 }, time.Minute, 10*time.Millisecond)
 	require.NoError(t, n.Detach(t.Context(), s.port()))
-	require.NoError(t, n.Detach(t.Context(), s.port()), "twice is no error")
+	require.NoError(t, n.Detach(t.Context(), s.port()), "twice is not an error")
 }
 
 func TestSyncKeepsThePortsThatAreNamed(t *testing.T) {

@@ -38,10 +38,10 @@ func (p Port) link() string {
 func (p Port) check() error {
 	mac, err := net.ParseMAC(p.MAC)
 	if err != nil || len(mac) != 6 || mac[0]&1 != 0 {
-		return fmt.Errorf("port %s: %q is no MAC address of one station", p.Key, p.MAC)
+		return fmt.Errorf("port %s: %q is not a MAC address of one station", p.Key, p.MAC)
 	}
 	if !p.Address.Is4() {
-		return fmt.Errorf("port %s: %s is no IPv4 address", p.Key, p.Address)
+		return fmt.Errorf("port %s: %s is not an IPv4 address", p.Key, p.Address)
 	}
 	return nil
 }
@@ -61,7 +61,7 @@ func (n *Network) attach(ctx context.Context, p Port) (*os.File, error) {
 		return nil, err
 	}
 	if !n.subnet.Contains(p.Address) || p.Address == n.gateway {
-		return nil, fmt.Errorf("%s is no pod's address in %s", p.Address, n.subnet)
+		return nil, fmt.Errorf("%s is not a pod's address in %s", p.Address, n.subnet)
 	}
 	var tap *os.File
 	err := inNamespace(n.names.namespace, func() error {
@@ -95,7 +95,7 @@ func openTap(name string) (*os.File, error) {
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
 	}
 	if err != nil {
-		_ = unix.Close(fd) // it is no interface yet
+		_ = unix.Close(fd) // it is not an interface yet
 		return nil, fmt.Errorf("make tap %s: %w", name, err)
 	}
 	return os.NewFile(uintptr(fd), name), nil
@@ -114,7 +114,7 @@ func plug(name string, mtu int) error {
 	return errors.Join(netlink.LinkSetMTU(link, mtu), netlink.LinkSetMaster(link, bridge), netlink.LinkSetUp(link))
 }
 
-// Detach removes a port; one that is not there is no error.
+// Detach removes a port; one that is not there is not an error.
 func (n *Network) Detach(ctx context.Context, p Port) error {
 	err := p.check()
 	if err == nil {

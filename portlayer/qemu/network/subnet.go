@@ -61,7 +61,7 @@ func dropSubnet(dir string) error {
 
 func checkSubnet(p netip.Prefix) (netip.Prefix, error) {
 	if !p.Addr().Is4() || p.Bits() < 16 || p.Bits() > 29 {
-		return netip.Prefix{}, fmt.Errorf("subnet %s is no IPv4 range of /16 to /29", p)
+		return netip.Prefix{}, fmt.Errorf("subnet %s is not an IPv4 range of /16 to /29", p)
 	}
 	return p.Masked(), nil
 }

@@ -34,7 +34,7 @@ func TestChooseSubnetKeepsItsChoice(t *testing.T) {
 	assert.Equal(t, "10.200.7.0/24", kept.String())
 	assert.Equal(t, 24, chosen.Bits())
 	require.NoError(t, dropSubnet(dir))
-	require.NoError(t, dropSubnet(dir), "twice is no error")
+	require.NoError(t, dropSubnet(dir), "twice is not an error")
 }
 
 func TestChooseSubnetRefusesRangesThatDoNotFit(t *testing.T) {

@@ -128,7 +128,7 @@ func TestExecuteReturnsWhatQEMURefused(t *testing.T) {
 func TestExecuteFailsWhenQEMUGoesAway(t *testing.T) {
 	tests := map[string]func(*peer){
 		"by closing the connection":     func(p *peer) { _ = p.conn.Close() },
-		"by sending what is no JSON":    func(p *peer) { p.say("{\n") },
+		"by sending what is not JSON":   func(p *peer) { p.say("{\n") },
 		"by sending a line without end": func(p *peer) { _, _ = p.conn.Write([]byte(strings.Repeat("x", 5<<20))) },
 	}
 	for name, end := range tests {

@@ -95,7 +95,7 @@ func ParseAuthority(b []byte) (*Authority, error) {
 	}
 	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
 	if !ok || !pair.Leaf.IsCA {
-		return nil, errors.New("it is no authority with an ECDSA key")
+		return nil, errors.New("it is not an authority with an ECDSA key")
 	}
 	return &Authority{cert: pair.Leaf, key: key, pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Leaf.Raw})}, nil
 }

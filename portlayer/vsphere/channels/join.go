@@ -40,7 +40,7 @@ func (l *Listener) join(w http.ResponseWriter, r *http.Request) {
 		if refused, ok := errors.AsType[*refusal](err); ok {
 			status = refused.status
 		}
-		logging.From(r.Context()).DebugContext(r.Context(), "join refused", "from", r.RemoteAddr, "err", err)
+		logging.From(r.Context()).DebugContext(r.Context(), "join refused", "address", r.RemoteAddr, "err", err)
 		http.Error(w, http.StatusText(status), status) // a stranger learns nothing
 		return
 	}

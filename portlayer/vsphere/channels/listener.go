@@ -219,7 +219,7 @@ func (c *channel) Close() error {
 func (l *Listener) open(ctx context.Context, conn *tls.Conn) {
 	vm, err := l.holder(conn)
 	if err != nil {
-		logging.From(ctx).DebugContext(ctx, "channel refused", "from", conn.RemoteAddr().String(), "err", err)
+		logging.From(ctx).DebugContext(ctx, "channel refused", "address", conn.RemoteAddr().String(), "err", err)
 		return
 	}
 	admitted(conn.NetConn())

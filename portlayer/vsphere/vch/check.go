@@ -163,7 +163,7 @@ func (c *checker) bootISO(ctx context.Context) {
 	iso := c.config.BootISO
 	var path object.DatastorePath
 	if !path.FromString(iso) {
-		c.note("boot ISO", iso, errors.New("it is no datastore path, such as [datastore] vic/boot.iso"))
+		c.note("boot ISO", iso, errors.New("it is not a datastore path, such as [datastore] vic/boot.iso"))
 		return
 	}
 	store := c.store

@@ -21,7 +21,7 @@ const undoTimeout = 30 * time.Second
 
 // Options are what is to be made of a VCH beside what its Config names.
 type Options struct {
-	// CPUMHz and MemoryMiB are limits of the resource pool; 0 is none.
+	// CPUMHz and MemoryMiB are limits of the resource pool; 0 means none.
 	CPUMHz, MemoryMiB int64
 	// BootISO is a file of this host that is put where Config.BootISO says; empty puts none.
 	BootISO string

@@ -34,7 +34,7 @@ func (p *planner) iso(ctx context.Context, in Options) (Step, error) {
 	}
 	var to object.DatastorePath
 	if !to.FromString(p.config.BootISO) || !strings.HasSuffix(to.Path, ".iso") {
-		return s, fmt.Errorf("boot ISO: %q is no datastore path of an .iso", p.config.BootISO)
+		return s, fmt.Errorf("boot ISO: %q is not a datastore path of an .iso", p.config.BootISO)
 	}
 	store := p.store
 	if to.Datastore != store.Name() {

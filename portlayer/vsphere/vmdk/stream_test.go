@@ -19,7 +19,7 @@ import (
 
 const grain = 64 << 10
 
-// content has noise, zeros, and an end that is no grain's.
+// content has noise, zeros, and an end that is not a grain's.
 func content(bytesLong int) []byte {
 	b := make([]byte, bytesLong)
 	noise := rand.NewChaCha8([32]byte{1})

@@ -34,7 +34,7 @@ func TestTheFormOfAResultIsCheckedBeforeAnythingElse(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{"before", "yaml"}, said)
 	_, err = clitest.Execute(t, newCommand(), "-o", "table")
-	require.EqualError(t, err, `--output "table" is none of text, json, yaml`)
+	require.EqualError(t, err, `--output "table" is not one of text, json, yaml`)
 	assert.Empty(t, said)
 }
 
@@ -87,7 +87,7 @@ func TestASizeIsAboveZero(t *testing.T) {
 	assert.Equal(t, "512Mi", s.String())
 	assert.Equal(t, "size", s.Type())
 	for _, bad := range []string{"", "0", "-1", "much"} {
-		require.ErrorContains(t, s.Set(bad), "is no size above zero")
+		require.ErrorContains(t, s.Set(bad), "is not a size above zero")
 	}
 	assert.EqualValues(t, 512<<20, s.Bytes(), "what is refused changes nothing")
 }

@@ -29,7 +29,7 @@ func AddFormFlag(cmd *cobra.Command, output *string, forms ...string) {
 	pre := cmd.PreRunE
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
 		if !slices.Contains(forms, *output) {
-			return Misused("--output %q is none of %s", *output, all)
+			return Misused("--output %q is not one of %s", *output, all)
 		}
 		if pre != nil {
 			return pre(cmd, args)

@@ -24,7 +24,7 @@ func TestAConsoleCannotSteerTheTerminal(t *testing.T) {
 		"backspaces, bells, deletes":         {"a\x08b\x07c\x7fd", "abcd"},
 		"8-bit controls":                     {"a\u009b31mb\u0085c", "a31mbc"},
 		"characters that turn text around":   {"a\u202eb\u2066c", "abc"},
-		"what is no text":                    {"a\xff\xfeb", "a\uFFFD\uFFFDb"},
+		"what is not text":                   {"a\xff\xfeb", "a\uFFFD\uFFFDb"},
 		"escapes after escapes":              {"\x1b\x1b\x1b[31mx", "x"},
 		"a sequence that another interrupts": {"\x1b]0;\x1b[31mx", "x"},
 	}

@@ -106,7 +106,7 @@ func TestDefaultsAreShownWhereThereAreSome(t *testing.T) {
 	} {
 		assert.Regexp(t, line, usage)
 	}
-	assert.NotRegexp(t, `--(cpu|pods|memory|reserved|image-limit|kubelet-port) .*\(default [^t]`, usage, "nothing is no default to show")
+	assert.NotRegexp(t, `--(cpu|pods|memory|reserved|image-limit|kubelet-port) .*\(default [^t]`, usage, "no default to show")
 }
 
 // read returns the settings of a file below flags.
@@ -141,12 +141,12 @@ func TestErrorsNameFlagsWhereFlagsWereGiven(t *testing.T) {
 	var misuse *cli.MisuseError
 	require.ErrorAs(t, named, &misuse)
 	for _, says := range []string{
-		`accel: "warp" is none of`, "--container-log-max-size: 1 is less than 64Ki", "containerLogMaxFiles: 1 is less than 2", "--image-limit: bytes: 0 is no whole number",
+		`accel: "warp" is not one of`, "--container-log-max-size: 1 is less than 64Ki", "containerLogMaxFiles: 1 is less than 2", "--image-limit: bytes: 0 is not a whole number",
 	} {
 		require.ErrorContains(t, named, says)
 	}
 	other := os.ErrNotExist
-	assert.Equal(t, other, s.Name(other), "what is no setting is left as it is")
+	assert.Equal(t, other, s.Name(other), "what is not a setting is left as it is")
 	require.NoError(t, s.Name(nil))
 }
 

@@ -37,12 +37,12 @@ func (v sizeValue) Set(s string) error {
 func parseSize(s string) (resource.Quantity, error) {
 	q, err := resource.ParseQuantity(s)
 	if err != nil || q.Sign() <= 0 {
-		return resource.Quantity{}, fmt.Errorf("%q is no size above zero, such as 512Mi or 4Gi", s)
+		return resource.Quantity{}, fmt.Errorf("%q is not a size above zero, such as 512Mi or 4Gi", s)
 	}
 	return q, nil
 }
 
-// Size is a flag of a size such as 512Mi; zero is not set.
+// Size is a flag of a size such as 512Mi; zero means not set.
 type Size struct{ q resource.Quantity }
 
 // Bytes is the size.
@@ -130,7 +130,7 @@ func (v resourcesValue) Set(s string) error {
 		}
 		q, err := resource.ParseQuantity(text)
 		if err != nil {
-			return fmt.Errorf("%q is no quantity, such as 500m or 1Gi: %w", part, err)
+			return fmt.Errorf("%q is not a quantity, such as 500m or 1Gi: %w", part, err)
 		}
 		if _, twice := parsed[corev1.ResourceName(name)]; twice {
 			return fmt.Errorf("%s is given twice", name)

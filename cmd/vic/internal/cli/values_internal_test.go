@@ -55,7 +55,7 @@ func TestTheLastOfSomeResourcesCounts(t *testing.T) {
 	require.NoError(t, v.Set("memory=2Gi"))
 	assert.Equal(t, "memory=2Gi", v.String())
 	for given, says := range map[string]string{
-		"cpu": "not of the form RESOURCE=QUANTITY", "cpu=some": `"cpu=some" is no quantity`, "cpu=1,cpu=2": "cpu is given twice",
+		"cpu": "not of the form RESOURCE=QUANTITY", "cpu=some": `"cpu=some" is not a quantity`, "cpu=1,cpu=2": "cpu is given twice",
 	} {
 		require.ErrorContains(t, v.Set(given), says)
 	}

@@ -54,9 +54,9 @@ func TestWhatIsWrongIsNamedAsTheUserWroteIt(t *testing.T) {
 		args []string
 		says string
 	}{
-		"a key of the file":             {file + "accel: warp", nil, `accel: "warp" is none of`},
-		"a flag over a file":            {file + "accel: kvm", []string{"--accel", "warp"}, `--accel: "warp" is none of`},
-		"an entry":                      {"kubeconfig: /k\nvchs: [{name: n, port: -1}]", nil, "vchs[0].port: -1 is no port"},
+		"a key of the file":             {file + "accel: warp", nil, `accel: "warp" is not one of`},
+		"a flag over a file":            {file + "accel: kvm", []string{"--accel", "warp"}, `--accel: "warp" is not one of`},
+		"an entry":                      {"kubeconfig: /k\nvchs: [{name: n, port: -1}]", nil, "vchs[0].port: -1 is not a port"},
 		"an unknown key":                {file + "shoeSize: 9", nil, "shoeSize: unknown key"},
 		"a file that is named by a key": {file + "registryHostsDir: /none", nil, "registryHostsDir: "},
 		"a program that is not there":   {file + "imageCredentialProviderConfig: /none\nimageCredentialProviderBinDir: /bin", nil, "imageCredentialProviderConfig: "},

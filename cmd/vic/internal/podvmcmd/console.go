@@ -34,7 +34,7 @@ func newConsoleCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		PreRunE: func(*cobra.Command, []string) error {
 			if o.tail < -1 {
-				return cli.Misused("--tail %d is no number of lines, nor -1 for all", o.tail)
+				return cli.Misused("--tail %d is not a number of lines, nor -1 for all", o.tail)
 			}
 			return nil
 		},

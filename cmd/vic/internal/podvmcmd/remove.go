@@ -45,7 +45,7 @@ func newRemoveCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		PreRunE: func(*cobra.Command, []string) error {
 			if o.timeout <= 0 {
-				return cli.Misused("--timeout %s is no time above zero", o.timeout)
+				return cli.Misused("--timeout %s is not a time above zero", o.timeout)
 			}
 			return nil
 		},

@@ -106,14 +106,14 @@ func setUpLogging(cmd *cobra.Command, level, format string) error {
 // warnOfError stands in for the handler that calls every error of a Kubernetes library unhandled. The library coped, or the
 // user at the other end of a stream saw the error, and nobody has to act.
 func warnOfError(ctx context.Context, err error, msg string, keysAndValues ...any) {
-	attrs := append([]any{"what", msg, "err", err}, keysAndValues...)
+	attrs := append([]any{"message", msg, "err", err}, keysAndValues...)
 	logging.From(ctx).WarnContext(ctx, "error of a Kubernetes library", attrs...)
 }
 
 func newLogHandler(w io.Writer, level, format string) (slog.Handler, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, cli.Misused("--log-level %q is none of debug, info, warn, error", level)
+		return nil, cli.Misused("--log-level %q is not one of debug, info, warn, error", level)
 	}
 	options := &slog.HandlerOptions{Level: l}
 	switch format {
@@ -122,6 +122,6 @@ func newLogHandler(w io.Writer, level, format string) (slog.Handler, error) {
 	case "json":
 		return slog.NewJSONHandler(w, options), nil
 	default:
-		return nil, cli.Misused("--log-format %q is none of text, json", format)
+		return nil, cli.Misused("--log-format %q is not one of text, json", format)
 	}
 }

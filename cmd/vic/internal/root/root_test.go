@@ -41,15 +41,15 @@ func TestMisuseNamesWhatIsWrong(t *testing.T) {
 		"a kubelet port that is none":        {[]string{"up", "--kubelet-port", "-1"}, "--kubelet-port: -1"},
 		"a node name that is none":           {[]string{"up", "--node-name", "No Name"}, "--node-name"},
 		"a number of processors below zero":  {[]string{"up", "--cpu", "-1"}, "--cpu: -1 is not above zero"},
-		"half a processor":                   {[]string{"up", "--cpu", "500m"}, "--cpu: 500m is no whole number"},
+		"half a processor":                   {[]string{"up", "--cpu", "500m"}, "--cpu: 500m is not a whole number"},
 		"a size that is none":                {[]string{"up", "--memory", "much"}, "--memory"},
 		"a size of nothing":                  {[]string{"up", "--memory", "0"}, "--memory"},
 		"storage that is none":               {[]string{"up", "--ephemeral-storage", "much"}, "--ephemeral-storage"},
 		"a number of pods below zero":        {[]string{"up", "--pods", "-1"}, "--pods: -1 is not above zero"},
 		"a reserve without a quantity":       {[]string{"up", "--reserved", "cpu"}, `--reserved`},
-		"a reserve of nonsense":              {[]string{"up", "--reserved", "cpu=some"}, `"cpu=some" is no quantity`},
+		"a reserve of nonsense":              {[]string{"up", "--reserved", "cpu=some"}, `"cpu=some" is not a quantity`},
 		"a reserve below zero":               {[]string{"up", "--reserved", "cpu=-1"}, "--reserved: cpu: -1 is below zero"},
-		"a reserve of what is not offered":   {[]string{"up", "--reserved", "pods=1"}, "--reserved: pods: it is none of cpu, memory"},
+		"a reserve of what is not offered":   {[]string{"up", "--reserved", "pods=1"}, "--reserved: pods: it is not one of cpu, memory"},
 		"a reserve that is given twice":      {[]string{"up", "--reserved", "cpu=1,cpu=2"}, "cpu is given twice"},
 		"a pressure kept for less than none": {[]string{"up", "--eviction-pressure-transition-period", "-1s"}, "--eviction-pressure-transition-period: -1s"},
 		"a log file of nothing":              {[]string{"up", "--container-log-max-size", "1"}, "--container-log-max-size: 1 "},
@@ -59,13 +59,13 @@ func TestMisuseNamesWhatIsWrong(t *testing.T) {
 		"marks the wrong way round":          {[]string{"up", "--image-gc-high-threshold", "80"}, "--image-gc-low-threshold: 80 is not below"},
 		"an age below zero":                  {[]string{"up", "--minimum-image-ttl-duration", "-1s"}, "--minimum-image-ttl-duration: -1s"},
 		"a look that never ends":             {[]string{"up", "--image-gc-period", "0"}, "--image-gc-period: 0s is below 1s"},
-		"an accelerator that is none":        {[]string{"up", "--accel", "warp"}, `--accel: "warp" is none of`},
+		"an accelerator that is none":        {[]string{"up", "--accel", "warp"}, `--accel: "warp" is not one of`},
 		"a collector that is none":           {[]string{"up", "--tracing-endpoint", "ftp://c"}, "--tracing-endpoint: "},
 		"a registry with a scheme":           {[]string{"up", "--insecure-registry", "http://r:5000"}, "--insecure-registry: "},
 		"a mirror without a URL":             {[]string{"up", "--registry-mirror", "docker.io"}, "--registry-mirror"},
 		"a mirror that is not a web address": {[]string{"up", "--registry-mirror", "docker.io=ftp://m"}, "--registry-mirror: "},
 		"certificates that are not there":    {[]string{"up", "--registry-hosts-dir", "/none"}, "--registry-hosts-dir: "},
-		"certificates in a file":             {[]string{"up", "--registry-hosts-dir", "/dev/null"}, "--registry-hosts-dir: /dev/null is no directory"},
+		"certificates in a file":             {[]string{"up", "--registry-hosts-dir", "/dev/null"}, "--registry-hosts-dir: /dev/null is not a directory"},
 		"a log level that is none":           {[]string{"podvm", "ls", "--log-level", "loud"}, "--log-level"},
 		"a form of log lines that is none":   {[]string{"podvm", "ls", "--log-format", "xml"}, "--log-format"},
 		"a form of results that is none":     {[]string{"podvm", "ls", "-o", "xml"}, "--output"},
@@ -78,7 +78,7 @@ func TestMisuseNamesWhatIsWrong(t *testing.T) {
 		"an import with such a name":         {[]string{"image", "import", "hello.tar", "Bad Name"}, `"Bad Name"`},
 		"a limit without a quantity":         {[]string{"image", "import", "hello.tar", "--image-limit", "bytes"}, `"bytes" for "--image-limit" flag: it is not of the form NAME=QUANTITY`},
 		"a limit of no quantity":             {[]string{"image", "import", "hello.tar", "--image-limit", "bytes=lots"}, "--image-limit"},
-		"a limit of half an entry":           {[]string{"image", "import", "hello.tar", "--image-limit", "entries=0.5"}, "--image-limit: entries: 500m is no whole number"},
+		"a limit of half an entry":           {[]string{"image", "import", "hello.tar", "--image-limit", "entries=0.5"}, "--image-limit: entries: 500m is not a whole number"},
 		"a limit that is none":               {[]string{"image", "import", "hello.tar", "--image-limit", "size=1"}, "--image-limit: size: no such limit"},
 		"a limit that is too much":           {[]string{"up", "--image-limit", "depth=3000"}, "--image-limit: depth: 3000 is not within 1 and 2047"},
 		"credentials without programs":       {[]string{"up", "--image-credential-provider-config", "/none"}, "--image-credential-provider-bin-dir: missing"},
@@ -139,7 +139,7 @@ func TestTheEnvironmentWinsOverTheFileAndAFlagOverBoth(t *testing.T) {
 	}
 	t.Setenv("VIC_ACCEL", "warp")
 	_, err := execute(t, "node", "--config", file)
-	require.ErrorContains(t, err, `--accel: "warp" is none of`, "what the environment says is named by its flag")
+	require.ErrorContains(t, err, `--accel: "warp" is not one of`, "what the environment says is named by its flag")
 	t.Setenv("GOVC_URL", "other.example")
 	t.Setenv("VIC_ACCEL", "tcg")
 	require.NoError(t, os.WriteFile(file, []byte("guestListen: \":1\"\nvch: {name: n, subnet: 192.0.2.0/24, vsphere: {user: u, passwordFile: /p}}\n"), 0o600))
@@ -189,7 +189,7 @@ func TestAnErrorOfAKubernetesLibraryIsAWarning(t *testing.T) {
 	}})
 	out, err := clitest.Execute(t, vic, "try")
 	require.NoError(t, err)
-	assert.Regexp(t, `^time=\S+ level=WARN msg="error of a Kubernetes library" what=stream err="broken pipe" pod=p\n$`, out)
+	assert.Regexp(t, `^time=\S+ level=WARN msg="error of a Kubernetes library" message=stream err="broken pipe" pod=p\n$`, out)
 }
 
 func TestTheVersionIsShown(t *testing.T) {

@@ -76,7 +76,7 @@ func (o *options) add(cmd *cobra.Command) {
 // complete sets what was not given, and refuses what is wrong before anything is touched.
 func (o *options) complete() error {
 	if port := o.cluster.APIPort; port < 0 || port > 65535 {
-		return cli.Misused("--api-port: %d is no port (0 to 65535)", port)
+		return cli.Misused("--api-port: %d is not a port (0 to 65535)", port)
 	}
 	n := o.settings.Node
 	o.cluster.AnyKubeletPort = n.VCH.Port == 0

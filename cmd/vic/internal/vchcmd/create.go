@@ -53,7 +53,7 @@ back. It needs more privileges than the node does (docs/vsphere.md).`,
 	flags.add(cmd)
 	flags.addDryRun(cmd)
 	cmd.Flags().StringVar(&in.BootISO, "boot-iso", "", "`FILE` to put where the configuration's bootISO says (make guest-image builds bin/guest/boot.iso)")
-	cmd.Flags().Int64Var(&in.CPUMHz, "cpu-limit", 0, "limit of a new resource pool in `MHz`; 0 is none")
+	cmd.Flags().Int64Var(&in.CPUMHz, "cpu-limit", 0, "limit of a new resource pool in `MHz`; 0 means none")
 	cmd.Flags().Var(&memory, "memory-limit", "limit of a new resource pool, such as 64Gi; none if it is not given")
 	return cmd
 }

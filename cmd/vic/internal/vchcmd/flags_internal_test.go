@@ -76,7 +76,7 @@ func TestAnObjectNeedsAnAccountOfItsAdministrator(t *testing.T) {
 func TestAFileMustHaveAVCHOnVSphere(t *testing.T) {
 	for text, says := range map[string]string{
 		"vch: {name: n}":      "no vsphere section",
-		"vchs: [{name: 1}]":   "vchs[0].name: 1 is no text",
+		"vchs: [{name: 1}]":   "vchs[0].name: 1 is not text",
 		"vch: {vsphere: {}}":  "vch.name: missing",
 		"vch: {vsphere: 192}": "vch.vsphere: want a map",
 	} {

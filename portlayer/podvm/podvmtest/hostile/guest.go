@@ -52,7 +52,7 @@ func (g *Guest) Become(mode Mode) int64 {
 	did := g.did.Swap(0)
 	if conn != nil {
 		_ = conn.Close() // it ends one way or the other
-		// A host notices at once what is no frame, and the end of a session on such a port not at all.
+		// A host notices at once what is not a frame, and the end of a session on such a port not at all.
 		_, _ = g.write(bytes.Repeat([]byte{0xff}, nonsense))
 	}
 	if mode == Noise {
@@ -127,7 +127,7 @@ func (g *Guest) write(b []byte) (int, error) {
 	return g.port.Write(b)
 }
 
-// noise writes what is no preamble's echo, without end.
+// noise writes what is not a preamble's echo, without end.
 func (g *Guest) noise(until <-chan struct{}) {
 	b := make([]byte, wire.MaxFrameBytes)
 	for i := range b {

@@ -11,7 +11,7 @@ const (
 	Frames     Mode = "frames"     // frames of the multiplexer without end, for streams that nobody opened
 	Streams    Mode = "streams"    // 100,000 streams are opened, and more
 	Pings      Mode = "pings"      // pings without end
-	Garbage    Mode = "garbage"    // the greeting is no JSON, and endless
+	Garbage    Mode = "garbage"    // the greeting is not JSON, and endless
 	Headers    Mode = "headers"    // the header of an answer does not end
 	Slow       Mode = "slow"       // an answer comes a byte at a time
 	Giant      Mode = "giant"      // a snapshot does not end

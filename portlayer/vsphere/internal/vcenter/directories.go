@@ -22,7 +22,7 @@ type Directories struct {
 	Store      *object.Datastore
 }
 
-// Make makes a directory, relative to the datastore, and what it is in. One that is there is no error.
+// Make makes a directory, relative to the datastore, and what it is in. One that is there is not an error.
 func (d Directories) Make(ctx context.Context, dir string) error {
 	top, below, deeper := strings.Cut(path.Clean(dir), "/")
 	onVSAN, _, err := d.vsan(ctx)
@@ -67,7 +67,7 @@ func (d Directories) Exist(ctx context.Context, dir string) (bool, error) {
 	return err == nil, err
 }
 
-// Remove removes a directory with what is in it. A missing one is no error.
+// Remove removes a directory with what is in it. A missing one is not an error.
 func (d Directories) Remove(ctx context.Context, dir string) error {
 	dir = path.Clean(dir)
 	onVSAN, url, err := d.vsan(ctx)
