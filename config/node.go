@@ -16,7 +16,7 @@ type Node struct {
 	Kubeconfig string `json:"kubeconfig,omitempty"`
 	// Dir keeps the state. One process uses it at a time.
 	Dir string `json:"dir,omitempty"`
-	// HealthListen is where /healthz and /readyz are served without TLS, HOST:PORT. Empty is nowhere.
+	// HealthListen is where /healthz and /readyz are served without TLS, HOST:PORT. Empty means nowhere.
 	HealthListen string `json:"healthListen,omitempty"`
 	// TracingEndpoint is the collector of OpenTelemetry traces by OTLP over gRPC, HOST:PORT or URL. The default is
 	// OTEL_EXPORTER_OTLP_ENDPOINT, else none.
@@ -24,9 +24,9 @@ type Node struct {
 
 	// GuestImage is the directory of vmlinuz and initrd.zst, which pod VMs on QEMU boot. The default is guest/ beside the program.
 	GuestImage string `json:"guestImage,omitempty"`
-	// Accelerator of QEMU: kvm, tcg, or auto, which finds out by booting something.
+	// Accelerator of QEMU: kvm, tcg, or auto, which boots something to find out.
 	Accelerator string `json:"accel,omitempty"`
-	// AllowContainer serves QEMU also in a container, with which its pod VMs end.
+	// AllowContainer serves QEMU also in a container. The pod VMs end with the container.
 	AllowContainer bool `json:"allowContainer,omitempty"`
 
 	// ClusterDNS are the addresses of the cluster's name servers, for pods with dnsPolicy ClusterFirst.
@@ -34,31 +34,31 @@ type Node struct {
 	// ClusterDomain is the domain of the cluster's services.
 	ClusterDomain string `json:"clusterDomain,omitempty"`
 
-	// EvictionPressureTransitionPeriod is how long the node reports a pressure after it was seen last.
+	// EvictionPressureTransitionPeriod is how long the node reports a pressure after it last saw it.
 	EvictionPressureTransitionPeriod metav1.Duration `json:"evictionPressureTransitionPeriod,omitempty"`
-	// ContainerLogMaxSize is the size at which a container's log file is followed by another, at least 64Ki.
+	// ContainerLogMaxSize is the size at which a container's log gets another file, at least 64Ki.
 	ContainerLogMaxSize resource.Quantity `json:"containerLogMaxSize,omitempty"`
-	// ContainerLogMaxFiles are kept of each run of a container, at least 2.
+	// ContainerLogMaxFiles is the number of log files to keep for each run of a container, at least 2.
 	ContainerLogMaxFiles int32 `json:"containerLogMaxFiles,omitempty"`
 
-	// InsecureRegistries are HOST or HOST:PORT of registries that may be spoken to over plain HTTP. Those on loopback always may.
+	// InsecureRegistries are HOST or HOST:PORT of registries that vic may reach over plain HTTP, beside those on loopback.
 	InsecureRegistries []string `json:"insecureRegistries,omitempty"`
 	// RegistryMirrors are URLs to try before a registry, by the registry's host.
 	RegistryMirrors map[string]string `json:"registryMirrors,omitempty"`
 	// RegistryHostsDir has a folder for each registry that needs certificates or mirrors, as containerd's certs.d.
 	RegistryHostsDir string `json:"registryHostsDir,omitempty"`
-	// ImageCredentialProviderConfig is the file or directory that says for which images which program has credentials, as a
-	// kubelet's.
+	// ImageCredentialProviderConfig is the file or directory, as a kubelet's, that says which program has credentials for which
+	// images.
 	ImageCredentialProviderConfig string `json:"imageCredentialProviderConfig,omitempty"`
 	// ImageCredentialProviderBinDir is the directory of these programs.
 	ImageCredentialProviderBinDir string `json:"imageCredentialProviderBinDir,omitempty"`
 	// ImageLimits are what no image may exceed, such as bytes: 16Gi (docs/images.md has names and defaults).
 	ImageLimits map[string]resource.Quantity `json:"imageLimits,omitempty"`
-	// ImageGCHighThresholdPercent of the images' disk in use has images removed that no pod has. 100 is never.
+	// ImageGCHighThresholdPercent of the images' disk in use makes vic remove images that no pod has. 100 means never.
 	ImageGCHighThresholdPercent int32 `json:"imageGCHighThresholdPercent,omitempty"`
-	// ImageGCLowThresholdPercent is down to which they are removed.
+	// ImageGCLowThresholdPercent of the images' disk in use ends that removal.
 	ImageGCLowThresholdPercent int32 `json:"imageGCLowThresholdPercent,omitempty"`
-	// ImageMinimumGCAge is how long an image is kept after it came.
+	// ImageMinimumGCAge is how long vic keeps an image after it came.
 	ImageMinimumGCAge metav1.Duration `json:"imageMinimumGCAge,omitempty"`
 	// ImageGCPeriod is the time between two looks at the images' disk, at least 1s.
 	ImageGCPeriod metav1.Duration `json:"imageGCPeriod,omitempty"`
@@ -72,16 +72,16 @@ type Node struct {
 	// Namespace has the objects of vic itself: the Secrets that credentialsSecret names, the authority that guests trust, the lease
 	// of the leader.
 	Namespace string `json:"namespace,omitempty"`
-	// LeaderElection has one of several processes serve, and another one when that is gone. It needs vchs or controller.
+	// LeaderElection lets one of several processes serve, and another one when that is gone. It needs vchs or controller.
 	LeaderElection *LeaderElection `json:"leaderElection,omitempty"`
 	// GuestListen is where the guests of VCHs on vSphere dial in, HOST:PORT, unless a VCH has its own.
 	GuestListen string `json:"guestListen,omitempty"`
-	// DeletionPolicy is that of VCHs of the file that have none: what becomes of the pods of an entry that is taken out. Refuse
-	// waits until there are none. Drain evicts them. Orphan leaves their VMs running.
+	// DeletionPolicy is for VCHs of the file that have none. It says what happens to the pods of an entry that is taken out: Refuse
+	// waits until there are none, Drain evicts them, Orphan leaves their VMs running.
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 }
 
-// LeaderElection says by what one of several processes is chosen.
+// LeaderElection says how several processes choose the one that serves.
 type LeaderElection struct {
 	// Name of the Lease in the namespace of vic.
 	Name string `json:"name,omitempty"`

@@ -52,10 +52,10 @@ type VCH struct {
 	// Labels of the node, beside those that vic sets.
 	// +optional
 	Labels map[string]string `json:"labels,omitempty"`
-	// Taints of the node. The default is virtual-kubelet.io/provider=vic:NoSchedule; an empty list is none.
+	// Taints of the node. The default is virtual-kubelet.io/provider=vic:NoSchedule; an empty list means none.
 	// +optional
 	Taints *[]corev1.Taint `json:"taints,omitempty"`
-	// DeletionPolicy says what becomes of the pods when the VCH is deleted. Refuse waits until there are none. Drain evicts them.
+	// DeletionPolicy says what happens to the pods when the VCH is deleted. Refuse waits until there are none. Drain evicts them.
 	// Orphan removes the node at once and leaves the VMs running. The node is cordoned in any case. Pods of DaemonSets are not
 	// waited for.
 	// +kubebuilder:default=Refuse
@@ -70,7 +70,7 @@ type VCH struct {
 	VSphere *VSphere `json:"vsphere,omitempty"`
 }
 
-// DeletionPolicy says what becomes of the pods of a VCH that is deleted.
+// DeletionPolicy says what happens to the pods of a VCH that is deleted.
 //
 // +kubebuilder:validation:Enum=Refuse;Drain;Orphan
 type DeletionPolicy string

@@ -28,7 +28,7 @@ type VSphere struct {
 	// Thumbprint of vCenter's certificate, SHA-1 or SHA-256, in hex digits with colons. It takes the place of an authority.
 	// +optional
 	Thumbprint string `json:"thumbprint,omitempty"`
-	// Insecure trusts anybody who answers at the address.
+	// Insecure accepts any certificate at the address.
 	// +optional
 	Insecure bool `json:"insecure,omitempty"`
 
@@ -73,7 +73,7 @@ type VSphere struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	MHzPerCore int64 `json:"mhzPerCore,omitempty"`
-	// Tags are attached to VMs where it is set.
+	// Tags, if set, has vic attach tags to VMs.
 	// +optional
 	Tags *Tags `json:"tags,omitempty"`
 
@@ -91,7 +91,7 @@ type VSphere struct {
 	// LastAddress ends that range.
 	// +optional
 	LastAddress string `json:"lastAddress,omitempty"`
-	// MTU of the pods' interfaces. 0 is the network's.
+	// MTU of the pods' interfaces. 0 means the network's.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=65535
@@ -109,7 +109,7 @@ type VSphere struct {
 
 // Tags are vCenter's, one of a pod's namespace and one of the VCH.
 type Tags struct {
-	// Category of the tags. It is made where it is missing.
+	// Category of the tags. vic makes it if it is missing.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	Category string `json:"category,omitempty"`

@@ -40,7 +40,7 @@ func (q *qemuVM) reconfigure(ctx *simulator.Context, req *types.ReconfigVM_Task)
 		return failed
 	}
 	if err := q.plugNew(deadline, p, before); err != nil {
-		q.v.log.Warn("disk of a simulated VM not added", "vm", q.Config.InstanceUuid, "err", err)
+		q.v.log.Warn("disk of a simulated VM not added", "moref", q.Self.Value, "err", err)
 		if failed := q.record(ctx, q.undo(req, before)); failed != nil {
 			return failed
 		}

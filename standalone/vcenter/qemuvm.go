@@ -152,7 +152,7 @@ func await(ctx *simulator.Context, answer soap.HasFault, task *types.ManagedObje
 func (q *qemuVM) powerOn(ctx *simulator.Context, req *types.PowerOnVM_Task) types.BaseMethodFault {
 	if q.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOff && !q.Config.Template {
 		if err := q.v.boot(q.VirtualMachine); err != nil {
-			q.v.log.Warn("simulated VM not started", "vm", q.Config.InstanceUuid, "err", err)
+			q.v.log.Warn("simulated VM not started", "moref", q.Self.Value, "err", err)
 			return fault(err)
 		}
 	}
@@ -245,7 +245,7 @@ func (v *Server) noteEnd(ref types.ManagedObjectReference, p *process) {
 		}
 		m := &qemuVM{vm, v}
 		if f := m.powerOff(ctx, &types.PowerOffVM_Task{This: ref}); f != nil {
-			v.log.Error("simulated VM that ended not powered off", "vm", vm.Config.InstanceUuid, "err", fmt.Sprintf("%T", f))
+			v.log.Error("simulated VM that ended not powered off", "moref", vm.Self.Value, "err", fmt.Sprintf("%T", f))
 		}
 	})
 }

@@ -128,22 +128,22 @@ func (s *Settings) Dir() { s.text(&s.Node.Dir, "dir", "dir", "state directory") 
 // Process adds the flags of what holds for all nodes of a process, beside registries and images.
 func (s *Settings) Process() {
 	n := s.Node
-	s.text(&n.Accelerator, "accel", "accel", "QEMU's accelerator: auto (by booting something), kvm or tcg")
+	s.text(&n.Accelerator, "accel", "accel", "QEMU's accelerator: kvm, tcg or auto, which boots something to find out")
 	s.text(&n.GuestImage, "guestImage", "guest-image", "`DIR` of vmlinuz and initrd.zst (default: guest/ beside the program)")
 	s.text(&n.TracingEndpoint, "tracingEndpoint", "tracing-endpoint", "`HOST:PORT` or URL of a collector to send OpenTelemetry traces to, by OTLP over gRPC (default: OTEL_EXPORTER_OTLP_ENDPOINT, else none)")
 	s.flags.DurationVar(&n.EvictionPressureTransitionPeriod.Duration, "eviction-pressure-transition-period", n.EvictionPressureTransitionPeriod.Duration,
-		"how long the node reports a pressure after it was seen last")
+		"how long the node reports a pressure after it last saw it")
 	s.bind("evictionPressureTransitionPeriod", "eviction-pressure-transition-period")
-	s.value(sizeValue{&n.ContainerLogMaxSize}, "containerLogMaxSize", "container-log-max-size", "size at which a container's log file is followed by another, at least 64Ki")
-	s.number(&n.ContainerLogMaxFiles, "containerLogMaxFiles", "container-log-max-files", "files that are kept of each run of a container, at least 2")
+	s.value(sizeValue{&n.ContainerLogMaxSize}, "containerLogMaxSize", "container-log-max-size", "size at which a container's log gets another file, at least 64Ki")
+	s.number(&n.ContainerLogMaxFiles, "containerLogMaxFiles", "container-log-max-files", "log files to keep for each run of a container, at least 2")
 }
 
 // Images adds the flags of the collection of images.
 func (s *Settings) Images() {
 	n := s.Node
-	s.number(&n.ImageGCHighThresholdPercent, "imageGCHighThresholdPercent", "image-gc-high-threshold", "percentage of the images' disk in use at which images that no pod has are removed; 100 is never")
-	s.number(&n.ImageGCLowThresholdPercent, "imageGCLowThresholdPercent", "image-gc-low-threshold", "percentage in use down to which they are removed")
-	s.flags.DurationVar(&n.ImageMinimumGCAge.Duration, "minimum-image-ttl-duration", n.ImageMinimumGCAge.Duration, "how long an image is kept after it came")
+	s.number(&n.ImageGCHighThresholdPercent, "imageGCHighThresholdPercent", "image-gc-high-threshold", "percentage of the images' disk in use at which vic removes images that no pod has; 100 means never")
+	s.number(&n.ImageGCLowThresholdPercent, "imageGCLowThresholdPercent", "image-gc-low-threshold", "percentage of the images' disk in use at which vic stops removing images")
+	s.flags.DurationVar(&n.ImageMinimumGCAge.Duration, "minimum-image-ttl-duration", n.ImageMinimumGCAge.Duration, "how long to keep an image after it came")
 	s.bind("imageMinimumGCAge", "minimum-image-ttl-duration")
 	s.flags.DurationVar(&n.ImageGCPeriod.Duration, "image-gc-period", n.ImageGCPeriod.Duration, "time between two looks at the images' disk")
 	s.bind("imageGCPeriod", "image-gc-period")
@@ -153,7 +153,7 @@ func (s *Settings) Images() {
 func (s *Settings) Registries() {
 	n := s.Node
 	s.value(listValue{&n.InsecureRegistries}, "insecureRegistries", "insecure-registry",
-		"`HOST:PORT` of a registry that may be spoken to over plain HTTP; repeatable (those on loopback always may)")
+		"`HOST:PORT` of a registry that vic may reach over plain HTTP, beside those on loopback; repeatable")
 	s.value(pairsValue[string]{&n.RegistryMirrors, "HOST=URL", func(text string) (string, error) { return text, nil }},
 		"registryMirrors", "registry-mirror", "`HOST=URL` to try before the registry HOST; repeatable")
 	s.text(&n.RegistryHostsDir, "registryHostsDir", "registry-hosts-dir",
@@ -164,8 +164,8 @@ func (s *Settings) Registries() {
 func (s *Settings) Credentials() {
 	n := s.Node
 	s.text(&n.ImageCredentialProviderConfig, "imageCredentialProviderConfig", "image-credential-provider-config",
-		"`FILE` or directory that says for which images which program has credentials, as a kubelet's (docs/registries.md)")
-	s.text(&n.ImageCredentialProviderBinDir, "imageCredentialProviderBinDir", "image-credential-provider-bin-dir", "`DIR` that these programs are in")
+		"`FILE` or directory, as a kubelet's, that says which program has credentials for which images (docs/registries.md)")
+	s.text(&n.ImageCredentialProviderBinDir, "imageCredentialProviderBinDir", "image-credential-provider-bin-dir", "`DIR` of these programs")
 }
 
 // ImageLimits adds the flag of what no image may exceed.
@@ -185,14 +185,14 @@ func (s *Settings) VCH() {
 		size  bool
 		usage string
 	}{
-		{corev1.ResourceCPU, false, "processors that the node offers to pods; 0 is the host's"},
+		{corev1.ResourceCPU, false, "processors that the node offers to pods; 0 means the host's"},
 		{corev1.ResourceMemory, true, "memory that the node offers to pods, such as 8Gi (default: the host's)"},
 		{corev1.ResourceEphemeralStorage, true, "storage that the node offers to pods, such as 100Gi (default: the state directory's disk)"},
-		{corev1.ResourcePods, false, "pods that the node has room for; 0 is 110, the kubelet's default"},
+		{corev1.ResourcePods, false, "most pods on the node; 0 means 110, the kubelet's default"},
 	} {
 		s.value(amountValue{&v.Limits, amount.name, amount.size}, "limits."+string(amount.name), string(amount.name), amount.usage)
 	}
-	s.value(resourcesValue{&v.Reserved}, "reserved", "reserved", "`RESOURCE=QUANTITY,…` of that to keep from pods: cpu, memory, ephemeral-storage")
+	s.value(resourcesValue{&v.Reserved}, "reserved", "reserved", "`RESOURCE=QUANTITY,…` to keep from pods: cpu, memory, ephemeral-storage")
 }
 
 // KeyOf is the key of a file that a flag fills too, as its path; empty where there is none.

@@ -23,8 +23,8 @@ func newPruneCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove images without a tag that no pod VM has",
-		Long: `Removes images without a tag that no pod VM has, running or not; with --all also those with a tag, imported ones among them.
-It does not ask first: --dry-run shows what would go.`,
+		Long: `Removes images that have no tag and that no pod VM has, running or not. With --all it removes images with a tag too, also
+imported ones. It does not ask first: --dry-run shows what would go.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return flags.run(cmd) },
 	}

@@ -24,14 +24,14 @@ func newPullCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pull NAME",
 		Short: "Pull an image from a registry",
-		Long: `Pulls an image from its registry, for all pods of the state directory. How far it is goes to standard error: on a terminal
-in one line, elsewhere in a line now and then.`,
+		Long: `Pulls an image from its registry, for all pods of the state directory. It shows its progress on standard error: in one line
+on a terminal, and in a line now and then elsewhere.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return flags.run(cmd, args[0]) },
 	}
 	flags.add(cmd)
 	cmd.Flags().StringVar(&flags.authFile, "authfile", "", "`FILE` with credentials, as docker login writes it (default: none)")
-	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "do not show how far it is")
+	cmd.Flags().BoolVarP(&flags.quiet, "quiet", "q", false, "show no progress")
 	flags.settings.Credentials()
 	flags.settings.Registries()
 	flags.settings.ImageLimits()

@@ -24,9 +24,9 @@ func newRemoveCommand() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "rm NAME-or-ID...",
-		Short: "Remove names, and images that have none left",
-		Long: `Removes names, and images that have none left. An image that a pod VM has, running or not, is not removed without --force;
-with it the VM keeps its disk, and a pod that starts anew needs the image again.`,
+		Short: "Remove names of images, and images without a name",
+		Long: `Removes names of images, and an image with its last name. It keeps an image that a pod VM has, running or not, unless --force
+is given. The VM then keeps its disk, and a pod that starts anew needs the image again.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := flags.openExistingStore()
@@ -41,7 +41,7 @@ with it the VM keeps its disk, and a pod that starts anew needs the image again.
 		},
 	}
 	flags.add(cmd)
-	cmd.Flags().BoolVar(&force, "force", false, "remove images also that pod VMs have")
+	cmd.Flags().BoolVar(&force, "force", false, "remove also images that pod VMs have")
 	return cmd
 }
 

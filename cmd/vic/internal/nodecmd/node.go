@@ -26,9 +26,9 @@ func NewCommand() *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
 		Use:   "node",
-		Short: "Join a cluster as one node or several: this host's QEMU, or pools of vSphere",
-		Long: `Joins a cluster as a node whose pods are VMs of this host's QEMU or of a resource pool on vSphere, or as several nodes: those
-of a list in the configuration, or those that the cluster's VirtualContainerHosts name (docs/node.md, docs/vsphere.md).
+		Short: "Join a cluster as one node or several: this host's QEMU, or resource pools on vSphere",
+		Long: `Joins a cluster as a node. Its pods are VMs on this host's QEMU or in a resource pool on vSphere. A list in the configuration,
+or the cluster's VirtualContainerHosts, make several nodes of one process (docs/node.md, docs/vsphere.md).
 
 A flag wins over the environment, the environment over the file.`,
 		Args: cobra.NoArgs,

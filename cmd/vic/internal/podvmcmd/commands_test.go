@@ -209,12 +209,12 @@ func TestAVMThatAVICHasIsRemovedOnlyWhenItsPodIsGone(t *testing.T) {
 		refused string
 		says    string
 	}{
-		"its pod is wanted":            {pods(wanted("u-web")), false, "pod default/web is still wanted, and a vic runs that has its VM: use `kubectl -n default delete pod web`", ""},
+		"its pod is wanted":            {pods(wanted("u-web")), false, "pod default/web is still wanted, and a running vic has its VM: use `kubectl -n default delete pod web`", ""},
 		"its pod is wanted, and force": {pods(wanted("u-web")), true, "", "the vic that runs goes on with pod default/web as its restart policy says\n"},
 		"its pod is gone":              {[]corev1.Pod{}, false, "", "pod VM u-web of pod default/web was removed by the vic that runs\n"},
 		"its pod is another one":       {pods(wanted("u-other")), false, "", "was removed by the vic that runs\n"},
 		"its pod is being deleted":     {pods(deleted), false, "", "was removed by the vic that runs\n"},
-		"nobody knows":                 {nil, false, "whether its pod is still wanted is not known (--force ends the VM all the same): read --kubeconfig /none", ""},
+		"nobody knows":                 {nil, false, "nobody knows whether its pod is still wanted (--force ends the VM all the same): read --kubeconfig /none", ""},
 		"nobody knows, and force":      {nil, true, "", "the vic that runs goes on with pod default/web"},
 	}
 	for name, tt := range tests {

@@ -28,8 +28,8 @@ func newConsoleCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "console " + podVMArg,
 		Short: "Show the console of a pod VM; needs no API server",
-		Long: "Show what is kept of a pod VM's console, at most its last MiB: what the guest's kernel and vic-guest say, also of a boot that is " +
-			"stuck.\n\nControl sequences are left out, since a hostile guest could steer the terminal by them; --raw passes " +
+		Long: "Show the console of a pod VM, at most its last MiB. It has what the guest's kernel and vic-guest wrote, also when a boot is " +
+			"stuck.\n\nControl sequences are left out, since a hostile guest could steer the terminal with them; --raw passes " +
 			"them on.",
 		Args: cobra.ExactArgs(1),
 		PreRunE: func(*cobra.Command, []string) error {
@@ -43,9 +43,9 @@ func newConsoleCommand() *cobra.Command {
 		},
 	}
 	cli.AddDirFlag(cmd.Flags(), &o.dir)
-	cmd.Flags().BoolVarP(&o.follow, "follow", "f", false, "go on until the VM ends")
+	cmd.Flags().BoolVarP(&o.follow, "follow", "f", false, "follow the console until the VM ends")
 	cmd.Flags().BoolVar(&o.raw, "raw", false, "pass on control characters and sequences")
-	cmd.Flags().IntVar(&o.tail, "tail", -1, "show this many lines from the end; -1 is all that is kept")
+	cmd.Flags().IntVar(&o.tail, "tail", -1, "number of lines to show from the end; -1 shows all that is kept")
 	return cmd
 }
 

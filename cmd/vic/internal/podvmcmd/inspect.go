@@ -63,9 +63,9 @@ func newInspectCommand() *cobra.Command {
 	var dir, output string
 	cmd := &cobra.Command{
 		Use:   "inspect " + podVMArg,
-		Short: "Show all that is known of a pod VM; needs no API server",
-		Long: "Show what the hypervisor holds of a pod VM, and the last snapshot of its guest. Nothing is asked over the network and " +
-			"nothing is changed.",
+		Short: "Show everything that is known about a pod VM; needs no API server",
+		Long: "Show what the hypervisor holds of a pod VM, and the last snapshot of its guest. The command changes nothing and uses no " +
+			"network.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			state, vm, err := findPodVM(dir, args[0])

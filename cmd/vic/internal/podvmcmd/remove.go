@@ -39,9 +39,9 @@ func newRemoveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm " + podVMArg,
 		Short: "Remove a pod VM that is left over",
-		Long: "Remove a pod VM with its disks and records. While a vic runs that has the VM, it is refused for a pod that the API server " +
-			"still wants: kubectl delete pod is the way then. With --force its VM is ended at once, as by a crash, and the pod's " +
-			"restart policy applies.",
+		Long: "Remove a pod VM with its disks and records. If a running vic has the VM and the API server still wants the pod, the command " +
+			"refuses: use kubectl delete pod. With --force it ends the VM at once, as a crash does, and the pod's restart " +
+			"policy applies.",
 		Args: cobra.ExactArgs(1),
 		PreRunE: func(*cobra.Command, []string) error {
 			if o.timeout <= 0 {
@@ -54,7 +54,7 @@ func newRemoveCommand() *cobra.Command {
 		},
 	}
 	cli.AddDirFlag(cmd.Flags(), &o.dir)
-	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "`FILE` of the cluster that is asked whether the pod is wanted; default is the state directory's")
+	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "`FILE` for the cluster that knows whether the pod is wanted (default: the one in the state directory)")
 	cmd.Flags().BoolVar(&o.force, "force", false, "end the VM of a pod that is still wanted")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", time.Minute, "how long the removal may take")
 	return cmd
@@ -77,10 +77,10 @@ func (o removeOptions) run(ctx context.Context, w io.Writer, name string) error 
 	wanted, err := o.wanted(ctx, state, vm.Spec.Owner)
 	switch {
 	case err != nil && !o.force:
-		return fmt.Errorf("a vic runs that has pod VM %s, and whether its pod is still wanted is not known (--force ends the VM all the same): %w", vm.ID(), err)
+		return fmt.Errorf("a running vic has pod VM %s, and nobody knows whether its pod is still wanted (--force ends the VM all the same): %w", vm.ID(), err)
 	case wanted && !o.force:
 		id := vm.Spec.Owner
-		return fmt.Errorf("pod %s/%s is still wanted, and a vic runs that has its VM: use `kubectl -n %s delete pod %s`, or --force to end the VM at once", id.Namespace, id.Name, id.Namespace, id.Name)
+		return fmt.Errorf("pod %s/%s is still wanted, and a running vic has its VM: use `kubectl -n %s delete pod %s`, or --force to end the VM at once", id.Namespace, id.Name, id.Namespace, id.Name)
 	}
 	return endHeld(ctx, w, state, vm, wanted || err != nil)
 }

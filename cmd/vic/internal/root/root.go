@@ -52,7 +52,7 @@ func NewCommand() *cobra.Command {
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return cli.Misused("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	cmd.PersistentFlags().StringVar(&level, "log-level", "info", "least level of log lines on standard error: debug, info, warn or error")
+	cmd.PersistentFlags().StringVar(&level, "log-level", "info", "lowest level of log lines on standard error: debug, info, warn or error")
 	cmd.PersistentFlags().StringVar(&format, "log-format", "text", "form of log lines: text or json")
 	cmd.AddCommand(upcmd.NewCommand(), nodecmd.NewCommand(), vchcmd.NewCommand(), podvmcmd.NewCommand(), imagecmd.NewCommand(), simulatorcmd.NewCommand())
 	wrapArgs(cmd)

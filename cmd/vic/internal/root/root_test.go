@@ -204,7 +204,7 @@ func TestHelpSaysWhatACommandIsFor(t *testing.T) {
 		"up":             {"Everything is kept under one directory (--dir)", "--keep-pods", "--kubelet-port", "--vsphere-simulator"},
 		"node":           {"A flag wins over the environment, the environment over the file.", "--config FILE", "--kubeconfig FILE"},
 		"vch":            {"check ", "create ", "ls ", "inspect ", "rm "},
-		"vch create":     {"What is there stays as it is.", "--boot-iso FILE", "--dry-run", "--cpu-limit MHz"},
+		"vch create":     {"What exists already stays as it is.", "--boot-iso FILE", "--dry-run", "--cpu-limit MHz"},
 		"vch rm":         {"The boot ISO stays."},
 		"vch check":      {"It changes nothing"},
 		"podvm":          {"ls ", "inspect ", "console ", "rm "},

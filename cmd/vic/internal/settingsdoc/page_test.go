@@ -17,7 +17,7 @@ func TestThePageIsWhatTheProgramSays(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, want, string(got), "make generate writes it")
 	for _, row := range []string{
-		"| `--accel STRING` | `auto` | `accel` | ", "| `--pods N` | `0` | pods that", "| `dir` | `/var/lib/vic` | ", "| `imageGCPeriod` | `5m` | ",
+		"| `--accel STRING` | `auto` | `accel` | ", "| `--pods N` | `0` | most pods", "| `dir` | `/var/lib/vic` | ", "| `imageGCPeriod` | `5m` | ",
 		"| `--kubeconfig FILE` |  | `kubeconfig` | ", "| `GOVC_URL` | of `vic vch`, where the file leaves out `vsphere.address` |",
 		"| `-o, --output STRING` | `table` | form of the result: table, json |", "| `nodeName` |  | `nodeName` is the name of the node.",
 	} {

@@ -35,9 +35,9 @@ func NewCommand() *cobra.Command {
 		Short: "Run a cluster of one node on this host",
 		Long: `Runs a control plane and a node on this host, in the foreground, until SIGINT or SIGTERM.
 
-Everything is kept under one directory (--dir), so several run side by side. At the end pods end within their grace
-periods, or lose their power at a second signal, and nothing is left running; their objects stay, and they run again at
-the next vic up.`,
+Everything is kept under one directory (--dir), so several can run side by side. At the signal, pods end within their grace
+periods; a second signal cuts their power. Nothing is left running. The pods' objects stay, and the next vic up runs them
+again.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.complete(); err != nil {
@@ -64,7 +64,7 @@ func (o *options) add(cmd *cobra.Command) {
 	f.IntVar(&o.cluster.APIPort, "api-port", 0, "port of the API server on loopback; 0 keeps the last one, or takes a free one")
 	f.BoolVar(&o.cluster.KeepPods, "keep-pods", false, "leave pod VMs running at the end, for the next vic up to adopt")
 	f.BoolVar(&o.purge, "purge", false, "stop and remove everything of the directory, and do nothing else")
-	f.BoolVar(&o.cluster.Simulator, "vsphere-simulator", false, "have pods run on a vCenter that is simulated, with VMs that are QEMU's (docs/vsphere.md)")
+	f.BoolVar(&o.cluster.Simulator, "vsphere-simulator", false, "run pods on a simulated vCenter, whose VMs run on this host's QEMU (docs/vsphere.md)")
 	o.settings.VCH()
 	o.settings.Process()
 	o.settings.Images()

@@ -24,10 +24,10 @@ func newCheckCommand() *cobra.Command {
 	var flags vchFlags
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Check that vSphere has all that a node's VCH needs, and change nothing",
-		Long: `Checks that vSphere has all that the VCH of a node's configuration needs: certificate, password, clock, resource pool, VM
-folder, datastore, port group, boot ISO and every privilege. It changes nothing. It reports everything that is wrong, and fails if
-anything is.`,
+		Short: "Check that vSphere has everything that a node's VCH needs, and change nothing",
+		Long: `Checks that vSphere has everything that the VCH of a node's configuration needs: certificate, password, clock, resource pool,
+VM folder, datastore, port group, boot ISO and every privilege. It changes nothing. It reports everything that is wrong, and fails
+if anything is.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return flags.with(cmd.Context(), func(ctx context.Context, cfg vsphere.Config) error {
@@ -63,7 +63,7 @@ func checkVCH(ctx context.Context, out io.Writer, cfg vsphere.Config) error {
 		return err
 	}
 	if wrong > 0 {
-		return errors.New("the VCH is not as it has to be")
+		return errors.New("the VCH is not ready for a node")
 	}
 	return nil
 }

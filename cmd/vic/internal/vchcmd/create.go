@@ -20,8 +20,8 @@ func newCreateCommand() *cobra.Command {
 		Use:   "create",
 		Short: "Make what a node's VCH lacks: resource pool, VM folder, directory, boot ISO",
 		Long: `Makes what the VCH of a node's configuration lacks: the resource pool with its limits, the VM folder, the directory on
-the datastore, and the boot ISO. What is there stays as it is. When something can't be made, what was made before it is taken
-back. It needs more privileges than the node does (docs/vsphere.md).`,
+the datastore, and the boot ISO. What exists already stays as it is. If a step fails, it undoes the steps before. It needs more
+privileges than the node does (docs/vsphere.md).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if in.CPUMHz < 0 {
@@ -52,9 +52,9 @@ back. It needs more privileges than the node does (docs/vsphere.md).`,
 	}
 	flags.add(cmd)
 	flags.addDryRun(cmd)
-	cmd.Flags().StringVar(&in.BootISO, "boot-iso", "", "`FILE` to put where the configuration's bootISO says (make guest-image builds bin/guest/boot.iso)")
+	cmd.Flags().StringVar(&in.BootISO, "boot-iso", "", "`FILE` to upload to the path that bootISO in the configuration names (make guest-image builds bin/guest/boot.iso)")
 	cmd.Flags().Int64Var(&in.CPUMHz, "cpu-limit", 0, "limit of a new resource pool in `MHz`; 0 means none")
-	cmd.Flags().Var(&memory, "memory-limit", "limit of a new resource pool, such as 64Gi; none if it is not given")
+	cmd.Flags().Var(&memory, "memory-limit", "limit of a new resource pool, such as 64Gi (default: none)")
 	return cmd
 }
 

@@ -62,7 +62,7 @@ func (f *vchFlags) complete(s *config.VSphere) {
 
 func (f *vchFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.config, "config", "", "`FILE` with the node's configuration and its vsphere section (docs/vsphere.md)")
-	cmd.Flags().StringVar(&f.node, "node", "", "`NAME` of the node, where the file has several")
+	cmd.Flags().StringVar(&f.node, "node", "", "`NAME` of the node, if the file has several")
 	cmd.Flags().StringVar(&f.user, "user", "", "user of vSphere, such as an administrator (default: the file's)")
 	cmd.Flags().StringVar(&f.passwordFile, "password-file", "", "`FILE` with that user's password (default: the file's)")
 }

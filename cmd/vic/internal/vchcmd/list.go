@@ -47,9 +47,9 @@ func newListCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "ls",
-		Short: "List the VCHs on vSphere of a node's configuration, with what they offer and hold",
-		Long: `Lists the VCHs on vSphere of a node's configuration, one or several, with what vSphere says of them. It needs no API server.
-Those that the cluster has are listed by kubectl get virtualcontainerhosts.`,
+		Short: "List the VCHs on vSphere that a node's configuration names, with what they offer and hold",
+		Long: `Lists the VCHs on vSphere that a node's configuration names, with what vSphere says of them. It needs no API server.
+To list the VCHs of a cluster, use kubectl get virtualcontainerhosts.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			all, err := flags.entries()

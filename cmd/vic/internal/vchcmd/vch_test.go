@@ -48,7 +48,7 @@ func (b bench) vch(t *testing.T, args ...string) (string, error) {
 func TestAVCHIsMadeCheckedShownAndRemoved(t *testing.T) {
 	b := newBench(t)
 	out, err := b.vch(t, "check")
-	require.EqualError(t, err, "the VCH is not as it has to be")
+	require.EqualError(t, err, "the VCH is not ready for a node")
 	for _, missing := range []string{"resource pool", "VM folder", "boot ISO"} {
 		assert.Regexp(t, "(?m)^WRONG +"+missing, out)
 	}
