@@ -11,9 +11,8 @@
 // container host with its node; it is the spec of a VirtualContainerHost too, so its comments are the descriptions in the CRD
 // and its markers the rules. [Entry] is a VCH with its name, as a file has it.
 //
-// Each struct sets its defaults and checks itself. A check asks nobody: what has to be looked up on the host or in vCenter is
-// looked up by those who use the settings. Errors name fields by their paths ([FieldError]), so that a command can name the
-// flag instead.
+// Each struct sets its defaults and checks itself. A check looks only at the settings: those who use them look at the host or at
+// vCenter. Errors name fields by their paths ([FieldError]), so that a command can name the flag instead.
 //
 // +kubebuilder:object:generate=true
 package config

@@ -1,10 +1,10 @@
 // Package operations makes pod VMs of pods. It is the only package that knows both a pod and a pod VM.
 //
 // A [Manager] has one worker for each pod UID (package worker). A worker is level-driven: whenever anything changes (the pod,
-// its VM, its guest, an image, a time that is due) it looks at all of that and does the one step that is next. Nothing is
-// remembered that a restart of the program may not lose: the same look leads to the same step. A step that fails is tried
-// again, later each time, and what is wrong is shown as the reason for which the containers wait, and as an event; a pod is
-// failed for good only where a kubelet would.
+// its VM, its guest, an image, a time that is due) it looks at all of that and does the one step that is next. It remembers
+// only what a restart of the program may lose: the same look leads to the same step. It tries a failed step again, later each
+// time, and shows what is wrong as the reason why the containers wait, and as an event. A pod fails for good only where a
+// kubelet would fail it.
 //
 // The steps are done by units, each of which may be called twice:
 //
@@ -15,10 +15,9 @@
 //   - [PodStopper]: end the containers within their grace period, power off.
 //   - [PodDeleter]: remove the VM, and what is kept of it once the pod's object is gone.
 //
-// Only workers call units. What the host or the guest says of a failure names the act and the VM; units and workers add
-// nothing to it that it has said. Beside the workers, package images brings images to this machine, and the collector
-// removes the VMs that no pod stands behind. All deadlines are in the files deadlines.go of this package, of worker and of
-// images.
+// Only workers call units. An error of the host or the guest names the act and the VM; units and workers don't say that
+// again. Beside the workers, package images brings images to this host, and the collector removes VMs without a pod. All
+// deadlines are in the files deadlines.go of this package, of worker and of images.
 //
 // To read how a pod comes to run, open these files in this order:
 //

@@ -204,8 +204,8 @@ func TestBadHostsFilesAreFoundAtTheStart(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
 		"no TOML":         {"server", "expected"},
 		"an unknown key":  {"sever = \"x\"", "sever: unknown key"},
-		"a bad server":    {"server = \"ftp://x\"", `server "ftp://x": no http or https URL`},
-		"a bad host":      {"[host.\"https://u:p@x\"]", "no http or https URL"},
+		"a bad server":    {"server = \"ftp://x\"", `server "ftp://x": not an http or https URL`},
+		"a bad host":      {"[host.\"https://u:p@x\"]", "not an http or https URL"},
 		"a missing CA":    {"ca = \"nothing.pem\"", "nothing.pem"},
 		"a CA of no PEM":  {"ca = \"hosts.toml\"", "holds no certificate"},
 		"a bad CA":        {"ca = 7", "ca: want a string"},

@@ -113,7 +113,7 @@ func hostURL(raw string) (*url.URL, error) {
 	}
 	u, err := url.Parse(full)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.User != nil {
-		return nil, errors.New("no http or https URL of a registry")
+		return nil, errors.New("not an http or https URL of a registry")
 	}
 	return u, nil
 }

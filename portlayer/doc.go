@@ -1,5 +1,5 @@
-// Package portlayer runs VMs on a virtual container host (VCH). It knows VMs, disks, addresses and power; it knows nothing of
-// what the VMs are for. Package podvm stands on it and makes pods of VMs.
+// Package portlayer runs VMs on a virtual container host (VCH). It knows VMs, disks, addresses and power, and not what the VMs are
+// for. Package podvm builds on it and makes pods of VMs.
 //
 // A [Hypervisor] makes and runs VMs. What some hypervisors can do and others can't is a role, such as [Dialer] or
 // [ConsoleReader]; [RoleOf] asks for one. A [Layer] is a hypervisor with what every VM needs: drafts that are committed as a
@@ -10,7 +10,7 @@
 // nothing reaches the hypervisor before [Layer.Commit], and a stale handle is [ErrStaleHandle]. A [Scope] is a network that
 // VMs join, with its pool of addresses; the leases are what the VMs carry.
 //
-// What is kept of a VM has a format number; a record of another one is refused by name ([FormatError]) and left as it is.
+// The record of a VM has a format number. The layer refuses a record of another format by name ([FormatError]) and leaves it as it is.
 //
 // Every operation may be called twice: creating what exists and deleting what is gone both succeed.
 package portlayer

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Gives an account of vCenter the smallest rights with which vic node runs a VCH (docs/vsphere.md). It calls govc as the
-# administrator that GOVC_URL, GOVC_USERNAME and GOVC_PASSWORD name. It may be run again: roles and permissions become what
-# stands here.
+# administrator that GOVC_URL, GOVC_USERNAME and GOVC_PASSWORD name. Run it again at any time: it sets roles and permissions to what
+# this file says.
 #
 #   PRINCIPAL=vic@vsphere.local DATACENTER=/DC0 CLUSTER=/DC0/host/C0 POOL=/DC0/host/C0/Resources/vic FOLDER=/DC0/vm/vic \
 #     DATASTORE=/DC0/datastore/shared-1 NETWORK=/DC0/network/pods examples/vsphere/role.sh

@@ -3,5 +3,5 @@
 //	v := vspherevch.New()
 //	err := node.Serve(ctx, node.ServerConfig{Hypervisors: node.Hypervisors{VSphere: v, QEMU: …}, Guests: v, …})
 //
-// It is where settings become what portlayer/vsphere wants, in one function, and where the guests of a process dial in.
+// One function turns settings into the configuration of portlayer/vsphere. The guests of a process dial in here.
 package vspherevch

@@ -14,8 +14,8 @@ const whyResource = "there are cpu, memory and ephemeral-storage only"
 func containerRows() []row {
 	rows := []row{
 		yes("name", ""),
-		but("image", "a change takes the place of the container that runs, as with a kubelet; its image is pulled while that goes on"),
-		but("imagePullPolicy", "an image that was imported on the node and that no registry has serves Always too"),
+		but("image", "a change replaces the running container, as with a kubelet; the container runs on while the new image is pulled"),
+		but("imagePullPolicy", "Always also takes an image that was imported on the node and that no registry has"),
 		yes("command", ""),
 		yes("args", ""),
 		yes("workingDir", ""),
@@ -60,7 +60,7 @@ func healthRows() []row {
 	}
 }
 
-const whyHTTP2Hook = "`protocol` HTTP2 counts for hooks too; a kubelet minds it in probes only"
+const whyHTTP2Hook = "`protocol` HTTP2 counts for hooks too; a kubelet heeds it in probes only"
 
 const whyTCPHook = "Kubernetes has no hooks of this kind: a kubelet fails them"
 
@@ -77,7 +77,7 @@ func portRows() []row {
 
 func envRows() []row {
 	return []row{
-		but("envFrom", "keys that make no C identifier, dots and dashes aside, are skipped with an event"),
+		but("envFrom", "a key that is not a C identifier, dots and dashes aside, is skipped with an event"),
 		within("env"),
 		yes("env[].name", ""),
 		yes("env[].value", ""),

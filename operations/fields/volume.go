@@ -25,9 +25,9 @@ func volumeRows() []row {
 		but("emptyDir.sizeLimit", "in memory it is the volume's size, at most the containers' memory; on disk the size of the "+
 			"pod's scratch disk bounds all such volumes together and nothing is evicted"),
 		yes("emptyDir.mode", "fsGroup adds what the group may do"),
-		but("configMap", "files are root's, or the user's that `user` or `defaultUser` names, and fsGroup's; they follow the object within about a minute"),
-		but("secret", "files are owned as those of configMap, in the VM's memory only; they follow the object within about a minute"),
-		but("downwardAPI", "files are owned as those of configMap; limits that a container does not have are the node's"),
+		but("configMap", "files belong to root, or to the user that `user` or `defaultUser` names, and to fsGroup; they follow the object within about a minute"),
+		but("secret", "files have the owners that files of configMap have, and are in the VM's memory only; they follow the object within about a minute"),
+		but("downwardAPI", "files have the owners that files of configMap have; a container without a limit shows the node's"),
 		within("projected"),
 		yes("projected.defaultMode", ""),
 		yes("projected.defaultUser", ""),

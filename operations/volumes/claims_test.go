@@ -104,9 +104,9 @@ func TestClaimsThatStandForNoDisk(t *testing.T) {
 			func(_ *objects, _ *claim, v *volume) { v.Spec.ClaimRef.UID = "claim-2" }, "bound to another claim",
 		},
 		"another driver's volume": {
-			func(_ *objects, _ *claim, v *volume) { v.Spec.CSI.Driver = "nfs.csi.k8s.io" }, "no volume of the CSI driver " + driver,
+			func(_ *objects, _ *claim, v *volume) { v.Spec.CSI.Driver = "nfs.csi.k8s.io" }, "is not a volume of the CSI driver " + driver,
 		},
-		"a volume without a driver": {func(_ *objects, _ *claim, v *volume) { v.Spec.CSI = nil }, "no volume of the CSI driver"},
+		"a volume without a driver": {func(_ *objects, _ *claim, v *volume) { v.Spec.CSI = nil }, "is not a volume of the CSI driver"},
 		"a volume for many": {
 			func(_ *objects, _ *claim, v *volume) {
 				v.Spec.AccessModes = append(v.Spec.AccessModes, corev1.ReadWriteMany)

@@ -123,8 +123,8 @@ type VM struct {
 	// Greeted is true when the guest of the boot that runs now has greeted. Where Guest is not Current then, nothing was
 	// configured in this boot.
 	Greeted bool
-	// Booting is true when this process powered the VM on and its guest has not greeted yet: nothing runs in it. What runs in
-	// a VM that is neither Greeted nor Booting is not known.
+	// Booting is true when this process powered the VM on and its guest has not greeted yet: nothing runs in it. Nobody knows what
+	// runs in a VM that is neither Greeted nor Booting.
 	Booting bool
 	// SilentSince is when the guest of a running VM stopped answering; zero while it answers.
 	SilentSince time.Time

@@ -119,8 +119,8 @@ func TestCheckSpec(t *testing.T) {
 		change func(*portlayer.Spec)
 		want   string
 	}{
-		"a UID that leaves the directory":   {func(s *portlayer.Spec) { s.ID = "../x" }, "no name for a VM"},
-		"a UID that hides":                  {func(s *portlayer.Spec) { s.ID = ".new-1" }, "no name for a VM"},
+		"a UID that leaves the directory":   {func(s *portlayer.Spec) { s.ID = "../x" }, "not a name for a VM"},
+		"a UID that hides":                  {func(s *portlayer.Spec) { s.ID = ".new-1" }, "not a name for a VM"},
 		"no processor":                      {func(s *portlayer.Spec) { s.Size.VCPUs = 0 }, "0 processors"},
 		"no memory":                         {func(s *portlayer.Spec) { s.Size.MemoryBytes = 0 }, "too few"},
 		"a serial with a comma":             {func(s *portlayer.Spec) { s.Disks[0].Serial = "a,b" }, `"a,b"`},
@@ -128,9 +128,9 @@ func TestCheckSpec(t *testing.T) {
 		"a serial twice":                    {func(s *portlayer.Spec) { s.Disks = append(s.Disks, s.Disks[0]) }, "twice"},
 		"a scratch disk without size":       {func(s *portlayer.Spec) { s.Disks[0].SizeBytes = 0 }, "no size"},
 		"a disk of another kind":            {func(s *portlayer.Spec) { s.Disks[0].Kind = "floppy" }, "unknown kind"},
-		"an image that is a path":           {func(s *portlayer.Spec) { s.Disks[0] = imageDisk("../../etc/passwd") }, "no disk of this VCH"},
+		"an image that is a path":           {func(s *portlayer.Spec) { s.Disks[0] = imageDisk("../../etc/passwd") }, "not a disk of this VCH"},
 		"more disks than a controller has":  {func(s *portlayer.Spec) { s.Disks = slices.Repeat(s.Disks, 201) }, "201 disks"},
-		"a MAC address with QEMU's options": {func(s *portlayer.Spec) { s.NICs[0].MAC = "02:00:00:00:00:01,x" }, "no MAC"},
+		"a MAC address with QEMU's options": {func(s *portlayer.Spec) { s.NICs[0].MAC = "02:00:00:00:00:01,x" }, "not a MAC"},
 		"an IPv6 address":                   {func(s *portlayer.Spec) { s.NICs[0].Addresses = []netip.Prefix{netip.MustParsePrefix("fd00::2/64")} }, "one IPv4"},
 	}
 	for name, tt := range tests {

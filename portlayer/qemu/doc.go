@@ -17,15 +17,15 @@
 //	boot/                            the guest image in use
 //	accel.json                       what the last probe of the accelerator found
 //
-// A file is made under another name and renamed when it is whole. Open deletes what a crash left of such files.
+// The package writes a file under another name, and renames it when it is whole. Open deletes what a crash left of such files.
 //
 // # Life
 //
 // A QEMU has a session of its own and outlives us. It is found again by its socket, whose listener is its process, and
 // must answer query-uuid with the UUID that the pod's UID gives; it is watched by pidfd. No process is ever signalled by
-// a number from a file. A QEMU that lives and does not answer is known by the alive file that it holds open: it can be ended,
-// and is the VM's again when it answers. Only callers that want to change that VM wait for it. A guest that powers off, resets
-// or panics leaves QEMU paused (-no-reboot, -no-shutdown), with its last words in a ring, until somebody has read them.
+// a number from a file. A QEMU that lives and does not answer is known by the alive file that it holds open: callers can end it,
+// and it serves the VM again when it answers. Only callers that change that VM wait for it. When a guest powers off, resets or
+// panics, its QEMU stays paused (-no-reboot, -no-shutdown), with the guest's last words in a ring, until somebody has read them.
 //
 // # Confinement
 //

@@ -1,14 +1,14 @@
 // Package vsphere is a portlayer.Hypervisor over a VCH in vCenter or on a standalone ESXi host: a resource pool, a VM
 // folder, a directory of a datastore, and port groups.
 //
-// A pod VM is one vSphere VM in the folder. Its instance UUID is made of the VCH and the pod's UID; what it is (the
-// portlayer.Spec with a version) and what we last did with its power stand in its extraConfig, outside guestinfo, where
-// its guest can't change them. Names are for people and identify nothing.
+// A pod VM is one vSphere VM in the folder. Its instance UUID is made from the VCH and the pod's UID. Its extraConfig holds its
+// portlayer.Spec with a version, and what we last did with its power, outside guestinfo, where its guest can't change them.
+// Names are for people and identify nothing.
 //
-// An image's disk is imported once into the directory, by an NFC lease, and never attached itself: each VM has a child of
-// it, because destroying a VM deletes the files of all disks that it has.
+// The package imports an image's disk once into the directory, by an NFC lease, and never attaches that disk itself: each VM has a
+// child of it, because destroying a VM deletes the files of all its disks.
 //
-// What there is comes from one view of the folder and one property collector; an operation's own result is known at once.
+// One view of the folder and one property collector show what exists; an operation's own result is known at once.
 // Tasks are awaited by one list view for all. Nothing searches the inventory after Open.
 //
 // Package vch makes, checks and removes a VCH.

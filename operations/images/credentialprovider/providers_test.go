@@ -189,9 +189,9 @@ func TestProgramsThatFailAreNamedAndNotQuoted(t *testing.T) {
 	good := answer("Image", "", `{"reg.example":{"username":"good","password":"1"}}`)
 	tests := map[string]struct{ script, says string }{
 		"it fails":                     {"echo hunter2; echo no login >&2; exit 3", "exit status 3: no login"},
-		"it says nothing":              {"true", "no CredentialProviderResponse"},
-		"it says no JSON":              {"echo hunter2", "no CredentialProviderResponse"},
-		"it says more than is known":   {`echo '{"hunter2":1}'`, "no CredentialProviderResponse"},
+		"it says nothing":              {"true", "not a CredentialProviderResponse"},
+		"it says no JSON":              {"echo hunter2", "not a CredentialProviderResponse"},
+		"it says more than is known":   {`echo '{"hunter2":1}'`, "not a CredentialProviderResponse"},
 		"another version":              {"echo '" + strings.Replace(good, "k8s.io/v1", "k8s.io/v2", 1) + "'", `"credentialprovider.kubelet.k8s.io/v2"`},
 		"another kind":                 {"echo '" + strings.Replace(good, "Response", "Request", 1) + "'", `"CredentialProviderRequest"`},
 		"an unknown key of the cache":  {"echo '" + strings.Replace(good, `"Image"`, `"Pod"`, 1) + "'", `cacheKeyType of its response is "Pod"`},

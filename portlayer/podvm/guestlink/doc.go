@@ -4,9 +4,9 @@
 // in the pipe, and dials again when the channel breaks or the guest falls silent. Meanwhile it does three things: it
 // waits for snapshots and hands on the newer ones, it copies the containers' logs, and it carries calls and streams.
 //
-// Reconnecting compares and never applies anything again: calls are repeated only by those who made them, or within one
-// call when its connection broke, which the guest answers without a second effect.
+// Reconnecting compares and never applies anything again. Only callers repeat a call, or the link does within one call when
+// the connection broke; the guest then answers without a second effect.
 //
-// Nothing that the guest says is trusted: sizes are bounded while they are read, and [Check] cuts a snapshot down to what
-// the VM's own specification allows before anyone sees it.
+// The link trusts nothing that the guest says: it bounds sizes while it reads, and [Check] cuts a snapshot down to what the
+// VM's own specification allows before anyone sees it.
 package guestlink

@@ -9,8 +9,8 @@
 //
 // A segment's name says at which offset of the guest's log it begins, so its length says how far the copy has come: no
 // second file can disagree with it after a crash, and a torn line is continued where it was torn. A segment that is full
-// is followed by another; of an attempt the latest few are kept, and of a container the latest two attempts, so that a
-// container which floods its log takes a bounded part of the disk. Where the guest had to drop a part of its log, the next
+// is followed by another. The store keeps the latest few segments of an attempt and the latest two attempts of a container, so
+// a container that floods its log takes a bounded part of the disk. Where the guest had to drop a part of its log, the next
 // segment begins behind it, and readers see a line that says so.
 //
 // Everything in the logs came from a guest and is not trusted. The package knows no hypervisor and no Kubernetes.

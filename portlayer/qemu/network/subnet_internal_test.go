@@ -49,10 +49,10 @@ func TestPortsAreChecked(t *testing.T) {
 		port Port
 		want string
 	}{
-		"a MAC address that is text for nft": {Port{"k", "02:00:00:00:00:01 }", netip.MustParseAddr("10.0.0.2")}, "no MAC"},
-		"a MAC address of many stations":     {Port{"k", "03:00:00:00:00:01", netip.MustParseAddr("10.0.0.2")}, "no MAC"},
-		"an IPv6 address":                    {Port{"k", "02:00:00:00:00:01", netip.MustParseAddr("fd00::2")}, "no IPv4"},
-		"no address":                         {Port{"k", "02:00:00:00:00:01", netip.Addr{}}, "no IPv4"},
+		"a MAC address that is text for nft": {Port{"k", "02:00:00:00:00:01 }", netip.MustParseAddr("10.0.0.2")}, "not a MAC"},
+		"a MAC address of many stations":     {Port{"k", "03:00:00:00:00:01", netip.MustParseAddr("10.0.0.2")}, "not a MAC"},
+		"an IPv6 address":                    {Port{"k", "02:00:00:00:00:01", netip.MustParseAddr("fd00::2")}, "not an IPv4"},
+		"no address":                         {Port{"k", "02:00:00:00:00:01", netip.Addr{}}, "not an IPv4"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) { require.ErrorContains(t, tt.port.check(), tt.want) })
