@@ -153,7 +153,7 @@ func (f *Fleet) endMember(m *member, last func(Served)) {
 }
 
 // Remove ends a node, removes the VMs that are left on it, and forgets it. Where that fails the node is opened again. A
-// node that is not there is not an error. ErrNotOpen: it can't be known what is left.
+// node that is not there is not an error. ErrNotOpen: nobody can know what is left.
 func (f *Fleet) Remove(ctx context.Context, name string) error {
 	m := f.member(name)
 	if m == nil {
@@ -168,7 +168,7 @@ func (f *Fleet) Remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// Abandon ends a node and forgets it. Its VMs run on. A node that is not there is not an error.
+// Abandon ends a node and forgets it. Its VMs run on. A missing node is not an error.
 func (f *Fleet) Abandon(name string) {
 	if m := f.member(name); m != nil {
 		f.endMember(m, nil)

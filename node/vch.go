@@ -28,7 +28,7 @@ func ofObject(o *v1alpha1.VirtualContainerHost, credentials controllers.Credenti
 	return &VCH{Entry: config.OfObject(o.Name, &o.Spec), Owner: o.UID, Credentials: &credentials}
 }
 
-// revision is another where the node has to be opened anew. A new password is read at the next login.
+// revision changes when the node must be opened anew. A new password is read at the next login.
 func (v *VCH) revision() (string, error) {
 	parts := []any{v.Entry, v.Owner}
 	if c := v.Credentials; c != nil {

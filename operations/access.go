@@ -102,7 +102,7 @@ func (m *Manager) DialPort(ctx context.Context, namespace, name string, port uin
 	return m.cfg.Host.DialPort(ctx, string(e.Pod.UID), port)
 }
 
-// resolve returns the UID and the container's name. Of a pod of which only the VM is known any name is taken.
+// resolve returns the UID and the container's name. It takes any name where only the pod's VM is known.
 func (m *Manager) resolve(c Container) (uid, name string, err error) {
 	e, ok := m.cfg.Cache.Lookup(c.Namespace, c.Name)
 	if !ok {

@@ -28,7 +28,7 @@ func (m *Manager) collect(ctx context.Context) error {
 	return nil
 }
 
-// giveUp forgets the orphans whose grace time is over, and returns what is to be kept of new ones, so that their grace
+// giveUp forgets the orphans whose grace time is over, and returns what to keep of new ones, so that their grace
 // time goes on in the next run.
 func (m *Manager) giveUp(ctx context.Context, vms []podvm.VM) map[types.UID][]byte {
 	m.mu.Lock()

@@ -35,7 +35,7 @@ type PodDeleter struct{ cfg DeleterConfig }
 // NewPodDeleter returns a PodDeleter.
 func NewPodDeleter(cfg DeleterConfig) *PodDeleter { return &PodDeleter{cfg: cfg} }
 
-// Remove destroys the VM and gives back all that it held. What happened in it is kept. A missing one is not an error.
+// Remove destroys the VM and gives back all that it held. The record of what happened in it stays. A missing VM is not an error.
 func (d *PodDeleter) Remove(ctx context.Context, uid string) error {
 	if err := d.cfg.Host.Remove(ctx, uid); err != nil {
 		return err

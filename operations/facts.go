@@ -16,7 +16,7 @@ type NodeFacts struct {
 	Allocatable corev1.ResourceList
 	// Pressures are those conditions of the node that keep new pods away.
 	Pressures []corev1.NodeConditionType
-	// Object is the Node as the API server has it; nil while that is not known. It is not to be changed.
+	// Object is the Node as the API server has it; nil while that is not known. The caller must not change it.
 	Object *corev1.Node
 }
 

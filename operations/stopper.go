@@ -25,7 +25,7 @@ type PodStopper struct{ host StopperHost }
 func NewPodStopper(host StopperHost) *PodStopper { return &PodStopper{host: host} }
 
 // Stop does what is next to end vm: ask the guest, power off. It waits for nothing but the host; when there is something
-// to wait for it says for how long at most, and is to be called again then or when vm changes. 0 is off.
+// to wait for it says for how long at most, and the caller calls it again then or when vm changes. 0 means off.
 func (s *PodStopper) Stop(ctx context.Context, vm podvm.VM, req worker.StopRequest, p *worker.Stopping) (time.Duration, error) {
 	if vm.State != portlayer.StateRunning {
 		return 0, nil

@@ -64,7 +64,7 @@ func parseHosts(text, dir, domain string) (configuredHosts, error) {
 	return hosts, nil
 }
 
-// hostsInOrder are the keys of [host."…"] in the order in which they are to be tried.
+// hostsInOrder are the keys of [host."…"] in the order in which a pull tries them.
 func hostsInOrder(meta toml.MetaData) []string {
 	var all []string
 	for _, key := range meta.Keys() {

@@ -2,7 +2,7 @@ package persona
 
 import "slices"
 
-// naming says under which names an image is to be known.
+// naming says which names an image gets.
 type naming struct {
 	tags    []string
 	digests []string

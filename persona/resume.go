@@ -95,7 +95,7 @@ func (r *resuming) read(p []byte) (int, error) {
 	return n, err
 }
 
-// mend drops a broken connection and waits before the next. It returns an error where there is to be no other.
+// mend drops a broken connection and waits before the next. It returns an error if there must not be another.
 func (r *resuming) mend(broken error) error {
 	ended := r.body != nil && errors.Is(broken, io.EOF) && r.offset == r.began
 	r.drop()

@@ -30,7 +30,7 @@ type VolumeHost interface {
 
 // Resizer changes the size of a running VM.
 type Resizer interface {
-	// Resize has the VM be of that size while it runs. ErrNotFound, ErrNotRunning, ErrOutOfMemory.
+	// Resize gives a running VM that size. ErrNotFound, ErrNotRunning, ErrOutOfMemory.
 	Resize(ctx context.Context, id string, size Size) error
 }
 

@@ -79,7 +79,7 @@ type Node struct {
 }
 
 // New returns a Node whose port is open already, so that one in use is known before anything is registered. Run closes
-// it; a Node that never runs is to be closed.
+// it; the caller closes a Node that never runs.
 func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg:   cfg,
@@ -103,7 +103,7 @@ func New(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// Self is the node's own object as the API server has it; nil while that is not known. It is not to be changed.
+// Self is the node's own object as the API server has it; nil while that is not known. The caller must not change it.
 func (n *Node) Self() *corev1.Node {
 	self, err := n.selves.Get(n.cfg.Name)
 	if err != nil {

@@ -24,7 +24,7 @@ type nodeEvents struct {
 	self     func() *corev1.Node // as the API server has it; nil while that is not known
 
 	reported map[corev1.NodeConditionType]corev1.ConditionStatus
-	rebooted string // boot that is to be reported
+	rebooted string // boot to report
 }
 
 // starting says that this program has started.

@@ -13,7 +13,7 @@ type Subject[V View] interface {
 	// Look sees how things are, and reports it where somebody wants to know. It is called whenever something may have
 	// changed, also while a step is being done. When it fails it is tried again, later each time.
 	Look(ctx context.Context) (V, error)
-	// Next returns what is to be done about v. It is called after a look, while no step is being done.
+	// Next returns what to do about v. It is called after a look, while no step is being done.
 	Next(ctx context.Context, v V) Decision
 	// Ended is called when a step has ended, after its Then and before the next look.
 	Ended(ctx context.Context, r Result)
@@ -29,7 +29,7 @@ type View interface {
 	Lasts() time.Duration
 }
 
-// Decision is what is to be done. The zero value is to wait for a change.
+// Decision is what to do. The zero value means to wait for a change.
 type Decision struct {
 	// Step is what is next; the zero Step is nothing.
 	Step Step

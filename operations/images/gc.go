@@ -93,7 +93,7 @@ func (c *Collector) report(ctx context.Context, err error) {
 	c.failed = true
 }
 
-// pass looks once, and removes what is to be removed.
+// pass looks once, and removes what must go.
 func (c *Collector) pass(ctx context.Context) error {
 	images, err := c.Store.List()
 	if err != nil {

@@ -41,7 +41,7 @@ type PodInputs struct {
 }
 
 // Pod returns what all containers of pod share. Interfaces, time and entropy are the host's to add. It fails where the
-// pod's host name is to be its complete name and that is too long.
+// pod's host name should be its complete name and that is too long.
 func Pod(pod *corev1.Pod, in PodInputs) (wire.Pod, error) {
 	hostname, err := Hostname(pod, in.ClusterDomain)
 	if err != nil {

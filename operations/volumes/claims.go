@@ -106,7 +106,7 @@ func diskOf(volume *corev1.PersistentVolume, driver string) (Disk, error) {
 	return Disk{Volume: csi.VolumeHandle, PersistentVolume: volume.Name, ReadOnly: csi.ReadOnly || onlyRead, Block: block}, nil
 }
 
-// usedAs refuses a device that is to be mounted, and a file system that is to be a device.
+// usedAs refuses to mount a device, and to use a file system as a device.
 func usedAs(pod *corev1.Pod, volume string, block bool) error {
 	for _, c := range plan.Members(pod) {
 		mounted := slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == volume })

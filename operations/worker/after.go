@@ -12,7 +12,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// after returns the memory after a look, and what is to be done at once since the look before. It changes neither m nor v.
+// after returns the memory after a look, and what to do at once since the look before. It changes neither m nor v.
 func (m memory) after(v *view) (memory, []effect) {
 	f := &fold{v: v, m: m}
 	f.recall()

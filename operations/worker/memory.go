@@ -77,7 +77,7 @@ type Delivery struct {
 	BootID string
 	// Sums are of what the guest has, by volume.
 	Sums map[string][sha256.Size]byte
-	// Due is when all of them are to be looked at again.
+	// Due is when to look at all of them again.
 	Due time.Time
 }
 
@@ -87,7 +87,7 @@ func (d *Delivery) Complete(pod *corev1.Pod, bootID string) bool {
 	return want == 0 || d.BootID == bootID && len(d.Sums) == want
 }
 
-// DueIn returns when the volumes are to be delivered again to the guest of that boot; zero is at once.
+// DueIn returns when to deliver the volumes again to the guest of that boot; zero means at once.
 func (d *Delivery) DueIn(bootID string) time.Time {
 	if d.BootID != bootID {
 		return time.Time{}

@@ -10,7 +10,7 @@ import (
 	"github.com/virtual-kubelet/vic/operations/events"
 )
 
-// perform does what is to be done at once, in order. What fails is done again when the next look asks for it again.
+// perform does what must be done at once, in order. If something fails, the next look asks for it again.
 func (w *Worker) perform(ctx context.Context, pod *corev1.Pod, effects []effect) {
 	for _, e := range effects {
 		switch e := e.(type) {

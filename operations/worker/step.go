@@ -39,7 +39,7 @@ type step struct {
 	boot Boot
 	// stop is how a pod ends.
 	stop StopRequest
-	// runs are the containers to run, and deliver says whether the volumes are to be delivered before.
+	// runs are the containers to run, and deliver says whether to deliver the volumes first.
 	runs    []ContainerRun
 	deliver bool
 }
@@ -59,7 +59,7 @@ type ContainerRun struct {
 	Image persona.Image
 }
 
-// decision is what is to be done about a view.
+// decision is what to do about a view.
 type decision struct {
 	step step
 	// wait is when to look again though nothing happens; 0 leaves it to others.
@@ -67,6 +67,6 @@ type decision struct {
 	// over is true when nothing is left to do, ever.
 	over    bool
 	effects []effect
-	// seeds are to be remembered until a guest has taken them.
+	// seeds stay until a guest has taken them.
 	seeds []wire.Seed
 }

@@ -52,7 +52,7 @@ type Lives interface {
 	Start(ctx context.Context, id string) error
 	// PowerOff lets the guest sync, and cuts the power when it does not answer or ctx ends.
 	PowerOff(ctx context.Context, id string) error
-	// Remove destroys the VM and releases its addresses. What happened in it is kept until Forget.
+	// Remove destroys the VM and releases its addresses. The record of what happened in it stays until Forget.
 	Remove(ctx context.Context, id string) error
 	// Forget deletes the snapshots and logs that are kept of a pod whose VM is gone.
 	Forget(ctx context.Context, id string) error

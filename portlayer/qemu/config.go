@@ -67,7 +67,7 @@ type Config struct {
 	Pods int64
 }
 
-// complete checks c and fills in what is empty. What a user can mend is said in the error.
+// complete checks c and fills in what is empty. The error says what a user can mend.
 func (c Config) complete() (Config, error) {
 	if c.Dir == "" {
 		return c, errors.New("no directory for the VCH")

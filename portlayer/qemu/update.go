@@ -137,7 +137,7 @@ func (p *process) pluggedDisks(ctx context.Context) ([]string, error) {
 	return ids, nil
 }
 
-// plug gives a disk to a running VM: descriptor, block node, device. What of it is left when it fails is taken back.
+// plug gives a disk to a running VM: descriptor, block node, device. If it fails, it takes back what is left.
 func (h *Hypervisor) plug(ctx context.Context, v *podVM, p *process, d portlayer.Disk) error {
 	id := diskID(d.Serial)
 	if err := p.dropBackend(ctx, id); err != nil { // of a try that was cut short

@@ -123,7 +123,7 @@ func (h *Hypervisor) cards(nics []portlayer.NIC) ([]types.BaseVirtualDeviceConfi
 	return list.ConfigSpec(types.VirtualDeviceConfigSpecOperationAdd)
 }
 
-// placeDisks gives every disk a place on the bus: that which it has, or one that is free.
+// placeDisks gives every disk a place on the bus: the one that it has, or a free one.
 func placeDisks(has map[string]int32, disks []portlayer.Disk) map[string]int32 {
 	units, taken := map[string]int32{}, map[int32]bool{ownUnit: true}
 	for _, d := range disks {

@@ -154,7 +154,7 @@ func (h *Hypervisor) CollectDisks(ctx context.Context, keep func(portlayer.DiskR
 	return failed
 }
 
-// unwanted takes what is to be deleted out of what is known.
+// unwanted takes what must be deleted out of what is known.
 func (d *imageDisks) unwanted(keep func(portlayer.DiskRef) bool) []portlayer.DiskRef {
 	d.mu.Lock()
 	defer d.mu.Unlock()

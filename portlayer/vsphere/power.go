@@ -100,7 +100,7 @@ func (h *Hypervisor) lookAgain(ctx context.Context, vm ownedVM) (ownedVM, error)
 	return now, nil
 }
 
-// noteStart has the VM carry that it is about to be started, with what that boot needs.
+// noteStart writes into the VM that it is about to start, with what that boot needs.
 func (h *Hypervisor) noteStart(ctx context.Context, vm *ownedVM) error {
 	boot, err := h.armBoot(vm)
 	if err != nil {
@@ -142,7 +142,7 @@ func (h *Hypervisor) noteEnd(ctx context.Context, uid string) error {
 // undoTimeout is how long it may take to undo what failed.
 const undoTimeout = 30 * time.Second
 
-// notePower has the VM carry what we do with its power, and more.
+// notePower writes into the VM what we do with its power, and more.
 func (h *Hypervisor) notePower(ctx context.Context, vm *ownedVM, p power, more ...types.BaseOptionValue) error {
 	task, err := h.vm(*vm).Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: append(more, option(keyPower, p))})
 	if _, err := h.tasks.await(ctx, task, err); err != nil {

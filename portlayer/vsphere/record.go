@@ -86,7 +86,7 @@ var vmFacts = []string{
 	"config.extraConfig", "config.createDate", "config.instanceUuid", "runtime.powerState", "summary.runtime.bootTime",
 }
 
-// vmSigns are the properties whose change says that a VM has to be read.
+// vmSigns are the properties whose change says that a VM must be read.
 var vmSigns = []string{"config.changeVersion", "runtime.powerState", "summary.runtime.bootTime"}
 
 // ownedVM is one VM as it was last seen.

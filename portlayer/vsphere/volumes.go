@@ -43,7 +43,7 @@ func newVolumes(h *Hypervisor) *volumes {
 }
 
 // change gives vm the volumes of spec that it has not, takes from it those that spec has not, and returns where the former
-// are on the bus. What it has done when it fails is found by the next call, and undone by Destroy.
+// are on the bus. If it fails, the next call finds what it has done, and Destroy undoes it.
 func (v *volumes) change(ctx context.Context, vm ownedVM, spec portlayer.Spec) (map[string]int32, error) {
 	from, to := vm.record.spec.Volumes(), spec.Volumes()
 	if slices.Equal(from, to) {

@@ -11,5 +11,5 @@
 //	o.Register(pod)
 //	configMap, err := o.ConfigMap(ctx, "default", "settings")
 //
-// Objects is safe for concurrent use. What it returns is shared and not to be changed.
+// Objects is safe for concurrent use. What it returns is shared: callers must not change it.
 package objects

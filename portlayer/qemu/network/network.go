@@ -141,7 +141,7 @@ func (n *Network) Scope() portlayer.ScopeConfig {
 	return portlayer.ScopeConfig{Name: ScopeName, Subnet: n.subnet, Gateway: n.gateway, MTU: n.mtu}
 }
 
-// Down takes the network down; one that is not there is not an error. VMs that run lose it. The next Open has the same
+// Down takes the network down; a missing one is not an error. VMs that run lose it. The next Open has the same
 // subnet: VMs that are off carry its addresses.
 func (n *Network) Down(ctx context.Context) error { return n.names.drop(ctx) }
 

@@ -114,7 +114,7 @@ func plug(name string, mtu int) error {
 	return errors.Join(netlink.LinkSetMTU(link, mtu), netlink.LinkSetMaster(link, bridge), netlink.LinkSetUp(link))
 }
 
-// Detach removes a port; one that is not there is not an error.
+// Detach removes a port; a missing one is not an error.
 func (n *Network) Detach(ctx context.Context, p Port) error {
 	err := p.check()
 	if err == nil {

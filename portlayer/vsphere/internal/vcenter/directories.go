@@ -22,7 +22,7 @@ type Directories struct {
 	Store      *object.Datastore
 }
 
-// Make makes a directory, relative to the datastore, and what it is in. One that is there is not an error.
+// Make makes a directory, relative to the datastore, and what it is in. An existing one is not an error.
 func (d Directories) Make(ctx context.Context, dir string) error {
 	top, below, deeper := strings.Cut(path.Clean(dir), "/")
 	onVSAN, _, err := d.vsan(ctx)

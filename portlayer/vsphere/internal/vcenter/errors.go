@@ -15,7 +15,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// ErrTaskLost says that vSphere has no such task any more: what it did has to be looked at.
+// ErrTaskLost says that vSphere has no such task any more: the caller must look at what it did.
 var ErrTaskLost = errors.New("task is not known any more")
 
 // kinds are vSphere's faults as our kinds, the first match counts.
