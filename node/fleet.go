@@ -152,8 +152,8 @@ func (f *Fleet) endMember(m *member, last func(Served)) {
 	m.end(last)
 }
 
-// Remove ends a node, removes the VMs that are left on it, and forgets it. Where that fails the node is opened again. A
-// node that is not there is not an error. ErrNotOpen: nobody can know what is left.
+// Remove ends a node, removes the VMs that are left on it, and forgets it. If that fails, it opens the node again. A
+// missing node is not an error. ErrNotOpen: nobody can know what is left.
 func (f *Fleet) Remove(ctx context.Context, name string) error {
 	m := f.member(name)
 	if m == nil {

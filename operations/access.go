@@ -16,8 +16,8 @@ import (
 // Container names a container as users do. With an empty Container it is the pod's first.
 type Container struct{ Namespace, Name, Container string }
 
-// Logs returns the log of one attempt of a container. The previous one is that which the status shows as the last
-// termination; while the container waits for its restart that is the latest there is. portlayer.ErrNotFound.
+// Logs returns the log of one attempt of a container. The previous one is the one that the status shows as the last
+// termination; while the container waits for its restart, it is the latest attempt. portlayer.ErrNotFound.
 func (m *Manager) Logs(ctx context.Context, c Container, opts podvm.LogOptions) (io.ReadCloser, error) {
 	uid, name, err := m.resolve(c)
 	if err != nil {

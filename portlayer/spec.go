@@ -50,8 +50,8 @@ type Boot struct {
 // HasGuest is true when the VM boots the VCH's guest image, and so has a guest of ours.
 func (b Boot) HasGuest() bool { return b.Kind == "" || b.Kind == BootImage }
 
-// CheckBoot refuses a boot that makes no sense: a disk that the VM does not have, or a kind that nobody knows. Of a template
-// it returns ErrUnsupported: no hypervisor makes copies yet.
+// CheckBoot refuses a boot that makes no sense: a disk that the VM does not have, or a kind that nobody knows. For a
+// template it returns ErrUnsupported: no hypervisor makes copies yet.
 func (s Spec) CheckBoot() error {
 	switch s.Boot.Kind {
 	case "", BootImage:

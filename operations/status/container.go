@@ -250,8 +250,8 @@ func (b *builder) waiting(why Waiting, c wire.ContainerStatus) seen {
 	return s
 }
 
-// waitingState is why, where nothing special hinders the container that which the kubelet says of pods with init
-// containers and without.
+// waitingState is why the container waits. If nothing special hinders it, that is the kubelet's reason, which differs for pods
+// with init containers and without.
 func (b *builder) waitingState(why Waiting) corev1.ContainerState {
 	reason := cmp.Or(why.Reason, wire.ReasonContainerCreating)
 	if reason == wire.ReasonContainerCreating && len(b.Pod.Spec.InitContainers) > 0 {

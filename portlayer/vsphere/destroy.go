@@ -15,8 +15,8 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
-// Destroy removes the VM with the disks that are its own: children of images, and scratch. What somebody else has attached
-// is detached and stays.
+// Destroy removes the VM with the disks that are its own: children of images, and scratch. It detaches other disks first, and
+// these stay.
 func (h *Hypervisor) Destroy(ctx context.Context, uid string) error {
 	vm, giveBack, err := h.change(ctx, uid)
 	if errors.Is(err, portlayer.ErrNotFound) {
