@@ -28,7 +28,7 @@ func NewCommand() *cobra.Command {
 		Use:   "node",
 		Short: "Join a cluster as one node or several: this host's QEMU, or resource pools on vSphere",
 		Long: `Joins a cluster as a node. Its pods are VMs on this host's QEMU or in a resource pool on vSphere. A list in the configuration,
-or the cluster's VirtualContainerHosts, make several nodes of one process (docs/node.md, docs/vsphere.md).
+or the cluster's VirtualContainerHosts, makes several nodes of one process (docs/node.md, docs/vsphere.md).
 
 A flag wins over the environment, the environment over the file.`,
 		Args: cobra.NoArgs,
