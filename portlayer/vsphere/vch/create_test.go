@@ -172,12 +172,12 @@ func TestAVCHThatCannotBeMadeIsTakenBack(t *testing.T) {
 func TestAPlanRefusesWhatItCannotMake(t *testing.T) {
 	v := testvcenter.Cluster(t)
 	for says, change := range map[string]func(*vsphere.Config, *vch.Options){
-		"datacenter":        func(c *vsphere.Config, _ *vch.Options) { c.Datacenter = "nowhere" },
-		"datastore":         func(c *vsphere.Config, _ *vch.Options) { c.Datastore = "nowhere" },
-		"what /DC0/host/x":  func(c *vsphere.Config, _ *vch.Options) { c.Pool = "/DC0/host/x/Resources/vic" },
-		"what /DC0/vm/x":    func(c *vsphere.Config, _ *vch.Options) { c.Folder = "/DC0/vm/x/y" },
-		"no datastore path": func(c *vsphere.Config, _ *vch.Options) { c.BootISO = "boot.iso" },
-		"no such file":      func(_ *vsphere.Config, in *vch.Options) { in.BootISO += ".absent" },
+		"datacenter":           func(c *vsphere.Config, _ *vch.Options) { c.Datacenter = "nowhere" },
+		"datastore":            func(c *vsphere.Config, _ *vch.Options) { c.Datastore = "nowhere" },
+		"what /DC0/host/x":     func(c *vsphere.Config, _ *vch.Options) { c.Pool = "/DC0/host/x/Resources/vic" },
+		"what /DC0/vm/x":       func(c *vsphere.Config, _ *vch.Options) { c.Folder = "/DC0/vm/x/y" },
+		"not a datastore path": func(c *vsphere.Config, _ *vch.Options) { c.BootISO = "boot.iso" },
+		"no such file":         func(_ *vsphere.Config, in *vch.Options) { in.BootISO += ".absent" },
 	} {
 		cfg, in := wanted(t, v)
 		change(&cfg, &in)

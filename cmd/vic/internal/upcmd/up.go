@@ -36,8 +36,8 @@ func NewCommand() *cobra.Command {
 		Long: `Runs a control plane and a node on this host, in the foreground, until SIGINT or SIGTERM.
 
 Everything is kept under one directory (--dir), so several can run side by side. At the signal, pods end within their grace
-periods; a second signal cuts their power. Nothing is left running. The pods' objects stay, and the next vic up runs them
-again.`,
+periods; a second signal cuts their power. Nothing is left running, but for VMs with --keep-pods. The pods' objects stay, and
+the next vic up runs them again.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.complete(); err != nil {
