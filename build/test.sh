@@ -26,6 +26,7 @@ set -m # what runs beside has a process group of its own, which ends as one
 {
 	suite control-plane test-controlplane
 	suite fuzz test-fuzz
+	suite vsphere test-vsphere
 	suite qemu test-qemu
 } >"$results/beside" 2>&1 &
 beside=$!
