@@ -124,7 +124,7 @@ func (w *Worker) wanted() desired {
 func (w *Worker) Run(ctx context.Context) {
 	defer close(w.stopped)
 	pod := w.wanted().pod
-	ctx, cancel := context.WithCancel(logging.With(ctx, "pod", pod.Namespace+"/"+pod.Name, "vm", w.uid))
+	ctx, cancel := context.WithCancel(logging.With(ctx, "pod", pod.Namespace+"/"+pod.Name, "vm", string(w.uid)))
 	defer w.start.end(errNotStarted)
 	defer w.releaseImages()
 	defer cancel()

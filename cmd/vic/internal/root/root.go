@@ -118,9 +118,9 @@ func newLogHandler(w io.Writer, level, format string) (slog.Handler, error) {
 	options := &slog.HandlerOptions{Level: l}
 	switch format {
 	case "text":
-		return slog.NewTextHandler(w, options), nil
+		return logging.Distinct(slog.NewTextHandler(w, options)), nil
 	case "json":
-		return slog.NewJSONHandler(w, options), nil
+		return logging.Distinct(slog.NewJSONHandler(w, options)), nil
 	default:
 		return nil, cli.Misused("--log-format %q is not one of text, json", format)
 	}
