@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/cgroup"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
 )
 
@@ -239,6 +242,9 @@ func TestQEMUIsConfined(t *testing.T) {
 	assert.Equal(t, vm.PID, session, "a session of its own")
 	assert.NotContains(t, procFile(t, vm.PID, "cmdline"), h.config.Dir, "it knows no path of ours")
 	assert.Contains(t, procFile(t, vm.PID, "cgroup"), uid)
+	if !cgroup.SystemdRuns() {
+		assert.Equal(t, runtime.NumCPU()*1000, h.weightOfAllVMs(vm.PID))
+	}
 }
 
 func TestVMsHaveDifferentUsers(t *testing.T) {
@@ -273,4 +279,20 @@ func statusLine(status, key string) string {
 		}
 	}
 	return "no " + key
+}
+
+// weightOfAllVMs is what the VMs of the VCH weigh together, in thousandths of a processor.
+func (h *host) weightOfAllVMs(pid int) int {
+	h.Helper()
+	for _, dir := range cgroup.Of(pid, h.config.Dir, uid) {
+		for file, perCPU := range map[string]int{"cpu.shares": 1024, "cpu.weight": 100} {
+			if b, err := os.ReadFile(filepath.Join(filepath.Dir(dir), file)); err == nil {
+				weight, err := strconv.Atoi(strings.TrimSpace(string(b)))
+				require.NoError(h, err)
+				return weight * 1000 / perCPU
+			}
+		}
+	}
+	require.Fail(h, "no control group for processors")
+	return 0
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/virtual-kubelet/vic/internal/vcsim"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/cgroup"
 )
 
 // startTimeout is how long QEMU may take until it answers, on a machine that is busy.
@@ -189,10 +190,12 @@ func (v *Server) boot(vm *simulator.VirtualMachine) error {
 		return err
 	}
 	ref, uuid := vm.Self, vm.Config.InstanceUuid
+	release := v.weigh(ctx, vm, p)
 	v.mu.Lock()
 	if v.closed {
 		v.mu.Unlock()
 		p.stop()
+		release()
 		return errors.New("vCenter is being closed")
 	}
 	v.running[ref], v.consoles[uuid] = p, p.console
@@ -201,9 +204,25 @@ func (v *Server) boot(vm *simulator.VirtualMachine) error {
 	go func() { // ends with QEMU
 		defer v.watches.Done()
 		<-p.ended
+		release()
 		v.noteEnd(ref, p)
 	}()
 	return nil
+}
+
+// weigh gives a VM's QEMU the shares of the processors that the VM has, as vSphere does, so that VMs which want more than there
+// is leave the host's other processes and VCHs their part. With systemd they share that of the unit which we are in.
+func (v *Server) weigh(ctx context.Context, vm *simulator.VirtualMachine, p *process) (release func()) {
+	if cgroup.SystemdRuns() {
+		return func() {}
+	}
+	g := cgroup.Group{VCH: v.config.Dir, UID: vm.Config.InstanceUuid}
+	if a := vm.Config.CpuAllocation; a != nil && a.Shares != nil {
+		g.CPUMilli = int64(a.Shares.Shares)
+	}
+	cgroup.Join(ctx, g, p.cmd.Process.Pid)
+	dirs := cgroup.Of(p.cmd.Process.Pid, g.VCH, g.UID)
+	return func() { cgroup.Release(context.WithoutCancel(ctx), g.UID, dirs) }
 }
 
 // current is the QEMU of a VM, nil when it has none.

@@ -25,6 +25,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/testinitrd/vsphereguest/report"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/cgroup"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
 	"github.com/virtual-kubelet/vic/standalone/vcenter"
 )
@@ -161,8 +162,15 @@ func TestAQEMUThatIsKilledLeavesTheVMOff(t *testing.T) {
 	require.NoError(t, l.h.PowerOn(t.Context(), l.uid))
 	pids := qemus(t, l)
 	require.Len(t, pids, 1)
+	groups := cgroup.Of(pids[0], l.dir, l.facts().Config.InstanceUuid)
+	if !cgroup.SystemdRuns() {
+		require.NotEmpty(t, groups, "its shares weigh it")
+	}
 	require.NoError(t, unix.Kill(pids[0], unix.SIGKILL))
 	l.await(portlayer.StateStopped)
+	for _, dir := range groups {
+		assert.NoDirExists(t, dir)
+	}
 	require.NoError(t, l.h.PowerOn(t.Context(), l.uid), "and it can be powered on again")
 	task, err := l.machine().Reset(t.Context())
 	require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -29,7 +30,8 @@ type Group struct {
 	VCH, UID string
 	// Description is for people who look at systemd's units.
 	Description string
-	// MemoryBytes is the limit of its memory; CPUMilli is its weight against others, in thousandths of a processor.
+	// MemoryBytes is the limit of its memory, 0 for none; CPUMilli is its weight against other VMs of the VCH, in thousandths
+	// of a processor. All VMs of a VCH together weigh as much as the host has processors, as all pods of a kubelet do.
 	MemoryBytes, CPUMilli int64
 }
 
@@ -50,9 +52,16 @@ func Join(ctx context.Context, g Group, pid int) {
 		logging.From(ctx).WarnContext(ctx, "pod VM got no systemd unit", "vm", g.UID, "err", err)
 	}
 	for _, controller := range []string{"memory", "cpu"} {
+		if controller == "memory" && g.MemoryBytes == 0 {
+			continue
+		}
 		dir, v2, err := groupFor(controller, ownGroup(g.VCH, g.UID))
 		if err == nil {
 			err = joinGroup(dir, settingFor(controller, v2, g), pid)
+		}
+		if err == nil && controller == "cpu" {
+			all := settingFor(controller, v2, Group{CPUMilli: int64(runtime.NumCPU()) * 1000})
+			err = all.write(filepath.Dir(dir))
 		}
 		if err != nil {
 			logging.From(ctx).DebugContext(ctx, "pod VM has no control group", "vm", g.UID,
@@ -80,10 +89,14 @@ func joinGroup(dir string, s setting, pid int) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, s.file), []byte(strconv.FormatInt(s.value, 10)), 0); err != nil {
+	if err := s.write(dir); err != nil {
 		return errors.Join(err, os.Remove(dir))
 	}
 	return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+}
+
+func (s setting) write(dir string) error {
+	return os.WriteFile(filepath.Join(dir, s.file), []byte(strconv.FormatInt(s.value, 10)), 0)
 }
 
 // Of returns the control groups that a VM's process is in and that were made for it, whichever process of ours did
