@@ -66,7 +66,7 @@ func readRecord(dir string) (*record, error) {
 	var r record
 	if err := readJSON(filepath.Join(dir, recordFile), &r); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w: %w", portlayer.ErrNotFound, err)
+			return nil, portlayer.ErrNotFound // its path says nothing that the ID does not say
 		}
 		return nil, err
 	}
