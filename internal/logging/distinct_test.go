@@ -36,7 +36,7 @@ func TestDistinct(t *testing.T) {
 		"values that can't be compared are left alone": {func(ctx context.Context) {
 			ctx = logging.With(ctx, "disks", []string{"a"})
 			logging.From(ctx).InfoContext(ctx, "VM listed", "disks", []string{"a"})
-		}, "level=INFO msg=\"VM listed\" disks=[a] disks=[a]\n"},
+		}, "level=INFO msg=\"VM listed\" disks=[a] " + "disks=[a]\n"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
