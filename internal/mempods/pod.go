@@ -54,9 +54,9 @@ func (p *pod) running() *fakeguest.Guest {
 	return p.boots[len(p.boots)-1]
 }
 
-// told returns the latest boot in which a pod was configured: what any other says is no news of containers. Where there was
+// latest returns the latest boot in which a pod was configured: what any other says is no news of containers. Where there was
 // none it is the latest boot, and nil before the first.
-func (p *pod) told() *fakeguest.Guest {
+func (p *pod) latest() *fakeguest.Guest {
 	for _, g := range slices.Backward(p.boots) {
 		if g.Pod() != nil {
 			return g
@@ -71,13 +71,13 @@ func (p *pod) told() *fakeguest.Guest {
 // view is the pod VM as callers see it.
 func (p *pod) view() podvm.VM {
 	v := podvm.VM{VM: p.vm, Record: p.record}
-	told := p.told()
-	if told != nil {
-		s := told.Snapshot()
+	latest := p.latest()
+	if latest != nil {
+		s := latest.Snapshot()
 		v.Guest, v.LogsComplete = &s, true // there is no copy of a log that could be behind
 	}
 	if boot := p.running(); boot != nil {
-		v.Greeted, v.Current = true, told == boot
+		v.Greeted, v.Current = true, latest == boot
 	}
 	return v
 }

@@ -44,7 +44,7 @@ func inspect(ctx context.Context, cfg Config) (Inspection, error) {
 	return i, err
 }
 
-// unwatched is the inventory of a folder for one look, of which nobody is told.
+// unwatched is the inventory of a folder for one look, which nobody watches.
 func unwatched(cfg Config, folder *object.Folder) *inventory {
 	ignore := func(string) {}
 	return newInventory(cfg.Session, folder.Reference(), hooks{

@@ -22,6 +22,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/vcsim"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/cgroup"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 )
 
@@ -130,6 +131,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 }
 
 func (v *Server) start() error {
+	cgroup.Sweep(v.config.Dir) // of VMs that ended with a vCenter which was killed
 	if err := v.model.Create(); err != nil {
 		return err
 	}

@@ -248,7 +248,8 @@ func TestQEMUEndsWithAVCenterThatIsKilled(t *testing.T) {
 		l := userLab(t)
 		l.create()
 		require.NoError(t, l.h.PowerOn(t.Context(), l.uid))
-		fmt.Println("QEMU", qemus(t, l)[0])
+		pid := qemus(t, l)[0]
+		fmt.Println("QEMU", pid, l.dir, strings.Join(cgroup.Of(pid, l.dir, l.facts().Config.InstanceUuid), ","))
 		select {}
 	}
 	child := exec.Command(os.Args[0], "-test.run", t.Name())
@@ -257,11 +258,19 @@ func TestQEMUEndsWithAVCenterThatIsKilled(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, child.Start())
 	var pid int
+	var dir, groups string
 	for lines := bufio.NewScanner(out); pid == 0 && lines.Scan(); {
-		_, _ = fmt.Sscanf(lines.Text(), "QEMU %d", &pid)
+		_, _ = fmt.Sscanf(lines.Text(), "QEMU %d %s %s", &pid, &dir, &groups)
 	}
 	require.NoError(t, child.Process.Kill())
 	_ = child.Wait()
 	require.NotZero(t, pid)
 	require.Eventually(t, func() bool { return unix.Kill(pid, 0) == unix.ESRCH }, patience, 10*time.Millisecond)
+
+	vc, err := vcenter.Start(t.Context(), vcenter.Config{Dir: dir})
+	require.NoError(t, err)
+	t.Cleanup(vc.Close)
+	for group := range strings.SplitSeq(groups, ",") {
+		assert.NoDirExists(t, group, "the next one takes away what was left")
+	}
 }

@@ -51,7 +51,7 @@ func Join(ctx context.Context, g Group, pid int) {
 		}
 		logging.From(ctx).WarnContext(ctx, "pod VM got no systemd unit", "vm", g.UID, "err", err)
 	}
-	for _, controller := range []string{"memory", "cpu"} {
+	for _, controller := range controllers() {
 		if controller == "memory" && g.MemoryBytes == 0 {
 			continue
 		}
@@ -64,7 +64,7 @@ func Join(ctx context.Context, g Group, pid int) {
 			err = all.write(filepath.Dir(dir))
 		}
 		if err != nil {
-			logging.From(ctx).DebugContext(ctx, "pod VM has no control group", "vm", g.UID,
+			logging.From(ctx).DebugContext(ctx, "control group of a pod VM not set up", "vm", g.UID,
 				"controller", controller, "err", err)
 		}
 	}
@@ -125,6 +125,26 @@ func Release(ctx context.Context, uid string, dirs []string) {
 		_ = os.Remove(filepath.Dir(dir)) // the VCH's own, when this was its last
 	}
 }
+
+// Sweep removes the control groups of a VCH that have no process: those of VMs that ended with a process of ours that was
+// killed. It finds those that a process in our own group made.
+func Sweep(vch string) {
+	for _, controller := range controllers() {
+		dir, _, err := groupFor(controller, ownGroup(vch, ""))
+		if err != nil {
+			continue
+		}
+		groups, _ := os.ReadDir(dir) // there may be none
+		for _, g := range groups {
+			if g.IsDir() {
+				_ = os.Remove(filepath.Join(dir, g.Name())) // fails where a process is in it
+			}
+		}
+		_ = os.Remove(dir) // fails where a group is in it
+	}
+}
+
+func controllers() []string { return []string{"memory", "cpu"} }
 
 // ownGroup is the name of a VM's group below whatever it is in.
 func ownGroup(vch, uid string) string {

@@ -137,7 +137,7 @@ func (s *Server) TagManager() *tags.Manager {
 	return tags.NewManager(client)
 }
 
-// Deny has vCenter refuse to tell of objects of some types.
+// Deny has vCenter refuse to read objects of some types.
 func (s *Server) Deny(kinds ...string) {
 	s.Before = func(_ *simulator.Context, m *simulator.Method) types.BaseMethodFault {
 		read, ok := m.Body.(*types.RetrievePropertiesEx)
