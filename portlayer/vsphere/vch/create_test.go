@@ -70,6 +70,25 @@ func states(steps []vch.Step) []string {
 	return all
 }
 
+func TestAnISOThatCannotBeMovedLeavesNothing(t *testing.T) {
+	v := testvcenter.Cluster(t)
+	cfg, in := wanted(t, v)
+	v.Before = func(_ *simulator.Context, m *simulator.Method) types.BaseMethodFault {
+		if m.Name == "MoveDatastoreFile_Task" {
+			return &types.NoPermission{}
+		}
+		return nil
+	}
+	err := vch.Create(t.Context(), plan(t, cfg, in))
+	require.ErrorContains(t, err, "make boot ISO [LocalDS_0] isos/boot.iso")
+	store, err := v.Finder().DefaultDatastore(t.Context())
+	require.NoError(t, err)
+	for _, file := range []string{"isos/boot.iso", "isos/boot.iso.part"} {
+		_, err := store.Stat(t.Context(), file)
+		assert.Error(t, err, file)
+	}
+}
+
 func TestAVCHIsMadeUsedAndRemoved(t *testing.T) {
 	v := testvcenter.Cluster(t)
 	cfg, in := wanted(t, v)

@@ -19,7 +19,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// iso puts the boot ISO where it has to be. One of another size there is another one, and VMs may be running from it.
+// iso puts the boot ISO where it has to be. It refuses to replace another one there, which VMs may be running from.
 func (p *planner) iso(ctx context.Context, in Options) (Step, error) {
 	if in.BootISO == "" {
 		return Step{}, nil
@@ -86,10 +86,13 @@ func (p *planner) upload(ctx context.Context, store *object.Datastore, local, to
 		return errors.Join(err, p.delete(context.WithoutCancel(ctx), store.Path(part)))
 	}
 	task, err := p.files.MoveDatastoreFile(ctx, store.Path(part), p.datacenter, store.Path(to), p.datacenter, false)
-	if err != nil {
-		return err
+	if err == nil {
+		err = task.Wait(ctx)
 	}
-	return task.Wait(ctx)
+	if err != nil {
+		return errors.Join(err, p.delete(context.WithoutCancel(ctx), store.Path(part)))
+	}
+	return nil
 }
 
 func (p *planner) delete(ctx context.Context, file string) error {
