@@ -103,21 +103,17 @@ QEMU_PACKAGES = $(shell grep -rl --include='*_test.go' '^//go:build .*\bqemu\b' 
 test-qemu: $(SUITE_NEEDS) ## Contract suites and the guest on real QEMU
 	$(TEST) -tags qemu -timeout 30m -count=1 -parallel 3 $(QEMU_PACKAGES)
 
-# What make test runs with pods on a simulated vCenter, beside the tests that are about vSphere: two minutes of it.
-E2E_ON_VSPHERE := TestHelloBehavesAsOnAnyNode|TestAJobWithInitContainersAndASidecarCompletes|TestEnvironment|TestKillOfVICLosesNothing
-
 .PHONY: test-e2e
 test-e2e: $(SUITE_NEEDS) bin/helm ## A real API server, scheduler, node and QEMU
 	$(TEST) -tags e2e -timeout 20m -count=1 ./provider
 	$(TEST) -tags e2e -timeout 60m -count=1 -parallel 4 -v ./test/e2e
-	$(TEST) -tags e2e -timeout 20m -count=1 -v -run '^($(E2E_ON_VSPHERE))$$' ./test/e2e -vsphere
 
 .PHONY: test-e2e-vsphere
 test-e2e-vsphere: build bin/helm ## All end-to-end tests with pods on a simulated vCenter
 	$(TEST) -tags e2e -timeout 90m -count=1 -parallel 4 -v ./test/e2e -vsphere
 
-# What is fuzzed, as package:target. A find lands in the package's testdata/fuzz: commit it, and the fix with it.
-FUZZTIME ?= 5s
+# What is fuzzed, as package:target. Unit tests run what has been found; test-long looks for more. A find lands in the package's testdata/fuzz: commit it, and the fix with it.
+FUZZTIME ?= 1m
 FUZZ_TARGETS := \
 	./persona/flatten:FuzzLayer \
 	./persona/flatten:FuzzTree \
@@ -136,13 +132,13 @@ FUZZ_TARGETS := \
 	./guest/wire:FuzzAccept
 
 .PHONY: test-fuzz
-test-fuzz: setup ## Fuzz every parser of what others wrote, FUZZTIME (5s) each; a minute each in test-long
+test-fuzz: setup ## Fuzz every parser of what others wrote, FUZZTIME (1m) each
 	@build/fuzz.sh $(FUZZTIME) $(FUZZ_TARGETS)
 
 .PHONY: test-long
 test-long: build ## Tests that take long (chaos, large files, long waits); PACKAGES chooses some
 	@build/test-long.sh $(PACKAGES)
-	$(if $(PACKAGES),,$(MAKE) --no-print-directory test-fuzz FUZZTIME=1m)
+	$(if $(PACKAGES),,$(MAKE) --no-print-directory test-fuzz)
 	$(if $(PACKAGES),,$(MAKE) --no-print-directory test-e2e-vsphere)
 
 .PHONY: bench

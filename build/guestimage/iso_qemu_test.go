@@ -30,6 +30,7 @@ const efiFirmware = "/usr/share/ovmf/OVMF.fd"
 // TestTheISOBoots boots the ISO that "make guest-image" made, with the hardware that vSphere gives to a VM. Only the guest
 // program is another, which reports what it sees.
 func TestTheISOBoots(t *testing.T) {
+	t.Parallel()
 	image := os.Getenv("VIC_GUEST_IMAGE")
 	if image == "" {
 		image = "../../bin/guest"
@@ -45,6 +46,7 @@ func TestTheISOBoots(t *testing.T) {
 		"in EFI":  {"-bios", efiFirmware},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := boot(t, iso, firmware...)
 			assert.Empty(t, r.Broken, "every module loads")
 			assert.Equal(t, []report.Disk{{Driver: "vmw_pvscsi", Target: 3, Bytes: 1 << 20, Head: "content"}}, r.Disks)

@@ -57,3 +57,38 @@ func TestAsManyLinksAsExt4CountsAreTaken(t *testing.T) {
 		})
 	}
 }
+
+// Each of these needs hours where the work for one entry grows with the number of all others: go test ends it then.
+func TestHostileLayersTakeNoLongerThanOthers(t *testing.T) {
+	const n = 60_000
+	tests := map[string]func(i int) entry{
+		"an opaque directory again and again": func(i int) entry {
+			if i%2 == 0 {
+				return mark("a/.wh..wh..opq")
+			}
+			return file(fmt.Sprintf("a/%d", i), "")
+		},
+		"an opaque directory by many names": func(i int) entry {
+			switch i % 4 {
+			case 0:
+				return symlink(fmt.Sprintf("link-%d", i), "a")
+			case 1:
+				return mark(fmt.Sprintf("link-%d/.wh..wh..opq", i-1))
+			}
+			return file(fmt.Sprintf("a/%d", i), "")
+		},
+		"a whiteout of a directory again and again": func(i int) entry {
+			if i%2 == 0 {
+				return mark(".wh.a")
+			}
+			return file(fmt.Sprintf("a/%d", i), "")
+		},
+		"the same name again and again": func(int) entry { return file("a/b/c", "") },
+	}
+	for name, make := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := flatten.New(tempFile(t), flatten.Limits{})
+			require.NoError(t, f.AddLayer(t.Context(), "test", bytes.NewReader(layerOf(t, crowd(n, make)))))
+		})
+	}
+}

@@ -1,4 +1,4 @@
-//go:build qemu
+//go:build qemu && long
 
 package podvm_test
 
@@ -47,9 +47,7 @@ func hostileImage(t *testing.T) qemu.GuestImage {
 	return image
 }
 
-// TestAHostileGuestInAVM has a VM whose guest misbehaves in every way there is, beside one whose guest is ours.
-func TestAHostileGuestInAVM(t *testing.T) { parade(t, 2) }
-
+// parade has a VM whose guest misbehaves in every way there is, beside one whose guest is ours.
 func parade(t *testing.T, cpus int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)

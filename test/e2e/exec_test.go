@@ -172,5 +172,5 @@ func execMany(t *testing.T, ns string, count int) {
 
 func TestEachOfManyShortExecsReportsItsCode(t *testing.T) {
 	t.Parallel()
-	execMany(t, shared.namespace(t), 100)
+	execMany(t, shared.namespace(t), 40)
 }

@@ -61,7 +61,7 @@ func digestOf(t *testing.T, path string) string {
 
 func TestCopyBothWays(t *testing.T) {
 	t.Parallel()
-	copyBothWays(t, shared.namespace(t), 20)
+	copyBothWays(t, shared.namespace(t), 8)
 }
 
 // forwardPorts runs kubectl port-forward and returns where it listens for each port.

@@ -444,3 +444,8 @@ func get(t *testing.T, url string) string {
 	})
 	return string(body)
 }
+
+// small gives a pod little memory, so that many fit.
+func small(p *corev1.Pod) {
+	p.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("48Mi")}
+}

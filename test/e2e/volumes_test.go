@@ -122,3 +122,11 @@ func TestPersistentVolumesOnVSphere(t *testing.T) {
 	v.waitVMs(t, m.cluster, ns, 0)
 	require.True(t, v.HasDisk(disk))
 }
+
+// withSettings mounts the config map settings.
+func withSettings(p *corev1.Pod) {
+	p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "settings", VolumeSource: corev1.VolumeSource{
+		ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}},
+	}})
+	p.Spec.Containers[0].VolumeMounts = append(p.Spec.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "settings", MountPath: "/etc/settings"})
+}
