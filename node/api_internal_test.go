@@ -34,6 +34,10 @@ func serveAPI(t *testing.T, user string) *apiServer {
 			Status:   authenticationv1.SelfSubjectReviewStatus{UserInfo: authenticationv1.UserInfo{Username: user}},
 		},
 	}}
+	a.put("/api/v1/namespaces/kube-system", &corev1.Namespace{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
+		ObjectMeta: metav1.ObjectMeta{Name: metav1.NamespaceSystem, UID: "cluster-1"},
+	})
 	a.Server = httptest.NewTLSServer(http.HandlerFunc(a.answer))
 	t.Cleanup(a.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate().Raw})

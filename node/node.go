@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -55,6 +56,8 @@ type Node struct {
 	config   Config
 	address  netip.Addr
 	registry *prometheus.Registry
+	clients  provider.Clients
+	cluster  string // its UID
 	host     *Host
 	layer    *portlayer.Layer
 	pods     *podvm.Host
@@ -70,7 +73,7 @@ var _ Served = (*Node)(nil)
 // Open builds a node from the bottom up. Close undoes it; VMs that run are adopted and stay.
 func Open(ctx context.Context, cfg Config) (*Node, error) {
 	n := &Node{config: cfg, address: cfg.Address, registry: newRegistry()}
-	for _, step := range []func(context.Context) error{n.openAddress, n.openHost, n.openImages, n.openProvider} {
+	for _, step := range []func(context.Context) error{n.openAddress, n.openCluster, n.openHost, n.openImages, n.openProvider} {
 		if err := step(ctx); err != nil {
 			n.Close(ctx)
 			return nil, err
@@ -101,7 +104,7 @@ func (n *Node) openHost(ctx context.Context) (err error) {
 		return err
 	}
 	n.pods, err = podvm.Open(ctx, podvm.Config{
-		Layer: n.layer, RunDir: n.config.State.Runs(), NodeName: n.name(),
+		Layer: n.layer, RunDir: n.config.State.Runs(), NodeName: n.name(), Cluster: n.cluster,
 		LogBytes: settings.ContainerLogMaxSize.Value(), LogFiles: int(settings.ContainerLogMaxFiles), Capabilities: n.host.Capabilities,
 		Metrics: n.registry,
 	})
@@ -123,19 +126,17 @@ func (n *Node) openImages(context.Context) error {
 
 // openProvider makes operations and the Kubernetes side of the node.
 func (n *Node) openProvider(ctx context.Context) error {
-	clients, err := provider.NewClients(n.config.API, userAgent)
-	if err != nil {
-		return err
-	}
+	clients := n.clients
 	n.objects = objects.New(clients.Main)
 	n.events = provider.NewEvents(clients.Events, n.name())
 	pods := cache.New()
 	if err := n.openOperations(ctx, clients, pods); err != nil {
 		return err
 	}
+	var err error
 	n.provider, err = provider.New(provider.Config{ //nolint:contextcheck // it waits for nothing
 		Name: n.name(), Clients: clients, Manager: n.manager, Containers: n.manager, Pods: pods, References: n.objects,
-		Host: n.pods, Recorder: n.events.Recorder(), CertDir: n.config.State.Node(),
+		Host: offer{n.pods, n.manager}, Recorder: n.events.Recorder(), CertDir: n.config.State.Node(),
 		Listen: provider.Listen{
 			Address: netip.AddrPortFrom(n.address, uint16(n.config.VCH.Port)).String(), OrAnyPort: n.config.AnyPort, Setting: n.config.PortSetting,
 		},
@@ -166,7 +167,7 @@ func (n *Node) openOperations(ctx context.Context, clients provider.Clients, pod
 		Host: n.pods, Images: n.images, Secrets: n.objects, NodeCredentials: credentials, Cache: pods, Events: n.events.Recorder(),
 		Env:      environment.New(environment.Config{Objects: n.objects, Services: n.objects, Events: n.events.Recorder()}),
 		Volumes:  volumes.New(volumes.Config{Objects: n.objects, Client: clients.Main}),
-		NodeName: n.name(), Scope: n.host.Scope.Name, HostDNS: hostDNS,
+		NodeName: n.name(), Cluster: n.cluster, Scope: n.host.Scope.Name, HostDNS: hostDNS,
 		ClusterDNS: plan.ClusterDNS{Servers: settings.ClusterDNS, Domain: settings.ClusterDomain, Hosts: n.config.Hosts},
 		Node: func() operations.NodeFacts {
 			facts := facts
@@ -194,6 +195,19 @@ func (n *Node) allocatable(ctx context.Context) (corev1.ResourceList, error) {
 		return nil, err
 	}
 	return provider.Allocatable(capacity, n.config.VCH.Reserved), nil
+}
+
+// offer is what a VCH offers, with what the node says of its pods.
+type offer struct {
+	provider.Host
+	manager *operations.Manager
+}
+
+// Capacity implements provider.Host.
+func (o offer) Capacity(ctx context.Context) (portlayer.Capacity, error) {
+	c, err := o.Host.Capacity(ctx)
+	c.Conditions = append(slices.Clip(c.Conditions), o.manager.Conditions()...)
+	return c, err
 }
 
 // Run is the node until ctx ends. Pod VMs go on.
@@ -261,7 +275,7 @@ func (n *Node) RemoveVMs(ctx context.Context) error {
 		return err
 	}
 	for _, vm := range vms {
-		if vm.Spec.Owner.Node != n.name() {
+		if !vm.Spec.Owner.IsOf(n.cluster, n.name()) {
 			continue
 		}
 		if err := n.pods.Remove(ctx, vm.Spec.ID); err != nil && !errors.Is(err, portlayer.ErrNotFound) {

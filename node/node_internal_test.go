@@ -139,10 +139,10 @@ func TestANodeThatCannotBeOpenedLetsGoOfWhatItHas(t *testing.T) {
 }
 
 // commit makes a VM of a pod of that node.
-func commit(t *testing.T, m *memory, uid, node string) {
+func commit(t *testing.T, m *memory, uid, cluster, node string) {
 	t.Helper()
 	_, err := m.Create(t.Context(), portlayer.Spec{
-		ID: uid, Owner: portlayer.Owner{Kind: "Pod", Namespace: "n", Name: uid, UID: uid, Node: node},
+		ID: uid, Owner: portlayer.Owner{Kind: "Pod", Cluster: cluster, Namespace: "n", Name: uid, UID: uid, Node: node},
 		Size: portlayer.Size{VCPUs: 1, CPUMilli: 500, MemoryBytes: 1 << 30},
 	})
 	require.NoError(t, err)
@@ -150,21 +150,25 @@ func commit(t *testing.T, m *memory, uid, node string) {
 
 func TestANodeThatIsRemovedTakesItsOwnVMsAlone(t *testing.T) {
 	m := newMemory()
-	commit(t, m, "mine", "n")
-	commit(t, m, "others", "m")
+	commit(t, m, "mine", "cluster-1", "n")
+	commit(t, m, "others", "cluster-1", "m")
+	commit(t, m, "foreign", "cluster-2", "n")
 	n, err := Open(t.Context(), nodeConfig(t, m, unchangedEntry))
 	require.NoError(t, err)
 	defer n.Close(t.Context())
 	_, inUse, err := n.Offers(t.Context())
 	require.NoError(t, err)
-	assert.EqualValues(t, 2, inUse.Pods().Value())
-	assert.EqualValues(t, 1000, inUse.Cpu().MilliValue())
-	assert.EqualValues(t, 2<<30, inUse.Memory().Value())
+	assert.EqualValues(t, 3, inUse.Pods().Value())
+	assert.EqualValues(t, 1500, inUse.Cpu().MilliValue())
+	assert.EqualValues(t, 3<<30, inUse.Memory().Value())
 	require.NoError(t, n.RemoveVMs(t.Context()))
 	vms, err := m.List(t.Context())
 	require.NoError(t, err)
-	require.Len(t, vms, 1)
-	assert.Equal(t, "others", vms[0].ID())
+	var left []string
+	for _, vm := range vms {
+		left = append(left, vm.ID())
+	}
+	assert.ElementsMatch(t, []string{"others", "foreign"}, left)
 }
 
 // serverOf serves the settings of one node.
@@ -312,4 +316,24 @@ func TestOnlyAnotherRevisionOpensANodeAnew(t *testing.T) {
 	} {
 		assert.NotEqual(t, same, of(change), name)
 	}
+}
+
+func TestANodeIsOfOneCluster(t *testing.T) {
+	m := newMemory()
+	cfg := nodeConfig(t, m, unchangedEntry)
+	n, err := Open(t.Context(), cfg)
+	require.NoError(t, err)
+	n.Close(t.Context())
+	assert.Equal(t, 1, m.closed)
+
+	api := serveAPI(t, "system:node:n")
+	api.put("/api/v1/namespaces/kube-system", &corev1.Namespace{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: metav1.NamespaceSystem, UID: "cluster-2"},
+	})
+	cfg.API = api.config()
+	_, err = Open(t.Context(), cfg)
+	require.ErrorIs(t, err, statedir.ErrOfAnother)
+	require.ErrorContains(t, err, "is of cluster cluster-1, another one than cluster-2")
+	require.ErrorContains(t, err, "vic up --purge --dir "+cfg.State.Path)
+	assert.Equal(t, 1, m.closed, "its hypervisor was not opened")
 }

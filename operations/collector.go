@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
-	"github.com/virtual-kubelet/vic/operations/worker"
+	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
 
@@ -20,7 +20,11 @@ func (m *Manager) collect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for uid, record := range m.giveUp(ctx, vms) {
+	var approved string
+	if node := m.cfg.Node().Object; node != nil {
+		approved = node.Annotations[RemoveAnnotation]
+	}
+	for uid, record := range m.giveUp(ctx, vms, approved) {
 		if err := m.cfg.Host.Remember(ctx, string(uid), record); err != nil {
 			logging.From(ctx).WarnContext(ctx, "record of an orphan was not kept", "vm", uid, "err", err)
 		}
@@ -30,7 +34,7 @@ func (m *Manager) collect(ctx context.Context) error {
 
 // giveUp forgets the orphans whose grace time is over, and returns what to keep of new ones, so that their grace
 // time goes on in the next run.
-func (m *Manager) giveUp(ctx context.Context, vms []podvm.VM) map[types.UID][]byte {
+func (m *Manager) giveUp(ctx context.Context, vms []podvm.VM, approved string) map[types.UID][]byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
@@ -40,27 +44,31 @@ func (m *Manager) giveUp(ctx context.Context, vms []podvm.VM) map[types.UID][]by
 	if !m.listed || m.shutdown {
 		return nil
 	}
-	found, records := map[types.UID]bool{}, map[types.UID][]byte{}
+	waited := m.orphans.approval()
+	records := m.orphans.see(vms, func(uid types.UID) bool { return m.workers[uid] != nil }, approved, now)
+	if c := m.orphans.condition(m.cfg.NodeName); c.True && m.orphans.approval() != waited {
+		logging.From(ctx).WarnContext(ctx, "pod VMs without pods are kept", "message", c.Message)
+	}
+	for _, uid := range m.orphans.over(m.cfg.OrphanGrace, now) {
+		m.remove(ctx, uid, vms)
+	}
+	return records
+}
+
+// remove forgets an orphan, so that its VM goes.
+func (m *Manager) remove(ctx context.Context, uid types.UID, vms []podvm.VM) {
 	for _, vm := range vms {
-		id := vm.Spec.Owner
-		uid := types.UID(id.UID)
-		found[uid] = true
-		if m.workers[uid] != nil {
-			continue
-		}
-		if _, ok := m.orphans[uid]; !ok {
-			since, record := worker.OrphanedAt(vm.Record, now)
-			m.orphans[uid] = since
-			if record != nil {
-				records[uid] = record
-			}
-		}
-		if now.Sub(m.orphans[uid]) >= m.cfg.OrphanGrace {
+		if id := vm.Spec.Owner; id.UID == string(uid) {
 			logging.From(ctx).WarnContext(ctx, "pod VM without a pod is removed", "pod", id.Namespace+"/"+id.Name, "vm", uid)
 			m.cfg.Cache.Restore(uid, types.NamespacedName{Namespace: id.Namespace, Name: id.Name})
-			m.forgetLocked(uid)
 		}
 	}
-	maps.DeleteFunc(m.orphans, func(uid types.UID, _ time.Time) bool { return !found[uid] })
-	return records
+	m.forgetLocked(uid)
+}
+
+// Conditions are what the Node says of its pods beyond what the VCH says of itself.
+func (m *Manager) Conditions() []portlayer.Condition {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return []portlayer.Condition{m.orphans.condition(m.cfg.NodeName)}
 }

@@ -45,7 +45,8 @@ type CreatorConfig struct {
 	Admission    Admitter
 	Disks        DiskSources
 	Capabilities podvm.Capabilities
-	NodeName     string
+	// NodeName and Cluster are those of Config.
+	NodeName, Cluster string
 	// Scope is the network that VMs join; empty is none.
 	Scope    string
 	Defaults plan.Defaults
@@ -124,6 +125,6 @@ func (c *PodCreator) rollback(ctx context.Context, uid string) {
 func (c *PodCreator) identity(pod *corev1.Pod) portlayer.Owner {
 	return portlayer.Owner{
 		UID: string(pod.UID), Namespace: pod.Namespace, Name: pod.Name,
-		Node: c.cfg.NodeName, Generation: pod.Generation,
+		Cluster: c.cfg.Cluster, Node: c.cfg.NodeName, Generation: pod.Generation,
 	}
 }

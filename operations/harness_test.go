@@ -49,7 +49,9 @@ type node struct {
 	pods    *cache.Pods
 	manager *operations.Manager
 	metrics *prometheus.Registry // of this run
+	mu      sync.Mutex           // guards facts where a test changes them while the program runs
 	facts   operations.NodeFacts
+	cluster string
 	stop    func() // ends this run of the program and keeps the VMs
 }
 
@@ -67,6 +69,7 @@ func onNode(t *testing.T, test func(t *testing.T, n *node)) {
 			volumes: &fakeVolumes{data: "one"},
 			env:     &fakeEnv{},
 			events:  &testevents.Recorder{},
+			cluster: "cluster-1",
 			logged:  &loggedErrors{},
 		}
 		n.start()
@@ -94,15 +97,17 @@ func (n *node) start() {
 	})
 	require.NoError(n.t, err)
 	host, err := podvm.Open(base, podvm.Config{
-		Layer: layer, RunDir: n.runDir, NodeName: nodeName,
+		Layer: layer, RunDir: n.runDir, NodeName: nodeName, Cluster: n.cluster,
 		Capabilities: podvm.Capabilities{Hypervisor: "memory", PodNetwork: true, HotAddDisk: true, Volumes: "disks.example"},
 	})
 	require.NoError(n.t, err)
 	n.pods, n.metrics = cache.New(), prometheus.NewRegistry()
 	n.manager = operations.New(operations.Config{
 		Host: host, Images: n.store, Env: n.env, Volumes: n.volumes, Cache: n.pods, Events: n.events,
-		NodeName: nodeName, Scope: "pods",
+		NodeName: nodeName, Cluster: n.cluster, Scope: "pods",
 		Node: func() operations.NodeFacts {
+			n.mu.Lock()
+			defer n.mu.Unlock()
 			facts := n.facts
 			facts.HostIP = "192.0.2.1"
 			return facts

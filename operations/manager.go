@@ -43,8 +43,8 @@ type Config struct {
 	Cache   *cache.Pods
 	Events  record.EventRecorder
 
-	// NodeName is the virtual node whose pods these are. VMs of another are left alone.
-	NodeName string
+	// NodeName is the virtual node whose pods these are, and Cluster the UID of its cluster. VMs of another are left alone.
+	NodeName, Cluster string
 	// Node returns what pods may ask of it; it is called often.
 	Node func() NodeFacts
 	// Scope is the network that pod VMs join; empty is none.
@@ -78,8 +78,8 @@ type Manager struct {
 	workers map[types.UID]*worker.Worker
 	// tombstones are pods whose objects are gone, with when that was heard: a late update does not bring them back.
 	tombstones map[types.UID]time.Time
-	orphans    map[types.UID]time.Time // VMs without a pod, since when
-	listed     bool                    // the pods that are not known do not exist
+	orphans    orphans
+	listed     bool // the pods that are not known do not exist
 	shutdown   bool
 	ended      bool             // Run has returned or is about to
 	pending    []*worker.Worker // for Run to start
@@ -109,7 +109,7 @@ func New(cfg Config) *Manager {
 		admission:  NewAdmission(AdmissionConfig{Host: cfg.Host, Node: cfg.Node, Took: metrics.Admitted}),
 		workers:    map[types.UID]*worker.Worker{},
 		tombstones: map[types.UID]time.Time{},
-		orphans:    map[types.UID]time.Time{},
+		orphans:    orphans{known: map[types.UID]worker.Orphan{}},
 		news:       make(chan struct{}, 1),
 	}
 	m.shared = &worker.Config{
@@ -126,7 +126,7 @@ func (m *Manager) units() worker.Units {
 	return worker.Units{
 		Creator: NewPodCreator(CreatorConfig{
 			Host: cfg.Host, Admission: m.admission, Disks: m.images, Capabilities: caps,
-			NodeName: cfg.NodeName, Scope: cfg.Scope, Defaults: cfg.Defaults,
+			NodeName: cfg.NodeName, Cluster: cfg.Cluster, Scope: cfg.Scope, Defaults: cfg.Defaults,
 		}),
 		Starter: NewPodStarter(StarterConfig{
 			Host: cfg.Host, Disks: cfg.Host, Images: m.images, Env: cfg.Env, Admission: m.admission,
@@ -217,7 +217,7 @@ func (m *Manager) owned(ctx context.Context) ([]podvm.VM, error) {
 	for _, vm := range all {
 		// A damaged run directory no longer says whose it was; it is of this host, and its VM is gone.
 		lost := vm.State == portlayer.StateRemoved && vm.Spec.Owner.Node == ""
-		if lost || vm.Spec.Owner.Node == m.cfg.NodeName {
+		if lost || vm.Spec.Owner.IsOf(m.cfg.Cluster, m.cfg.NodeName) {
 			ours = append(ours, vm)
 		}
 	}

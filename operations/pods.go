@@ -52,7 +52,7 @@ func (m *Manager) Sync(pod *corev1.Pod) {
 	if _, gone := m.tombstones[pod.UID]; gone {
 		return
 	}
-	delete(m.orphans, pod.UID)
+	delete(m.orphans.known, pod.UID)
 	if e, ok := m.cfg.Cache.Get(pod.UID); ok && e.Restored && !isFinal(pod.Status.Phase) {
 		m.admission.Adopt(pod) // before any other pod is admitted beside it
 	}
@@ -69,7 +69,7 @@ func (m *Manager) Forget(uid types.UID) {
 
 func (m *Manager) forgetLocked(uid types.UID) {
 	m.tombstones[uid] = time.Now()
-	delete(m.orphans, uid)
+	delete(m.orphans.known, uid)
 	m.cfg.Cache.ReleaseName(uid)
 	m.changeLocked(uid, (*worker.Worker).Forget)
 }

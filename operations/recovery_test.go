@@ -3,14 +3,17 @@ package operations_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/virtual-kubelet/vic/operations"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
 )
@@ -219,6 +222,121 @@ func TestVMOfAnotherNodeIsLeftAlone(t *testing.T) {
 		require.NoError(t, err)
 		assert.Len(t, vms, 1)
 	})
+}
+
+func TestAVMOfAnotherClusterIsLeftAlone(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.manager.Sync(pod(corev1.RestartPolicyAlways, "sleep 10000"))
+		n.awaitPhase(corev1.PodRunning)
+		n.cluster = "another"
+		n.restart()
+		sleep(5 * time.Minute)
+		vm, ok := n.vm()
+		require.True(t, ok)
+		assert.Equal(t, portlayer.StateRunning, vm.State)
+		_, known := n.pods.Get(uid)
+		assert.False(t, known)
+	})
+}
+
+// manyPods returns pods that run on the node: those with the numbers from first to below end.
+func (n *node) manyPods(first, end int) []*corev1.Pod {
+	n.t.Helper()
+	var pods []*corev1.Pod
+	for i := first; i < end; i++ {
+		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
+		p.Name, p.UID = fmt.Sprintf("web-%d", i), types.UID(fmt.Sprintf("uid-%d", i))
+		n.manager.Sync(p)
+		pods = append(pods, p)
+	}
+	n.await(5*time.Minute, "all run", func() bool {
+		for _, p := range pods {
+			if e, _ := n.pods.Get(p.UID); e.Pod == nil || e.Pod.Status.Phase != corev1.PodRunning {
+				return false
+			}
+		}
+		return true
+	})
+	return pods
+}
+
+// vmCount is how many VMs there are.
+func (n *node) vmCount() int {
+	n.t.Helper()
+	vms, err := n.hv.List(n.t.Context())
+	require.NoError(n.t, err)
+	return len(vms)
+}
+
+func TestMostVMsGoOnlyWhenAnAdministratorSaysSo(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		pods := n.manyPods(0, 6)
+		n.restart(pods[:2]...)
+		sleep(2 * time.Minute)
+		assert.Equal(t, 6, n.vmCount(), "four of six may be no mistake, but nobody knows")
+		held := n.manager.Conditions()[0]
+		assert.True(t, held.True)
+		assert.Equal(t, operations.ConditionVMsWithoutPods, held.Type)
+		command := fmt.Sprintf("kubectl annotate --overwrite node %s %s=", nodeName, operations.RemoveAnnotation)
+		assert.Regexp(t, command+"4-[0-9a-f]{8}$", held.Message)
+		_, value, _ := strings.Cut(held.Message, command)
+		others := value[:2] + "00000000"
+
+		n.restart(append(pods[:2:2], n.manyPods(6, 10)...)...)
+		sleep(2 * time.Minute)
+		assert.Equal(t, 10, n.vmCount(), "what is held is held after a restart too, and when it is less than half")
+		n.annotate(others)
+		sleep(2 * time.Minute)
+		assert.Equal(t, 10, n.vmCount(), "what was said of others says nothing of these")
+		n.annotate(value)
+		n.await(time.Minute, "they are removed", func() bool { return n.vmCount() == 6 })
+		assert.Equal(t, portlayer.Condition{
+			Type: operations.ConditionVMsWithoutPods, Reason: "NoneWaits", Message: "no pod VM waits for its removal",
+		}, n.manager.Conditions()[0])
+	})
+}
+
+func (n *node) annotate(value string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.facts.Object = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{operations.RemoveAnnotation: value}}}
+}
+
+func TestVMsThatWaitAreTheirPodsWhenTheseAreBack(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		pods := n.manyPods(0, 4)
+		n.restart()
+		sleep(2 * time.Minute)
+		require.True(t, n.manager.Conditions()[0].True)
+		for _, p := range pods[1:] {
+			n.manager.Sync(p)
+		}
+		n.await(time.Minute, "one waits", func() bool { return strings.HasPrefix(n.manager.Conditions()[0].Message, "1 pod VM") })
+		n.restart(pods[1:]...)
+		sleep(2 * time.Minute)
+		assert.Equal(t, 4, n.vmCount())
+		assert.Equal(t, 4, n.count("Create"))
+		n.restart(pods...)
+		sleep(2 * time.Minute)
+		assert.False(t, n.manager.Conditions()[0].True)
+	})
+}
+
+func TestFewOrphansGoByThemselves(t *testing.T) {
+	tests := map[string]struct{ all, kept int }{
+		"three of three": {3, 0},
+		"four of eight":  {8, 4},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			onNode(t, func(t *testing.T, n *node) {
+				pods := n.manyPods(0, tt.all)
+				n.restart(pods[:tt.kept]...)
+				sleep(2 * time.Minute)
+				assert.Equal(t, tt.kept, n.vmCount())
+			})
+		})
+	}
 }
 
 func TestPodOfTheSameNameIsAnotherPod(t *testing.T) {

@@ -19,11 +19,15 @@ type Owner struct {
 	Name      string `json:"name"`
 	// UID distinguishes owners of one name.
 	UID string `json:"uid"`
-	// Node is the node that runs the VM; VMs of other nodes are left alone.
+	// Node is the node that runs the VM; VMs of other nodes, or of a node of that name in another cluster, are left alone.
 	Node string `json:"node,omitempty"`
 	// Generation is that of the owner's spec which the VM was made of.
 	Generation int64 `json:"generation,omitempty"`
 }
+
+// IsOf is true when the owner is of that node of that cluster. A VM of another cluster is another's, whatever its node is
+// called: nobody here changes or removes it.
+func (o Owner) IsOf(cluster, node string) bool { return o.Cluster == cluster && o.Node == node }
 
 // BootKind says what a VM boots from.
 type BootKind string

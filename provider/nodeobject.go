@@ -3,6 +3,7 @@ package provider
 import (
 	"maps"
 	"runtime"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -150,12 +151,12 @@ func conditionsOf(c portlayer.Capacity, h health, now metav1.Time) []corev1.Node
 			}
 			continue
 		}
-		for i := range conditions {
-			if said.Type == string(conditions[i].Type) {
-				conditions[i].Status = statusOf(said.True)
-				conditions[i].Reason, conditions[i].Message = said.Reason, said.Message
-			}
+		i := slices.IndexFunc(conditions, func(c corev1.NodeCondition) bool { return string(c.Type) == said.Type })
+		if i < 0 {
+			i = len(conditions)
+			conditions = append(conditions, corev1.NodeCondition{Type: corev1.NodeConditionType(said.Type)})
 		}
+		conditions[i].Status, conditions[i].Reason, conditions[i].Message = statusOf(said.True), said.Reason, said.Message
 	}
 	conditions = append(conditions, ready)
 	for i := range conditions {

@@ -8,11 +8,15 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/virtual-kubelet/vic/internal/durable"
 	"github.com/virtual-kubelet/vic/internal/filelock"
 )
 
 // ErrInUse says that another process holds the state directory.
 var ErrInUse = errors.New("state directory is in use")
+
+// ErrOfAnother says that the state directory is another cluster's.
+var ErrOfAnother = errors.New("another one")
 
 // Dir is the state directory of a process, or of one of its nodes. Everything in it belongs to the user who made it; nobody else can look inside.
 type Dir struct {
@@ -69,6 +73,24 @@ func Lock(path string) (*os.File, error) {
 		return nil, fmt.Errorf("%w by process %s", ErrInUse, holder(path))
 	}
 	return f, err
+}
+
+// Claim has the directory be of a cluster, by the cluster's UID, from now on. ErrOfAnother names the cluster whose it is already;
+// nothing is changed then.
+func (d *Dir) Claim(cluster string) error {
+	path := filepath.Join(d.Path, "cluster")
+	err := durable.Create(path, []byte(cluster+"\n"), 0o600)
+	if err == nil || !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read whose state directory it is: %w", err)
+	}
+	if of := strings.TrimSpace(string(b)); of != cluster {
+		return fmt.Errorf("state directory %s is of cluster %s, %w than %s, which the API server is of", d.Path, of, ErrOfAnother, cluster)
+	}
+	return nil
 }
 
 // Close gives the lock back.

@@ -35,6 +35,18 @@ func TestOpenMakesAPrivateDirectory(t *testing.T) {
 	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
 }
 
+func TestADirectoryIsOfOneCluster(t *testing.T) {
+	d, err := statedir.Open(t.TempDir())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	require.NoError(t, d.Claim("one"))
+	require.NoError(t, d.Claim("one"))
+	err = d.Claim("two")
+	require.ErrorIs(t, err, statedir.ErrOfAnother)
+	require.EqualError(t, err, "state directory "+d.Path+" is of cluster one, another one than two, which the API server is of")
+	require.NoError(t, d.Claim("one"), "a refusal changes nothing")
+}
+
 func TestDefaultPathFollowsXDG(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", "/state")
 	path, err := statedir.DefaultPath()

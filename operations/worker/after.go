@@ -164,7 +164,7 @@ func (f *fold) followEnd() {
 func (f *fold) keepRecord() {
 	f.m.record.Gone = f.m.record.Gone || f.v.gone
 	if f.v.known && !f.v.gone {
-		f.m.record.OrphanSince = time.Time{}
+		f.m.record.OrphanSince, f.m.record.OrphanHeld = time.Time{}, false
 	}
 	if f.v.vm == nil || f.m.record == (record{}) && len(f.v.vm.Record) == 0 {
 		return

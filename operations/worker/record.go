@@ -14,6 +14,8 @@ type record struct {
 	Gone bool `json:"gone,omitempty"`
 	// OrphanSince is when the VM was found without a pod; zero while it has one.
 	OrphanSince time.Time `json:"orphanSince,omitzero"`
+	// OrphanHeld is true while an administrator has to say whether such a VM may go.
+	OrphanHeld bool `json:"orphanHeld,omitempty"`
 	// EndedBoot is the boot whose unexpected end was reported. Ends counts such ends in a row, and RestartAt is when the VM
 	// may start again.
 	EndedBoot string    `json:"endedBoot,omitempty"`
@@ -43,15 +45,31 @@ func (r *record) ended(boot string, now time.Time) {
 // IsGone is true when a former run of the program kept that the pod's object is gone.
 func IsGone(kept []byte) bool { return readRecord(kept).Gone }
 
-// OrphanedAt returns since when a VM has been without a pod, by what is kept beside it, and what is to be kept there; that
-// is nil where it need not change. Since is now where it had a pod until now.
-func OrphanedAt(kept []byte, now time.Time) (since time.Time, keep []byte) {
+// Orphan says how long a VM has been without a pod, and whether an administrator has to say that it may go.
+type Orphan struct {
+	Since time.Time
+	Held  bool
+}
+
+// ReadOrphan returns what is kept beside a VM; the zero value where it had a pod until now.
+func ReadOrphan(kept []byte) Orphan {
 	r := readRecord(kept)
-	if !r.OrphanSince.IsZero() && !r.OrphanSince.After(now) {
-		return r.OrphanSince, nil
+	return Orphan{Since: r.OrphanSince, Held: r.OrphanHeld}
+}
+
+// At is what it is now: its time began now where it had a pod until now, or where the clock went back.
+func (o Orphan) At(now time.Time) Orphan {
+	if o.Since.IsZero() || o.Since.After(now) {
+		o.Since = now
 	}
-	r.OrphanSince = now
-	return now, r.text()
+	return o
+}
+
+// KeepIn returns what to keep beside the VM.
+func (o Orphan) KeepIn(kept []byte) []byte {
+	r := readRecord(kept)
+	r.OrphanSince, r.OrphanHeld = o.Since, o.Held
+	return r.text()
 }
 
 // text is how a record is kept: as JSON, nil where it has a time that JSON can't say.

@@ -21,9 +21,9 @@ type Config struct {
 	Layer *portlayer.Layer
 	// RunDir is the directory that keeps what happened in the pod VMs.
 	RunDir string
-	// NodeName is the virtual node whose pod VMs the host links with and keeps records of; VMs of other nodes are only
-	// listed. Empty takes all.
-	NodeName string
+	// NodeName is the virtual node whose pod VMs the host links with and keeps records of, and Cluster the UID of that
+	// node's cluster; VMs of other nodes and clusters are only listed. An empty name takes all.
+	NodeName, Cluster string
 	// LogBytes is when a log file is full, and LogFiles how many are kept of each attempt of a container; zero values are
 	// those of rundir.Config.
 	LogBytes     int64
@@ -107,7 +107,7 @@ func (h *Host) recall(ctx context.Context) error {
 			logging.From(ctx).WarnContext(ctx, "run directory damaged", "vm", id, "err", err)
 		}
 		if p.vm.Spec.Owner.Node == "" {
-			p.vm.Spec.Owner.Node = h.config.NodeName // no other node would keep it here
+			p.vm.Spec.Owner.Node, p.vm.Spec.Owner.Cluster = h.config.NodeName, h.config.Cluster // no other would keep it here
 		}
 	}
 	return nil

@@ -62,6 +62,9 @@ func (h *Host) Observe(ctx context.Context, vm portlayer.VM) {
 	if !sameBoot && linked {
 		p.unlink()
 	}
+	if !was {
+		h.logForeign(ctx, vm)
+	}
 	if h.ours(vm) {
 		running := vm.State == portlayer.StateRunning
 		if running && vm.Spec.Boot.HasGuest() && (!sameBoot || !linked) {
@@ -106,7 +109,15 @@ func (h *Host) Vanish(ctx context.Context, gone portlayer.VM) {
 }
 
 func (h *Host) ours(vm portlayer.VM) bool {
-	return h.config.NodeName == "" || vm.Spec.Owner.Node == h.config.NodeName
+	return h.config.NodeName == "" || vm.Spec.Owner.IsOf(h.config.Cluster, h.config.NodeName)
+}
+
+// logForeign warns of a VM that is not this host's though its node is called as ours: two clusters share a place.
+func (h *Host) logForeign(ctx context.Context, vm portlayer.VM) {
+	if o := vm.Spec.Owner; !h.ours(vm) && o.Node == h.config.NodeName {
+		logging.From(ctx).WarnContext(ctx, "pod VM of another cluster is left alone", "vm", vm.ID(), "cluster", o.Cluster,
+			"pod", o.Namespace+"/"+o.Name)
+	}
 }
 
 // link opens the link with the guest of a running VM.

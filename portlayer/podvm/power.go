@@ -68,7 +68,7 @@ func (h *Host) awaitGreeting(ctx context.Context, id string, changed <-chan stru
 		case vm.State != portlayer.StateRunning:
 			return h.powerError(ctx, vm)
 		case link == nil:
-			return fmt.Errorf("it is of node %q: %w", vm.Spec.Owner.Node, portlayer.ErrUnsupported)
+			return fmt.Errorf("it is of node %q of cluster %q: %w", vm.Spec.Owner.Node, vm.Spec.Owner.Cluster, portlayer.ErrUnsupported)
 		}
 		if _, open := link.Greeted(); open {
 			return nil

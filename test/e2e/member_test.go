@@ -51,7 +51,7 @@ func enlist(t *testing.T, name, dir string, settings ...string) *member {
 	require.NoError(t, os.Symlink(shared.kubeconfig(), m.kubeconfig()))
 	t.Cleanup(func() {
 		m.purge(t)
-		err := shared.client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{})
+		err := m.client.CoreV1().Nodes().Delete(context.Background(), name, metav1.DeleteOptions{})
 		require.NoError(t, err)
 	})
 	if *onVSphere && !slices.Contains(settings, "  vsphere:") {

@@ -3,11 +3,13 @@
 package e2e_test
 
 import (
+	"context"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -39,6 +41,42 @@ func TestTwoClustersRunSideBySide(t *testing.T) {
 	assert.Equal(t, int32(10250), shared.kubeletPort(t))
 	assert.Contains(t, get(t, "http://"+a.Status.PodIP+":8000/env"), "HOSTNAME=a")
 	assert.Contains(t, get(t, "http://"+b.Status.PodIP+":8000/env"), "HOSTNAME=b")
+	t.Run("a node leaves the VMs of another cluster alone", func(t *testing.T) { leavesAlone(t, c) })
+}
+
+// leavesAlone has a node of the shared cluster and one of the other, of one name, on one folder of a vCenter.
+func leavesAlone(t *testing.T, other *cluster) {
+	t.Helper()
+	v := startVCenter(t)
+	ours := enlist(t, "of-two", t.TempDir(), v.settings(t)...)
+	shared.nodeCredential(t, ours.name, ours.credential)
+	out, err := ours.vch(t, "create", "--boot-iso", bin("guest/boot.iso"))
+	require.NoError(t, err, out)
+	ours.importImage(t)
+	ours.begin(t)
+	shared.approve(t, ours.name)
+	ns := shared.namespace(t)
+	p := ours.waitReady(t, ours.create(t, ours.pod(ns, "kept", countLines)))
+	ours.kill()
+
+	theirs := enlist(t, ours.name, t.TempDir(), append(v.settings(t), "    directory: theirs")...)
+	theirs.client, theirs.credential = other.client, other.kubeconfig()
+	theirs.importImage(t)
+	theirs.begin(t)
+	theirs.eventually(t, "the VM is seen", func(context.Context) (bool, string) {
+		said := theirs.out.String()
+		return strings.Contains(said, "pod VM of another cluster is left alone"), said
+	})
+	theirs.waitReady(t, theirs.create(t, theirs.pod("default", "theirs", countLines)))
+	theirs.kill()
+	ours.begin(t)
+	assert.Zero(t, restarts(ours.waitReady(t, p)))
+	ours.requireCounts(t, p, 1)
+	ours.kill()
+
+	ours.startNode(t, other.kubeconfig(), ours.config)
+	require.Error(t, <-ours.ended)
+	assert.Regexp(t, "state directory "+ours.dir+` is of cluster \S+, another one than \S+, which the API server is of; give this node another`, ours.out.String())
 }
 
 // kubeletPort is where the cluster's node serves the kubelet's API.
