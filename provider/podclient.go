@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/virtual-kubelet/vic/internal/logging"
 )
 
 // podsClient is the client that Virtual Kubelet writes with: see the package's documentation for what it does otherwise.
@@ -32,7 +34,7 @@ type podClient struct {
 // UpdateStatus patches the status. A pod that is gone, or is another one by now, is answered as not found, which Virtual
 // Kubelet takes as done.
 func (c podClient) UpdateStatus(ctx context.Context, pod *corev1.Pod, _ metav1.UpdateOptions) (*corev1.Pod, error) {
-	updated, err := patchStatus(ctx, c.PodInterface, pod)
+	updated, err := writeStatus(ctx, c.PodInterface, pod)
 	if apierrors.IsConflict(err) {
 		return nil, apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
 	}
@@ -57,22 +59,71 @@ var ours = []string{
 // replaced are lists that a strategic merge would otherwise only add to.
 var replaced = []string{"hostIPs", "podIPs"}
 
-// patchStatus writes pod's status as a strategic merge patch, with its UID as precondition. Conditions of others, such
-// as readiness gates, stay. The error is the API server's own: Virtual Kubelet can't look into a wrapped one.
-func patchStatus(ctx context.Context, pods corev1client.PodInterface, pod *corev1.Pod) (*corev1.Pod, error) {
-	patch, err := statusPatch(pod)
+// ofContainers are the fields of a pod's status that say how its containers are.
+var ofContainers = []string{"initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"}
+
+// writeStatus writes pod's status. Where the API server will never take it as it is, it writes what can be written: all but
+// the texts, else nothing about containers. The error is that of the last try.
+func writeStatus(ctx context.Context, pods corev1client.PodInterface, pod *corev1.Pod) (*corev1.Pod, error) {
+	updated, err := patchStatus(ctx, pods, pod)
+	for _, leave := range [][]string{nil, ofContainers} {
+		if !refused(err) {
+			break
+		}
+		logging.From(ctx).WarnContext(ctx, "pod status was refused", "pod", pod.Namespace+"/"+pod.Name, "vm", pod.UID, "err", err)
+		updated, err = patchStatus(ctx, pods, withoutTexts(pod), leave...)
+	}
+	return updated, err
+}
+
+// refused says that the API server will answer the same however often it is asked.
+func refused(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err)
+}
+
+// withoutTexts returns pod without the messages of its status.
+func withoutTexts(pod *corev1.Pod) *corev1.Pod {
+	pod = pod.DeepCopy()
+	s := &pod.Status
+	s.Message = ""
+	for i := range s.Conditions {
+		s.Conditions[i].Message = ""
+	}
+	for _, all := range [][]corev1.ContainerStatus{s.InitContainerStatuses, s.ContainerStatuses, s.EphemeralContainerStatuses} {
+		for i := range all {
+			for _, state := range []*corev1.ContainerState{&all[i].State, &all[i].LastTerminationState} {
+				if state.Waiting != nil {
+					state.Waiting.Message = ""
+				}
+				if state.Terminated != nil {
+					state.Terminated.Message = ""
+				}
+			}
+		}
+	}
+	return pod
+}
+
+// patchStatus writes pod's status as a strategic merge patch, with its UID as precondition; the fields to leave stay as they
+// are. Conditions of others, such as readiness gates, stay. The error is the API server's own: Virtual Kubelet can't look into
+// a wrapped one.
+func patchStatus(ctx context.Context, pods corev1client.PodInterface, pod *corev1.Pod, leave ...string) (*corev1.Pod, error) {
+	patch, err := statusPatch(pod, leave...)
 	if err != nil {
 		return nil, err
 	}
 	return pods.Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 }
 
-func statusPatch(pod *corev1.Pod) ([]byte, error) {
+func statusPatch(pod *corev1.Pod, leave ...string) ([]byte, error) {
 	status, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&pod.Status)
 	if err != nil {
 		return nil, fmt.Errorf("convert status: %w", err)
 	}
 	clearAbsent(status, ours...)
+	for _, key := range leave {
+		delete(status, key)
+	}
 	for _, key := range replaced {
 		list, _ := status[key].([]any)
 		status[key] = append(list, map[string]any{"$patch": "replace"})

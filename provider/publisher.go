@@ -134,10 +134,14 @@ func (p *publisher) publish(ctx context.Context, uid types.UID) error {
 	return nil
 }
 
-// finish writes the last status and then deletes the API object: who watches the pod sees how its containers ended.
+// finish writes the last status and then deletes the API object: who watches the pod sees how its containers ended. A status
+// that the API server refuses for good keeps no pod from being deleted.
 func (p *publisher) finish(ctx context.Context, pod *corev1.Pod) error {
 	pods := p.client.Pods(pod.Namespace)
-	if _, err := patchStatus(ctx, pods, pod); err != nil && !gone(err) {
+	switch _, err := writeStatus(ctx, pods, pod); {
+	case refused(err):
+		logging.From(ctx).WarnContext(ctx, "pod deleted without its last status", "pod", pod.Namespace+"/"+pod.Name, "vm", pod.UID, "err", err)
+	case err != nil && !gone(err):
 		return err
 	}
 	options := metav1.NewDeleteOptions(0)

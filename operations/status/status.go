@@ -79,6 +79,7 @@ func Build(in Inputs) corev1.PodStatus {
 	case isTerminal(s.Phase) && b.ended():
 		b.bury(s)
 	}
+	bound(s)
 	s.PodIPs = b.podIPs(s.Phase)
 	s.PodIP = ""
 	if len(s.PodIPs) > 0 {

@@ -1,9 +1,12 @@
 package status_test
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -455,5 +458,43 @@ func TestAddresses(t *testing.T) {
 			assert.Equal(t, tt.want, got.PodIP)
 			assert.Equal(t, []corev1.PodIP{{IP: tt.want}}, got.PodIPs)
 		})
+	}
+}
+
+func TestTextsOfAPodHaveAKubeletsBudget(t *testing.T) {
+	long := strings.Repeat("é", wire.MaxMessageBytes/2)
+	for _, count := range []int{1, 100} {
+		pod := newPod(always)
+		pod.Spec.Containers = nil
+		var containers []wire.ContainerStatus
+		waits := map[string]status.Waiting{}
+		for i := range count {
+			name := fmt.Sprintf("c%d", i)
+			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: name})
+			c := terminated(name, "id1", 1)
+			c.Current.Message = long
+			c.Last = end("id0", 2, 0)
+			c.Last.Message = long
+			if i%2 == 1 {
+				c = wire.ContainerStatus{Name: name, State: wire.ContainerWaiting, Last: c.Last}
+				waits[name] = status.Waiting{Reason: "ErrImagePull", Message: long}
+			}
+			containers = append(containers, c)
+		}
+		s := buildOf(status.Inputs{Pod: pod, VM: live(containers...), Waiting: waits})
+		budget := min(12<<10/count, wire.MaxMessageBytes)
+		for _, c := range s.ContainerStatuses {
+			texts := []string{c.LastTerminationState.Terminated.Message}
+			if c.State.Waiting != nil {
+				texts = append(texts, c.State.Waiting.Message)
+			} else {
+				texts = append(texts, c.State.Terminated.Message)
+			}
+			for _, text := range texts {
+				assert.LessOrEqual(t, len(text), budget)
+				assert.Greater(t, len(text), budget-utf8.UTFMax)
+				assert.True(t, utf8.ValidString(text))
+			}
+		}
 	}
 }

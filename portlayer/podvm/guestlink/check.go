@@ -149,9 +149,15 @@ func oneLine(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// clean cuts s to limit bytes of valid text.
+// clean cuts s to limit bytes of valid text. Ends of lines and tabs are the only control characters that stay: others take six
+// bytes each in JSON, and steer the terminal of who reads them.
 func clean(s string, limit int) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
 	if len(s) <= limit {
 		return s
 	}

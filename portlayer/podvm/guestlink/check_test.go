@@ -100,6 +100,16 @@ func TestCheckCutsDown(t *testing.T) {
 				assert.Len(t, s.Events[0].Message, wire.MaxMessageBytes-1)
 			},
 		},
+		"characters that steer a terminal, and take six bytes in JSON": {
+			func(s *wire.Snapshot) {
+				s.Containers[1].Message, s.Events[0].Message = "a\x00b\x1b[2J\r\n\tc\u0085\u009b", strings.Repeat("\x01", 1<<10)
+			},
+			func(t *testing.T, s *wire.Snapshot) {
+				t.Helper()
+				assert.Equal(t, "ab[2J\n\tc", s.Containers[1].Message, "lines stay")
+				assert.Empty(t, s.Events[0].Message)
+			},
+		},
 		"identifiers of another form": {
 			func(s *wire.Snapshot) { s.Containers[0].ID = "<script>" },
 			func(t *testing.T, s *wire.Snapshot) { t.Helper(); assert.Empty(t, s.Containers[0].ID) },
