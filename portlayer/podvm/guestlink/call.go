@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -20,9 +21,9 @@ const callTimeout = 2 * time.Minute
 
 // Configure applies what all containers share.
 func (l *Link) Configure(ctx context.Context, pod wire.Pod) (wire.Ready, error) {
-	var ready wire.Ready
-	err := l.call(ctx, http.MethodPut, wire.PathPod, pod, &ready)
-	return ready, err
+	answer := ready{Addresses: few[netip.Addr]{most: maxAddresses}}
+	err := l.call(ctx, http.MethodPut, wire.PathPod, pod, &answer)
+	return wire.Ready{Addresses: answer.Addresses.all}, err
 }
 
 // PutFiles replaces the content of a volume.
@@ -53,8 +54,8 @@ func (l *Link) Stats(ctx context.Context) (wire.Stats, error) {
 		return wire.Stats{}, err
 	}
 	defer closeBody(resp.Body)
-	var stats wire.Stats
-	if err := decode(resp.Body, wire.MaxStatsBytes, &stats); err != nil {
+	stats, err := decodeStats(resp.Body)
+	if err != nil {
 		return wire.Stats{}, err
 	}
 	return checkStats(stats, l.config.Expect()), nil
@@ -118,7 +119,7 @@ func (s *session) call(ctx context.Context, method, path string, in, out any) er
 	if out == nil {
 		return nil
 	}
-	return decode(resp.Body, wire.MaxBodyBytes, out)
+	return decode(resp.Body, maxAnswerBytes, out)
 }
 
 // request returns the answer of a call that the guest did not refuse; the caller closes its body.
@@ -145,29 +146,6 @@ func statusError(resp *http.Response) error {
 		return unreachable(err)
 	}
 	return &StatusError{Code: resp.StatusCode, Message: oneLine(string(b))}
-}
-
-// decode reads JSON of at most limit bytes.
-func decode(r io.Reader, limit int64, out any) error {
-	bounded := &io.LimitedReader{R: r, N: limit + 1}
-	err := json.NewDecoder(bounded).Decode(out)
-	switch {
-	case bounded.N <= 0:
-		return fmt.Errorf("%w: longer than %d bytes", ErrMalformed, limit)
-	case err == nil:
-		return nil
-	case isSyntax(err):
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	default:
-		return unreachable(err)
-	}
-}
-
-func isSyntax(err error) bool {
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	var at *time.ParseError
-	return errors.As(err, &syntax) || errors.As(err, &kind) || errors.As(err, &at)
 }
 
 func closeBody(b io.Closer) { _ = b.Close() } // the answer was read, or is given up

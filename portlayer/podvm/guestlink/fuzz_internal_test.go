@@ -33,8 +33,8 @@ func FuzzSnapshot(f *testing.F) {
 	}
 	expect := Expect{Containers: []string{"app", "sidecar"}, Addresses: []netip.Addr{netip.MustParseAddr("10.9.0.2")}}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var raw wire.Snapshot
-		if decode(bytes.NewReader(b), wire.MaxSnapshotBytes, &raw) != nil {
+		raw, err := decodeSnapshot(bytes.NewReader(b))
+		if err != nil {
 			return
 		}
 		s, err := Check(raw, expect)

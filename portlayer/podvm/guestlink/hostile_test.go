@@ -23,6 +23,7 @@ import (
 const (
 	harmTime  = 700 * time.Millisecond // how long each mode lasts; the links break a silent channel after half of it
 	harmHeap  = 48 << 20
+	harmMade  = 64 << 20 // garbage of a guest whose answers are small and make much
 	harmDisk  = 3 << 20
 	logBytes  = 256 << 10
 	logsKept  = 2
@@ -48,6 +49,12 @@ func (f *foe) dial(context.Context) (io.ReadWriteCloser, error) {
 	return host, nil
 }
 
+func (f *foe) sessions() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.guests)
+}
+
 // end stops what the guest does on all its pipes, and reports whether it did anything.
 func (f *foe) end() bool {
 	f.mu.Lock()
@@ -71,7 +78,7 @@ func TestAHostileGuestGetsNoMoreThanItsShare(t *testing.T) {
 			logs, err := store.Dir(uid)
 			require.NoError(t, err)
 			f := &foe{mode: mode}
-			goroutines, heap := runtime.NumGoroutine(), heapNow()
+			goroutines, heap, made := runtime.NumGoroutine(), heapNow(), madeNow()
 			l := guestlink.Open(t.Context(), guestlink.Config{
 				Dial: f.dial, Logs: logs, Patience: harmTime / 3, OnChange: func() {},
 				Expect:     func() guestlink.Expect { return guestlink.Expect{Containers: []string{"app"}} },
@@ -80,6 +87,11 @@ func TestAHostileGuestGetsNoMoreThanItsShare(t *testing.T) {
 			peak := harm(t, l)
 			assert.Less(t, peak-heap, int64(harmHeap), "memory")
 			l.Close()
+			made = madeNow() - made
+			t.Logf("memory at most +%d MiB, %d MiB made in %d sessions", (peak-heap)>>20, made>>20, f.sessions())
+			if mode == hostile.Many {
+				assert.Less(t, made, int64(harmMade), "garbage")
+			}
 			assert.True(t, f.end(), "nothing was done to the host")
 			bytes, files := onDisk(t, root)
 			assert.Less(t, bytes, int64(harmDisk), "disk")
@@ -97,6 +109,8 @@ func harm(t *testing.T, l *guestlink.Link) int64 {
 	defer cancel()
 	var calls sync.WaitGroup
 	calls.Go(func() { // ends with ctx
+		_, _ = l.Configure(ctx, wire.Pod{})
+		_, _ = l.Stats(ctx)
 		for ctx.Err() == nil {
 			_ = l.Stop(ctx, wire.Stop{})
 			_, _ = l.Exec(ctx, "app", wire.Exec{Args: []string{"true"}}, guestlink.Streams{})
@@ -122,6 +136,13 @@ func heapNow() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// madeNow is all that was ever allocated.
+func madeNow() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.TotalAlloc)
 }
 
 func onDisk(t *testing.T, root string) (bytes int64, files int) {

@@ -46,12 +46,8 @@ type LogSink interface {
 	LogFinished(container string, attempt int32) bool
 }
 
-const (
-	dialPause    = 50 * time.Millisecond // before the second attempt; it doubles
-	maxDialPause = time.Second
-	// defaultPatience makes a silent guest known well before the 40 s after which its pod is no longer ready.
-	defaultPatience = 20 * time.Second
-)
+// defaultPatience makes a silent guest known well before the 40 s after which its pod is no longer ready.
+const defaultPatience = 20 * time.Second
 
 // Link is the connection to one guest, through all the channels that it takes. It is safe for concurrent use.
 type Link struct {
@@ -130,16 +126,15 @@ func (l *Link) Ack(bootID string, seq uint64) {
 // run connects again and again until ctx ends.
 func (l *Link) run(ctx context.Context) {
 	known := l.config.Known
-	pause := dialPause
 	greeted := false
+	var pauses pauses
 	for attempt := 0; ctx.Err() == nil; attempt++ {
+		began, abused := time.Now(), false
 		s, err := connect(ctx, l.config, attempt)
 		if err == nil {
 			known, err = l.serve(ctx, s, known, &greeted)
 			l.lost(s)
-			if attempt, pause = 0, dialPause; s.abused.Load() {
-				pause = streamCloseTimeout // what it made us hold is let go of first
-			}
+			attempt, abused = 0, s.abused.Load()
 		} else if ctx.Err() == nil {
 			l.config.Metrics.failures.Inc()
 		}
@@ -147,8 +142,7 @@ func (l *Link) run(ctx context.Context) {
 			return
 		}
 		logging.From(ctx).DebugContext(ctx, "guest link broke", "err", err)
-		_ = wait.For(ctx, pause) // the loop sees that ctx has ended
-		pause = min(2*pause, maxDialPause)
+		_ = wait.For(ctx, pauses.after(err, time.Since(began), abused)) // the loop sees that ctx has ended
 	}
 }
 

@@ -112,8 +112,8 @@ func (p *poller) query(after *wire.Snapshot) url.Values {
 // take hands a snapshot on when it is newer than what is known, and copies the logs that it has. It returns the guest's
 // time.
 func (p *poller) take(ctx context.Context, resp *http.Response) (time.Time, error) {
-	var raw wire.Snapshot
-	if err := decode(resp.Body, wire.MaxSnapshotBytes, &raw); err != nil {
+	raw, err := decodeSnapshot(resp.Body)
+	if err != nil {
 		return time.Time{}, err
 	}
 	s, err := Check(raw, p.link.config.Expect())

@@ -76,7 +76,12 @@ func (g *Guest) handler(mode Mode, until <-chan struct{}) http.Handler {
 	m.HandleFunc("PUT "+wire.PathBoot, hello) // it takes no name
 	m.HandleFunc("GET "+wire.PathSnapshot, func(w http.ResponseWriter, r *http.Request) { g.snapshot(w, r, mode, until) })
 	m.HandleFunc("GET "+wire.PathLog, func(w http.ResponseWriter, _ *http.Request) { g.log(w, mode, until) })
-	m.HandleFunc("PUT "+wire.PathPod, g.configure)
+	m.HandleFunc("PUT "+wire.PathPod, func(w http.ResponseWriter, r *http.Request) { g.configure(w, r, mode) })
+	m.HandleFunc("GET "+wire.PathStats, func(w http.ResponseWriter, _ *http.Request) {
+		if mode == Many {
+			g.many(w, wire.MaxStatsBytes, `{"containers":[`, "{}")
+		}
+	})
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // what it says does not matter
 		if mode == Refusals {
@@ -88,7 +93,11 @@ func (g *Guest) handler(mode Mode, until <-chan struct{}) http.Handler {
 }
 
 // configure agrees to everything, and learns the pod's containers.
-func (g *Guest) configure(w http.ResponseWriter, r *http.Request) {
+func (g *Guest) configure(w http.ResponseWriter, r *http.Request, mode Mode) {
+	if mode == Many {
+		g.many(w, wire.MaxBodyBytes, `{"addresses":[`, `""`)
+		return
+	}
 	var pod wire.Pod
 	if err := json.NewDecoder(r.Body).Decode(&pod); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

@@ -15,6 +15,7 @@ const (
 	Headers    Mode = "headers"    // the header of an answer does not end
 	Slow       Mode = "slow"       // an answer comes a byte at a time
 	Giant      Mode = "giant"      // a snapshot does not end
+	Many       Mode = "many"       // lists of more items than there can be, each of them three bytes long
 	Impossible Mode = "impossible" // snapshots of states that cannot be
 	Events     Mode = "events"     // snapshots at once, each with as many and as long events as may be
 	Attempts   Mode = "attempts"   // a container that claims to have been started anew with every snapshot, with a log each
@@ -29,7 +30,7 @@ const (
 // Modes are those in which a guest goes on, and so may be had one after the other.
 func Modes() []Mode {
 	return []Mode{
-		Noise, Deaf, Frames, Streams, Pings, Garbage, Headers, Slow, Giant, Impossible, Events, Attempts, Offsets, Logs, Lines,
-		Refusals, Console,
+		Noise, Deaf, Frames, Streams, Pings, Garbage, Headers, Slow, Giant, Many, Impossible, Events, Attempts, Offsets, Logs,
+		Lines, Refusals, Console,
 	}
 }
