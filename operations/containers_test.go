@@ -1,6 +1,7 @@
 package operations_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -89,19 +90,45 @@ func TestAnImageThatIsLateHoldsUpNoOtherContainer(t *testing.T) {
 }
 
 func TestInitContainersRunAgainAfterAReboot(t *testing.T) {
+	for _, policy := range []corev1.RestartPolicy{corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure} {
+		t.Run(string(policy), func(t *testing.T) {
+			onNode(t, func(t *testing.T, n *node) {
+				p := pod(policy, "sleep 10000")
+				p.Spec.InitContainers = []corev1.Container{member("init", "sleep 1")}
+				n.manager.Sync(p)
+				n.awaitPhase(corev1.PodRunning)
+				n.hv.Kill(uid, "killed")
+				n.await(2*time.Minute, "it runs again", func() bool {
+					s := n.status()
+					return s.ContainerStatuses[0].RestartCount == 1 && s.ContainerStatuses[0].State.Running != nil
+				})
+				init := n.status().InitContainerStatuses[0]
+				assert.Equal(t, int32(1), init.RestartCount)
+				assert.True(t, init.Ready)
+				assert.Contains(t, n.events.String(), "PodVMEnded")
+				started := 0
+				for i, e := range n.events.All() {
+					if strings.HasPrefix(e, "Normal Started") && n.events.About()[i].FieldPath == "spec.initContainers{init}" {
+						started++
+					}
+				}
+				assert.Equal(t, 2, started, "events tell of it")
+			})
+		})
+	}
+}
+
+func TestWorkThatTheNodesShutdownCutShortGoesOn(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
-		p := pod(corev1.RestartPolicyAlways, "sleep 10000")
-		p.Spec.InitContainers = []corev1.Container{member("init", "sleep 1")}
+		p := pod(corev1.RestartPolicyOnFailure, "trap 'exit 0' TERM; sleep 10000")
 		n.manager.Sync(p)
 		n.awaitPhase(corev1.PodRunning)
-		n.hv.Kill(uid, "killed")
-		n.await(2*time.Minute, "it runs again", func() bool {
-			s := n.status()
-			return s.ContainerStatuses[0].RestartCount == 1 && s.ContainerStatuses[0].State.Running != nil
+		require.NoError(t, n.manager.Shutdown(t.Context(), false))
+		n.restart(withStatus(p, n.status()))
+		n.await(time.Minute, "running again", func() bool {
+			return n.container().State.Running != nil && n.container().RestartCount == 1
 		})
-		init := n.status().InitContainerStatuses[0]
-		assert.Equal(t, int32(1), init.RestartCount)
-		assert.True(t, init.Ready)
+		assert.Equal(t, corev1.PodRunning, n.status().Phase)
 	})
 }
 

@@ -47,6 +47,7 @@ type node struct {
 	events  *testevents.Recorder
 	logged  *loggedErrors
 	pods    *cache.Pods
+	written *apiServer
 	manager *operations.Manager
 	metrics *prometheus.Registry // of this run
 	mu      sync.Mutex           // guards facts where a test changes them while the program runs
@@ -71,6 +72,7 @@ func onNode(t *testing.T, test func(t *testing.T, n *node)) {
 			events:  &testevents.Recorder{},
 			cluster: "cluster-1",
 			logged:  &loggedErrors{},
+			written: &apiServer{t: t, written: map[types.UID]corev1.PodStatus{}},
 		}
 		n.start()
 		defer func() {
@@ -102,6 +104,7 @@ func (n *node) start() {
 	})
 	require.NoError(n.t, err)
 	n.pods, n.metrics = cache.New(), prometheus.NewRegistry()
+	n.pods.Subscribe(n.written.write)
 	n.manager = operations.New(operations.Config{
 		Host: host, Images: n.store, Env: n.env, Volumes: n.volumes, Cache: n.pods, Events: n.events,
 		NodeName: nodeName, Cluster: n.cluster, Scope: "pods",

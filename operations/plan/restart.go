@@ -18,6 +18,12 @@ func Restarts(pod *corev1.Pod, m Member, code int32) bool {
 	case m.Role == wire.RoleEphemeral, m.Role == wire.RoleInit && code == 0:
 		return false
 	}
+	return MayLeaveEnd(pod, m, code)
+}
+
+// MayLeaveEnd reports whether the API server takes another state of m after it was written that m ended with code: it asks the
+// rules and policies alone (k8s.io/kubernetes, pkg/apis/core/validation, ValidateContainerStateTransition).
+func MayLeaveEnd(pod *corev1.Pod, m Member, code int32) bool {
 	for _, r := range restartRules(m.Container) {
 		if slices.Contains(r.ExitCodes, code) != r.NotIn {
 			return r.Restart

@@ -37,7 +37,7 @@ func (b *builder) containers(s *corev1.PodStatus) {
 }
 
 func (b *builder) container(m plan.Member, before corev1.ContainerStatus) corev1.ContainerStatus {
-	seen := b.observe(m, before)
+	seen := b.hold(m, b.observe(m, before), before)
 	s := corev1.ContainerStatus{
 		Name:                 m.Name,
 		Image:                cmp.Or(b.Images[m.Name].Name, before.Image, m.Image),
@@ -138,15 +138,35 @@ func (b *builder) fromGuest(m plan.Member, c wire.ContainerStatus, before corev1
 // until it runs.
 func (b *builder) restarting(m plan.Member, end *wire.Terminated, before corev1.ContainerStatus) seen {
 	s := b.finished(m, end, nil)
+	if s.state.Terminated == nil {
+		return s
+	}
 	if last := before.LastTerminationState.Terminated; last != nil && last.ContainerID != s.state.Terminated.ContainerID {
 		s.last = last
 	}
 	return s
 }
 
-// finished is for a container whose latest attempt ended like end.
+// hold keeps an init container that was reported to have ended, and runs anew in another boot of the VM, at its end until it has
+// ended again: the API server would take no status in which it has not.
+func (b *builder) hold(m plan.Member, s seen, before corev1.ContainerStatus) seen {
+	end := before.State.Terminated
+	if m.Role != wire.RoleInit || end == nil || s.state.Terminated != nil || plan.MayLeaveEnd(b.Pod, m, end.ExitCode) {
+		return s
+	}
+	if s.last != nil && s.last.ContainerID != end.ContainerID {
+		return seen{state: corev1.ContainerState{Terminated: s.last}, last: end, restarts: s.restarts}
+	}
+	return seen{state: before.State, last: before.LastTerminationState.Terminated, restarts: before.RestartCount}
+}
+
+// finished is for a container whose latest attempt ended like end. One that runs again although the API server would take that
+// end for its last waits.
 func (b *builder) finished(m plan.Member, end, last *wire.Terminated) seen {
 	b.again[m.Name] = plan.RunsAgain(b.Pod, m, b.guest, end)
+	if m.Role == wire.RoleApp && b.again[m.Name] && !b.Terminating && !plan.MayLeaveEnd(b.Pod, m, end.ExitCode) {
+		return seen{state: b.waitingState(b.Waiting[m.Name]), last: terminated(end), restarts: end.Attempt}
+	}
 	if last != nil && last.ID == end.ID {
 		last = nil
 	}

@@ -207,3 +207,55 @@ func TestResourcesAreThoseThatTheContainerHas(t *testing.T) {
 	again := buildOf(status.Inputs{Pod: resized, VM: live(running(0, nil)), Previous: first})
 	assert.Equal(t, list("2"), again.ContainerStatuses[0].Resources.Limits, "what runs is not resized")
 }
+
+func TestAnInitContainerThatRunsAnew(t *testing.T) {
+	first := corev1.ContainerStatus{
+		Name: "init", ContainerID: "vic://id1", Ready: true, State: corev1.ContainerState{Terminated: shown("id1", 0)},
+	}
+	again := runs("init", true, false)
+	again.RestartCount, again.Last = 1, end("id1", 0, 0)
+	failed := wire.ContainerStatus{
+		Name: "init", State: wire.ContainerWaiting, Known: true, Reason: wire.ReasonCrashLoopBackOff, RestartCount: 1, Last: end("id2", 3, 1),
+	}
+	tests := map[string]struct {
+		policy corev1.RestartPolicy
+		is     wire.ContainerStatus
+		want   corev1.ContainerState
+		count  int32
+	}{
+		"is shown as it ended before where the API server takes nothing else": {onFailure, again, first.State, 0},
+		"is shown as it is where it does":                                     {always, again, corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metaAt(5)}}, 1},
+		"is shown as it failed, also while it waits for its next start":       {onFailure, failed, corev1.ContainerState{Terminated: shown("id2", 3)}, 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			in := status.Inputs{
+				Pod:      initPod(tt.policy),
+				VM:       live(tt.is, runs("sidecar", true, true), wire.ContainerStatus{Name: "c", State: wire.ContainerWaiting, Last: end("id0", 1, 0)}),
+				Previous: corev1.PodStatus{Phase: corev1.PodRunning, InitContainerStatuses: []corev1.ContainerStatus{first}},
+			}
+			got := buildOf(in)
+			assert.Equal(t, tt.want, got.InitContainerStatuses[0].State)
+			assert.Equal(t, tt.count, got.InitContainerStatuses[0].RestartCount)
+			in.Previous = got
+			if tt.is.Last.ExitCode == 0 {
+				assert.Equal(t, got.InitContainerStatuses, buildOf(in).InitContainerStatuses, "it stays")
+			} else {
+				assert.NotNil(t, buildOf(in).InitContainerStatuses[0].State.Waiting, "a failure may be left")
+			}
+		})
+	}
+}
+
+func TestAContainerThatRunsAgainIsNotShownAtAnEndThatCannotBeLeft(t *testing.T) {
+	waits := wire.ContainerStatus{
+		Name: "c", State: wire.ContainerWaiting, Known: true, Reason: wire.ReasonContainerCreating, RestartCount: 1, Last: end("id1", 0, 0),
+	}
+	pod := newPod(onFailure)
+	got := buildOf(status.Inputs{Pod: pod, VM: live(waits)}).ContainerStatuses[0]
+	assert.NotNil(t, got.State.Waiting)
+	assert.Equal(t, shown("id1", 0), got.LastTerminationState.Terminated)
+	waits.Last = end("id1", 1, 0)
+	got = buildOf(status.Inputs{Pod: pod, VM: live(waits)}).ContainerStatuses[0]
+	assert.Equal(t, shown("id1", 1), got.State.Terminated, "a failure can be left")
+}

@@ -12,7 +12,7 @@ import (
 const killed = 143
 
 // Script returns the arguments that run a script here and in a guest with a shell. The fake guest knows the commands
-// "echo WORDS", "echo WORDS >&2", "sleep SECONDS", "cat" and "exit N", separated by ";".
+// "echo WORDS", "echo WORDS >&2", "sleep SECONDS", "cat", "trap 'exit N' TERM" and "exit N", separated by ";".
 func Script(script string) []string { return []string{"/bin/sh", "-c", script} }
 
 // run interprets args until it is asked to stop.
@@ -20,6 +20,7 @@ func run(args []string, stdio Stdio, stop <-chan struct{}) int32 {
 	if len(args) != 3 || args[1] != "-c" {
 		return 127
 	}
+	stopped := int32(killed)
 	for command := range strings.SplitSeq(args[2], ";") {
 		word, rest, _ := strings.Cut(strings.TrimSpace(command), " ")
 		switch word {
@@ -27,11 +28,15 @@ func run(args []string, stdio Stdio, stop <-chan struct{}) int32 {
 			echo(rest, stdio)
 		case "sleep":
 			if !sleep(rest, stop) {
-				return killed
+				return stopped
 			}
 		case "cat":
 			if !cat(stdio, stop) {
-				return killed
+				return stopped
+			}
+		case "trap":
+			if _, err := fmt.Sscanf(rest, "'exit %d' TERM", &stopped); err != nil {
+				return 2
 			}
 		case "exit":
 			code, err := strconv.ParseInt(rest, 10, 32)
