@@ -3,8 +3,11 @@ package provider
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
+	"time"
 
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,20 +22,35 @@ import (
 // publishers is how many pods' statuses are handed over or deletions made at a time.
 const publishers = 16
 
+// So many changes of one pod's status are handed over at once, and so many a second from then on: each is a write to the API
+// server, and a guest can change as often as it likes.
+const (
+	statusBurst = 5
+	statusRate  = 1
+)
+
 // publisher brings statuses from the cache to Virtual Kubelet, and API objects of pods that have ended to their end.
 type publisher struct {
 	provider *Provider
 	client   corev1client.PodsGetter
 	queue    workqueue.TypedRateLimitingInterface[types.UID]
 
-	mu       sync.Mutex // guards flushing
+	mu       sync.Mutex // guards what follows
 	flushing map[types.UID]struct{}
+	paces    map[types.UID]*pace // of pods whose status changed lately
+}
+
+// pace is how often a pod's status may change for others.
+type pace struct {
+	turns *rate.Limiter
+	due   bool // there is a change that has not had its turn
 }
 
 func newPublisher(p *Provider, client corev1client.PodsGetter) *publisher {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](retryBase, retryMax)
 	return &publisher{
-		provider: p, client: client, queue: workqueue.NewTypedRateLimitingQueue(limiter), flushing: map[types.UID]struct{}{},
+		provider: p, client: client, queue: workqueue.NewTypedRateLimitingQueue(limiter),
+		flushing: map[types.UID]struct{}{}, paces: map[types.UID]*pace{},
 	}
 }
 
@@ -63,6 +81,38 @@ func (p *publisher) begin(uid types.UID) (counts bool) {
 	return counts
 }
 
+// statusChanged asks for a change of that pod's status to be written when it is its turn.
+func (p *publisher) statusChanged(uid types.UID) {
+	p.mu.Lock()
+	pod, ok := p.paces[uid]
+	if !ok {
+		// One that could hand over as many again is as good as none.
+		maps.DeleteFunc(p.paces, func(_ types.UID, o *pace) bool { return !o.due && o.turns.Tokens() >= statusBurst })
+		pod = &pace{turns: rate.NewLimiter(statusRate, statusBurst)}
+		p.paces[uid] = pod
+	}
+	pod.due = true
+	p.mu.Unlock()
+	p.changed(uid)
+}
+
+// early is how long that pod has to wait for its turn; 0 gives it one, and what has not changed needs none.
+func (p *publisher) early(uid types.UID) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pod, ok := p.paces[uid]
+	if !ok || !pod.due {
+		return 0
+	}
+	turn := pod.turns.Reserve()
+	wait := turn.Delay()
+	if wait > 0 {
+		turn.Cancel()
+	}
+	pod.due = wait > 0
+	return wait
+}
+
 func (p *publisher) end(uid types.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,7 +121,7 @@ func (p *publisher) end(uid types.UID) {
 
 // run works until ctx ends.
 func (p *publisher) run(ctx context.Context) {
-	unsubscribe := p.provider.pods.Subscribe(func(e cache.Entry) { p.changed(e.Pod.UID) })
+	unsubscribe := p.provider.pods.Subscribe(func(e cache.Entry) { p.statusChanged(e.Pod.UID) })
 	defer unsubscribe()
 	select {
 	case <-ctx.Done():
@@ -100,6 +150,10 @@ func (p *publisher) next(ctx context.Context) bool {
 		return true
 	}
 	counts := p.begin(uid)
+	if early := p.early(uid); early > 0 && !counts {
+		p.queue.AddAfter(uid, early) // with what is the newest then
+		return true
+	}
 	if err := p.publish(ctx, uid); err != nil && ctx.Err() == nil {
 		logging.From(ctx).WarnContext(ctx, "pod's end not written", "vm", uid, "err", err)
 		p.queue.AddRateLimited(uid)

@@ -4,8 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
+	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -59,6 +63,13 @@ func (p *published) verbs() []string {
 		verbs = append(verbs, a.GetVerb())
 	}
 	return verbs
+}
+
+// writes is how many of those that were handed over have a status other than the one before: Virtual Kubelet writes no others.
+func (p *published) writes() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(slices.CompactFunc(slices.Clone(p.seen), func(a, b *corev1.Pod) bool { return a.Status.Message == b.Status.Message }))
 }
 
 func ending(p *corev1.Pod) {
@@ -126,6 +137,42 @@ func TestPublish(t *testing.T) {
 		p.cache.SetPod(podOf("1", ending))
 		p.cache.Finish("1")
 		require.ErrorIs(t, p.publish(t.Context(), "1"), boom)
+	})
+}
+
+func TestAPodThatChangesAllTheTimeIsWrittenOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPublished(t, podOf("1"))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { // ends with ctx
+			defer close(done)
+			p.run(ctx)
+		}()
+		synctest.Wait()
+		p.cache.SetPod(podOf("1"))
+		const seconds = 20
+		for i := range 11 * seconds {
+			p.cache.SetStatus("1", corev1.PodStatus{Phase: corev1.PodRunning, Message: strconv.Itoa(i)})
+			p.changed("1") // the API server's own object changes with each write
+			<-time.After(time.Second / 11)
+			if synctest.Wait(); i == 3 {
+				assert.Equal(t, 4, p.writes(), "a few changes are written at once")
+			}
+		}
+		t.Logf("%d changes were written %d times", 11*seconds, p.writes())
+		assert.LessOrEqual(t, p.writes(), statusBurst+seconds)
+		p.cache.SetStatus("1", corev1.PodStatus{Phase: corev1.PodRunning, Message: "newest"})
+		<-time.After(time.Second)
+		synctest.Wait()
+		assert.Equal(t, "newest", p.seen[len(p.seen)-1].Status.Message)
+		p.cache.SetStatus("1", corev1.PodStatus{Phase: corev1.PodRunning, Message: "at the end"})
+		p.flush()
+		synctest.Wait()
+		assert.True(t, p.flushed(), "a flush waits for nothing")
+		assert.Equal(t, "at the end", p.seen[len(p.seen)-1].Status.Message)
+		cancel()
+		<-done
 	})
 }
 

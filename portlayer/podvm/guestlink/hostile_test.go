@@ -2,6 +2,7 @@ package guestlink_test
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"io/fs"
 	"net"
@@ -66,6 +67,44 @@ func (f *foe) end() bool {
 	return did > 0
 }
 
+// told is what the link hands on. Each snapshot is one write of the run directory, and at most one of the pod's status.
+type told struct {
+	t              *testing.T
+	count, largest int
+}
+
+func (s *told) take(snapshot *wire.Snapshot) {
+	s.count++
+	b, err := json.Marshal(snapshot)
+	if err != nil {
+		s.t.Error(err)
+	}
+	s.largest = max(s.largest, len(b))
+	assert.LessOrEqual(s.t, len(snapshot.Events), wire.MaxEvents)
+	assert.NotContains(s.t, string(b), `\u000`, "control characters")
+}
+
+func TestARestlessGuestIsAskedOnceASecond(t *testing.T) {
+	store, err := rundir.Open(rundir.Config{Root: t.TempDir()})
+	require.NoError(t, err)
+	logs, err := store.Dir(uid)
+	require.NoError(t, err)
+	const atOnce, more = 20, 3
+	f, came, begin := &foe{mode: hostile.Restless}, make(chan time.Time, 100), time.Now()
+	l := guestlink.Open(t.Context(), guestlink.Config{
+		Dial: f.dial, Logs: logs, OnChange: func() {},
+		Expect:     func() guestlink.Expect { return guestlink.Expect{Containers: []string{"app"}} },
+		OnSnapshot: func(*wire.Snapshot) { came <- time.Now() },
+	})
+	var last time.Time
+	for range atOnce + more {
+		last = <-came
+	}
+	l.Close()
+	f.end()
+	assert.GreaterOrEqual(t, last.Sub(begin), more*time.Second)
+}
+
 func TestAHostileGuestGetsNoMoreThanItsShare(t *testing.T) {
 	for _, mode := range hostile.Modes() {
 		if mode == hostile.Console { // it is no matter of the channel
@@ -77,18 +116,20 @@ func TestAHostileGuestGetsNoMoreThanItsShare(t *testing.T) {
 			require.NoError(t, err)
 			logs, err := store.Dir(uid)
 			require.NoError(t, err)
-			f := &foe{mode: mode}
+			f, seen := &foe{mode: mode}, &told{t: t}
 			goroutines, heap, made := runtime.NumGoroutine(), heapNow(), madeNow()
 			l := guestlink.Open(t.Context(), guestlink.Config{
 				Dial: f.dial, Logs: logs, Patience: harmTime / 3, OnChange: func() {},
 				Expect:     func() guestlink.Expect { return guestlink.Expect{Containers: []string{"app"}} },
-				OnSnapshot: func(s *wire.Snapshot) { assert.LessOrEqual(t, len(s.Events), wire.MaxEvents) },
+				OnSnapshot: seen.take,
 			})
 			peak := harm(t, l)
 			assert.Less(t, peak-heap, int64(harmHeap), "memory")
 			l.Close()
 			made = madeNow() - made
-			t.Logf("memory at most +%d MiB, %d MiB made in %d sessions", (peak-heap)>>20, made>>20, f.sessions())
+			t.Logf("memory at most +%d MiB, %d MiB made in %d sessions; %d snapshots to write, the largest of %d KiB",
+				(peak-heap)>>20, made>>20, f.sessions(), seen.count, seen.largest>>10)
+			assert.LessOrEqual(t, seen.largest, wire.MaxSnapshotBytes)
 			if mode == hostile.Many {
 				assert.Less(t, made, int64(harmMade), "garbage")
 			}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/wait"
@@ -51,9 +53,10 @@ const defaultPatience = 20 * time.Second
 
 // Link is the connection to one guest, through all the channels that it takes. It is safe for concurrent use.
 type Link struct {
-	config Config
-	cancel context.CancelFunc
-	done   chan struct{} // closed when run has ended
+	config    Config
+	cancel    context.CancelFunc
+	done      chan struct{} // closed when run has ended
+	snapshots *rate.Limiter // of those that are asked for
 
 	mu      sync.Mutex // guards what follows
 	current *session   // nil while there is none
@@ -79,11 +82,12 @@ func Open(ctx context.Context, cfg Config) *Link {
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	l := &Link{
-		config:  cfg,
-		cancel:  cancel,
-		done:    make(chan struct{}),
-		changed: make(chan struct{}),
-		silent:  time.Now(),
+		config:    cfg,
+		cancel:    cancel,
+		done:      make(chan struct{}),
+		snapshots: rate.NewLimiter(snapshotRate, snapshotBurst),
+		changed:   make(chan struct{}),
+		silent:    time.Now(),
 	}
 	// Ends at Close.
 	go func() {

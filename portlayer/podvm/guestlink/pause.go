@@ -10,9 +10,9 @@ const (
 	maxDialPause = time.Second
 	// maxMalformedPause bounds the pause after sessions in which the guest sent what no guest of ours sends. Each one costs the
 	// host more than it costs the guest.
-	maxMalformedPause = time.Minute
+	maxMalformedPause = 20 * time.Second
 	// lasting is how long a session takes that makes up for those before it.
-	lasting = time.Minute
+	lasting = maxMalformedPause
 )
 
 // pauses are how long a Link waits before it connects again.

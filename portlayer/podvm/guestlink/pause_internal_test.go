@@ -45,7 +45,7 @@ func TestPausesBetweenSessions(t *testing.T) {
 	t.Run("abuse counts as nonsense does", func(t *testing.T) {
 		var p pauses
 		p.after(errBroke, short, true)
-		assert.Equal(t, 2*streamCloseTimeout, p.after(errBroke, short, true))
+		assert.Equal(t, maxMalformedPause, p.after(errBroke, short, true))
 	})
 }
 

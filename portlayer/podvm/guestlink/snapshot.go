@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
 )
@@ -19,9 +17,10 @@ const (
 	greetTimeout = 30 * time.Second
 	// answerTimeout is how long after its wait a guest may take to answer with a snapshot.
 	answerTimeout = 30 * time.Second
-	// A guest may send so many snapshots at once and so many a second, lest it keep the host busy.
+	// A guest is asked for so many snapshots at once and so many a second, in whatever sessions: each may be a write to the disk
+	// of the host and one to the API server. What is not asked for is not lost, since a snapshot is complete in itself.
 	snapshotBurst = 20
-	snapshotRate  = 10
+	snapshotRate  = 1
 )
 
 // poller follows the guest's snapshots during one session.
@@ -63,11 +62,7 @@ func (p *poller) knows(bootID string) bool {
 
 // poll waits for one snapshot after the other until the session breaks.
 func (p *poller) poll(ctx context.Context) error {
-	limit := rate.NewLimiter(snapshotRate, snapshotBurst)
 	for {
-		if err := limit.Wait(ctx); err != nil {
-			return err
-		}
 		if err := p.next(ctx, p.known); err != nil {
 			return fmt.Errorf("wait for a snapshot: %w", err)
 		}
@@ -76,6 +71,9 @@ func (p *poller) poll(ctx context.Context) error {
 
 // next takes the guest's next snapshot after the given one, or the present one where that is nil. ctx is the session's.
 func (p *poller) next(ctx context.Context, after *wire.Snapshot) error {
+	if err := p.link.snapshots.Wait(ctx); err != nil {
+		return err
+	}
 	timed, cancel := context.WithTimeout(ctx, wire.SnapshotWait+answerTimeout)
 	defer cancel()
 	resp, err := p.session.request(timed, http.MethodGet, wire.PathSnapshot+"?"+p.query(after).Encode(), nil)

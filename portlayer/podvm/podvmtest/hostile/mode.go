@@ -19,6 +19,8 @@ const (
 	Impossible Mode = "impossible" // snapshots of states that cannot be
 	Events     Mode = "events"     // snapshots at once, each with as many and as long events as may be
 	Attempts   Mode = "attempts"   // a container that claims to have been started anew with every snapshot, with a log each
+	Restless   Mode = "restless"   // snapshots at once, in which every container becomes ready or unready
+	Texts      Mode = "texts"      // snapshots whose texts are as long as may be, of characters that take six bytes in JSON
 	Offsets    Mode = "offsets"    // logs that claim to begin anywhere
 	Logs       Mode = "logs"       // a log without end
 	Lines      Mode = "lines"      // a log that is one line without end
@@ -30,7 +32,7 @@ const (
 // Modes are those in which a guest goes on, and so may be had one after the other.
 func Modes() []Mode {
 	return []Mode{
-		Noise, Deaf, Frames, Streams, Pings, Garbage, Headers, Slow, Giant, Many, Impossible, Events, Attempts, Offsets, Logs,
-		Lines, Refusals, Console,
+		Noise, Deaf, Frames, Streams, Pings, Garbage, Headers, Slow, Giant, Many, Impossible, Events, Attempts, Restless,
+		Texts, Offsets, Logs, Lines, Refusals, Console,
 	}
 }

@@ -45,6 +45,19 @@ func (g *Guest) snapshot(w http.ResponseWriter, r *http.Request, mode Mode, unti
 			c.RestartCount += int32(n)
 			c.Last = &wire.Terminated{Attempt: c.RestartCount - 1, ExitCode: 1, Reason: "Error", LogBytes: 1 << 40}
 		}
+	case Restless:
+		for i := range s.Containers {
+			s.Containers[i].Started, s.Containers[i].Ready = true, n%2 == 0
+		}
+	case Texts:
+		text := strings.Repeat("\x01<", wire.MaxMessageBytes/2)
+		s.StopReason = text
+		for i := range s.Containers {
+			c := &s.Containers[i]
+			c.State, c.ID, c.Message = wire.ContainerTerminated, "", text
+			c.Current = &wire.Terminated{ExitCode: 1, Reason: text, Message: text, Attempt: c.RestartCount}
+			c.Last = &wire.Terminated{ExitCode: 1, Reason: text, Message: text}
+		}
 	default:
 	}
 	g.send(w, s)
