@@ -13,6 +13,14 @@ type Grant struct {
 	Everyone bool `json:"everyone,omitempty"`
 	// Holders are those of the credentials that brought it, in order (Credentials.Holder).
 	Holders []string `json:"holders,omitempty"`
+	// Delivered is set once the repository has delivered all layers of the image. One that knew no more than manifest and
+	// configuration vouches for nobody but under its own name.
+	Delivered bool `json:"delivered,omitempty"`
+}
+
+// allows reports whether one of holders may have what g is for.
+func (g Grant) allows(holders ...string) bool {
+	return g.Everyone || slices.ContainsFunc(holders, func(h string) bool { return slices.Contains(g.Holders, h) })
 }
 
 // MayUse reports whether holders of credentials may have the image under that name without asking the registry: one of them
@@ -21,20 +29,33 @@ func (i Image) MayUse(name string, holders []string) bool {
 	if len(i.Grants) == 0 {
 		return true
 	}
-	allows := func(g Grant) bool {
-		return g.Everyone || slices.ContainsFunc(holders, func(h string) bool { return slices.Contains(g.Holders, h) })
-	}
 	named, err := parseName(name)
 	if err == nil && i.has(reference.FamiliarString(named)) {
-		return allows(i.Grants[named.Name()])
+		return i.Grants[named.Name()].allows(holders...)
 	}
-	// By its ID an image has no repository, so that any will do.
-	for _, g := range i.Grants {
-		if allows(g) {
+	// By its ID an image has no repository, so that any will do that has delivered it.
+	return i.delivered(func(_ string, g Grant) bool { return g.allows(holders...) })
+}
+
+// delivered reports whether ok is true of a grant by whose repository all layers came.
+func (i Image) delivered(ok func(repository string, g Grant) bool) bool {
+	for repository, g := range i.Grants {
+		if g.Delivered && ok(repository, g) {
 			return true
 		}
 	}
 	return false
+}
+
+// maySkipLayers reports whether images show that whoever pulls under names may have the layers of a disk without fetching them:
+// one of the repositories has delivered them before, or they have brought them from another, or everyone may have them.
+func maySkipLayers(images []Image, diskDigest string, names naming) bool {
+	repositories := names.repositories()
+	return slices.ContainsFunc(images, func(img Image) bool {
+		return img.DiskDigest == diskDigest && (len(img.Grants) == 0 || img.delivered(func(repository string, g Grant) bool {
+			return slices.Contains(repositories, repository) || g.allows(names.holder)
+		}))
+	})
 }
 
 // granted returns grants with one more holder for all repositories of names.
@@ -43,18 +64,15 @@ func granted(grants map[string]Grant, names naming) map[string]Grant {
 	if all == nil {
 		all = map[string]Grant{}
 	}
-	for _, name := range slices.Concat(names.tags, names.digests) {
-		named, err := parseName(name)
-		if err != nil {
-			continue
-		}
-		g := all[named.Name()]
+	for _, repository := range names.repositories() {
+		g := all[repository]
 		if names.holder == "" {
 			g.Everyone = true
 		} else {
 			g.Holders = sortedUnion(g.Holders, []string{names.holder})
 		}
-		all[named.Name()] = g
+		g.Delivered = g.Delivered || names.delivered
+		all[repository] = g
 	}
 	return all
 }

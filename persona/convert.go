@@ -13,6 +13,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/virtual-kubelet/vic/internal/ctxio"
 	"github.com/virtual-kubelet/vic/internal/durable"
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/persona/flatten"
@@ -57,9 +58,14 @@ func (s *Store) add(ctx context.Context, a *artifact, names naming, progress fun
 		return Image{}, err
 	}
 	defer func() { err = errors.Join(err, w.release()) }()
-	if img.DiskBytes, err = s.ensureDisk(ctx, w, a, progress); err != nil {
+	if names.delivered, err = s.bringLayers(ctx, w, a, names, progress); err != nil {
 		return Image{}, err
 	}
+	info, err := os.Stat(s.diskPath(img.DiskDigest))
+	if err != nil {
+		return Image{}, err
+	}
+	img.DiskBytes = info.Size()
 	err = s.index.update(ctx, func(images []Image) ([]Image, error) {
 		images, img = enter(images, img, names)
 		return images, nil
@@ -70,43 +76,75 @@ func (s *Store) add(ctx context.Context, a *artifact, names naming, progress fun
 	return img, nil
 }
 
-// ensureDisk returns the size of a's disk, which it makes in w if need be.
-func (s *Store) ensureDisk(ctx context.Context, w *workDir, a *artifact, progress func(Progress)) (int64, error) {
-	final := s.diskPath(a.diskDigest())
-	info, err := os.Stat(final)
-	if err == nil {
-		return info.Size(), nil
+// bringLayers makes a's disk in w if it is not here, and returns whether all layers were fetched. Where the disk is here they are
+// fetched and checked all the same, unless who pulls has shown that they may have them: others could know what they are called.
+func (s *Store) bringLayers(ctx context.Context, w *workDir, a *artifact, names naming, progress func(Progress)) (bool, error) {
+	_, err := os.Stat(s.diskPath(a.diskDigest()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, s.makeDisk(ctx, w, a, progress)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
-	}
-	begin := time.Now()
-	size, err := s.convert(ctx, w, a, progress)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
-	if err := os.Rename(w.file("disk"), final); err != nil {
-		return 0, err
+	images, err := s.index.load()
+	if err != nil || maySkipLayers(images, a.diskDigest(), names) {
+		return false, err
+	}
+	return true, s.checkLayers(ctx, a, progress)
+}
+
+// makeDisk makes a's disk in w, and gives it its name.
+func (s *Store) makeDisk(ctx context.Context, w *workDir, a *artifact, progress func(Progress)) error {
+	begin := time.Now()
+	if err := s.convert(ctx, w, a, progress); err != nil {
+		return err
+	}
+	if err := os.Rename(w.file("disk"), s.diskPath(a.diskDigest())); err != nil {
+		return err
 	}
 	if err := durable.SyncDir(s.disks); err != nil {
-		return 0, err
+		return err
 	}
 	logging.From(ctx).DebugContext(ctx, "image flattened", "image", a.id.String(), "took", time.Since(begin))
-	return size, nil
+	return nil
 }
 
 // convert writes a's disk into w, to stay: what was written is on the disk below when it returns.
-func (s *Store) convert(ctx context.Context, w *workDir, a *artifact, progress func(Progress)) (_ int64, err error) {
+func (s *Store) convert(ctx context.Context, w *workDir, a *artifact, progress func(Progress)) (err error) {
 	spool, err := os.OpenFile(w.file("spool"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, spool.Close()) }()
 	// Without a name the spool goes when the process does.
 	if err := os.Remove(spool.Name()); err != nil {
-		return 0, err
+		return err
 	}
 	f := flatten.New(&sparseFile{file: spool}, s.limits.Files)
+	if err := a.readLayers(ctx, progress, f.AddLayer); err != nil {
+		return err
+	}
+	return writeDisk(ctx, f, w.file("disk"))
+}
+
+// checkLayers fetches all layers of a, and keeps nothing of them.
+func (s *Store) checkLayers(ctx context.Context, a *artifact, progress func(Progress)) error {
+	most := s.limits.Files.Bytes
+	left := most
+	return a.readLayers(ctx, progress, func(ctx context.Context, name string, r io.Reader) error {
+		n, err := io.Copy(io.Discard, io.LimitReader(ctxio.NewReader(ctx, r), left+1))
+		if left -= n; err == nil && left < 0 {
+			return fmt.Errorf("layer %s: %w: its layers hold more than %d bytes", name, ErrTooLarge, most)
+		}
+		return err
+	})
+}
+
+// takeLayer reads one layer, unpacked, to its end. Errors call it name.
+type takeLayer func(ctx context.Context, name string, r io.Reader) error
+
+// readLayers hands the layers to take, lowest first, and checks them.
+func (a *artifact) readLayers(ctx context.Context, progress func(Progress), take takeLayer) error {
 	state := Progress{Layers: len(a.layers), TotalBytes: a.sizeBytes() - a.configBytes}
 	for i, l := range a.layers {
 		state.Layer = i + 1
@@ -114,41 +152,34 @@ func (s *Store) convert(ctx context.Context, w *workDir, a *artifact, progress f
 			state.Bytes += int64(n)
 			progress(state)
 		}
-		if err := addLayer(ctx, f, l, count); err != nil {
-			return 0, err
+		if err := readLayer(ctx, l, count, take); err != nil {
+			return err
 		}
 	}
-	return writeDisk(ctx, f, w.file("disk"))
+	return nil
 }
 
-func writeDisk(ctx context.Context, f *flatten.Flattener, name string) (size int64, err error) {
+func writeDisk(ctx context.Context, f *flatten.Flattener, name string) (err error) {
 	disk, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, disk.Close()) }()
 	sparse := &sparseFile{file: disk}
 	if err := f.WriteExt4(ctx, sparse); err != nil {
-		return 0, err
+		return err
 	}
 	if err := sparse.settle(); err != nil {
-		return 0, err
+		return err
 	}
 	if err := disk.Chmod(0o444); err != nil {
-		return 0, err
+		return err
 	}
-	if err := disk.Sync(); err != nil {
-		return 0, err
-	}
-	info, err := disk.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
+	return disk.Sync()
 }
 
-// addLayer reads l into f and checks it, both as it comes and unpacked.
-func addLayer(ctx context.Context, f *flatten.Flattener, l layer, count func(n int)) (err error) {
+// readLayer hands l to take, and checks it both as it comes and unpacked.
+func readLayer(ctx context.Context, l layer, count func(n int), take takeLayer) (err error) {
 	blob, err := l.open(ctx)
 	if err != nil {
 		return fmt.Errorf("open layer %s: %w", l.name(), err)
@@ -158,7 +189,7 @@ func addLayer(ctx context.Context, f *flatten.Flattener, l layer, count func(n i
 	if err != nil {
 		return err
 	}
-	err = addUnpacked(ctx, f, l, packed)
+	err = readUnpacked(ctx, l, packed, take)
 	if err == nil || errors.Is(err, ErrInvalidImage) {
 		// It looks damaged: perhaps it is not what was promised, or has not come whole.
 		if bad := packed.finish(); bad != nil {
@@ -179,7 +210,7 @@ func (l layer) checked(blob io.Reader, count func(n int)) (*checkedReader, error
 	return c, err
 }
 
-func addUnpacked(ctx context.Context, f *flatten.Flattener, l layer, packed io.Reader) (err error) {
+func readUnpacked(ctx context.Context, l layer, packed io.Reader, take takeLayer) (err error) {
 	unpacked, err := decompress(packed)
 	if err != nil {
 		return fmt.Errorf("layer %s: %w", l.name(), err)
@@ -189,7 +220,7 @@ func addUnpacked(ctx context.Context, f *flatten.Flattener, l layer, packed io.R
 	if err != nil {
 		return err
 	}
-	if err := f.AddLayer(ctx, l.name(), io.TeeReader(unpacked, sum)); err != nil {
+	if err := take(ctx, l.name(), io.TeeReader(unpacked, sum)); err != nil {
 		return err
 	}
 	return checkSum("layer "+l.name()+", unpacked,", sum, l.diffID)

@@ -17,6 +17,7 @@
 //     both as it comes and unpacked.
 //   - A file in disks/ is whole. It is written and synced in work/ and gets its name last, and the index mentions it only
 //     after that; what a crash leaves in work/ is removed by the next Open.
+//   - Nobody gets a disk for naming it: who may have it has fetched all its layers, or pulls from where they came from.
 //   - A disk is converted by one caller at a time, in whatever process; the others wait for it and then use it.
 //
 // An example:

@@ -118,7 +118,7 @@ func FuzzArchive(f *testing.F) {
 		}
 		fl := flatten.New(discard{}, fuzzLimits.Files)
 		for _, l := range a.layers {
-			if err := addLayer(t.Context(), fl, l, func(int) {}); err != nil {
+			if err := readLayer(t.Context(), l, func(int) {}, fl.AddLayer); err != nil {
 				requireImageError(t, err)
 				return
 			}

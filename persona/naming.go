@@ -8,6 +8,19 @@ type naming struct {
 	digests []string
 	// holder is who may have it under these names; empty is everyone.
 	holder string
+	// delivered is set where all layers came with the image.
+	delivered bool
+}
+
+// repositories are those of all names.
+func (n naming) repositories() []string {
+	var all []string
+	for _, name := range slices.Concat(n.tags, n.digests) {
+		if named, err := parseName(name); err == nil && !slices.Contains(all, named.Name()) {
+			all = append(all, named.Name())
+		}
+	}
+	return all
 }
 
 // enter puts img and its names into images. A tag means one image, so others lose it.

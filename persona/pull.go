@@ -39,7 +39,8 @@ type PullOptions struct {
 }
 
 // Pull brings an image from its registry, or from that one's mirror, and makes its disk. What is here already is not fetched
-// again, apart from manifest and configuration. It returns once the disk can be used.
+// again, apart from manifest and configuration, by those who have shown that they may have it. It returns once the disk can be
+// used.
 //
 // It returns ErrInvalidName, ErrNotFound, ErrUnauthorized, ErrUnavailable, ErrPlatform, ErrDigestMismatch, ErrInvalidImage or
 // ErrTooLarge, wrapped in a *PullError where the name is one, and keeps syscall.ENOSPC where the disk is full. After an error

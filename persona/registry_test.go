@@ -46,7 +46,7 @@ func TestPullSignsInAsTheRegistryAsks(t *testing.T) {
 			img, err := s.Pull(t.Context(), ref, persona.PullOptions{Auth: []persona.Credentials{secretOf("a", "wrong"), secretOf("b", "right")}})
 			require.NoError(t, err, "the second will do")
 			diskHolds(t, s, img, "secret")
-			require.Equal(t, map[string]persona.Grant{r.Host + "/private/hello": {Holders: []string{"b"}}}, img.Grants)
+			require.Equal(t, map[string]persona.Grant{r.Host + "/private/hello": {Holders: []string{"b"}, Delivered: true}}, img.Grants)
 		})
 	}
 }
