@@ -43,6 +43,8 @@ type layer struct {
 	digest v1.Hash
 	size   int64
 	open   func(ctx context.Context) (io.ReadCloser, error)
+	// remote is set where open asks a registry, fetched where what it brought was copied here and counted.
+	remote, fetched bool
 }
 
 // name is what errors call l: by the digest in the manifest, where there is one.
@@ -66,6 +68,8 @@ type loader struct {
 	from     blobs
 	platform v1.Platform
 	limits   Limits
+	// remote is set where from is a registry.
+	remote bool
 }
 
 // load reads the image that raw describes, which is a manifest or an index.
@@ -182,7 +186,7 @@ func (l *loader) loadManifest(ctx context.Context, raw []byte, doc document) (*a
 			return nil, fmt.Errorf("%w: layer %d has no digest", ErrInvalidImage, i+1)
 		}
 		a.layers = append(a.layers, layer{
-			diffID: a.config.RootFS.DiffIDs[i], digest: d.Digest, size: d.Size,
+			diffID: a.config.RootFS.DiffIDs[i], digest: d.Digest, size: d.Size, remote: l.remote,
 			open: func(ctx context.Context) (io.ReadCloser, error) { return l.from.blob(ctx, d) },
 		})
 	}

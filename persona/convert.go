@@ -79,27 +79,58 @@ func (s *Store) add(ctx context.Context, a *artifact, names naming, progress fun
 // bringLayers makes a's disk in w if it is not here, and returns whether all layers were fetched. Where the disk is here they are
 // fetched and checked all the same, unless who pulls has shown that they may have them: others could know what they are called.
 func (s *Store) bringLayers(ctx context.Context, w *workDir, a *artifact, names naming, progress func(Progress)) (bool, error) {
-	_, err := os.Stat(s.diskPath(a.diskDigest()))
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, s.makeDisk(ctx, w, a, progress)
-	}
-	if err != nil {
+	disk := a.diskDigest()
+	_, err := os.Stat(s.diskPath(disk))
+	missing := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !missing {
 		return false, err
 	}
 	images, err := s.index.load()
-	if err != nil || maySkipLayers(images, a.diskDigest(), names) {
+	if err != nil || !missing && maySkipLayers(images, disk, names) {
 		return false, err
 	}
-	return true, s.checkLayers(ctx, a, progress)
+	if err := s.tried.check(disk); err != nil {
+		return false, err
+	}
+	if a, err = a.fetch(ctx, w, progress); err != nil {
+		return false, err
+	}
+	room, err := s.memory.enter(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer room.leave()
+	if !missing {
+		return true, survive(func() error { return s.checkLayers(ctx, a, progress) })
+	}
+	return true, survive(func() error { return s.makeDisk(ctx, w, a, room, progress) })
+}
+
+// survive makes an error of a panic of do. Decoders of what strangers wrote must not end all nodes of the process.
+func survive(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: it can't be read: %v", ErrInvalidImage, p)
+		}
+	}()
+	return do()
 }
 
 // makeDisk makes a's disk in w, and gives it its name.
-func (s *Store) makeDisk(ctx context.Context, w *workDir, a *artifact, progress func(Progress)) error {
-	begin := time.Now()
-	if err := s.convert(ctx, w, a, progress); err != nil {
+func (s *Store) makeDisk(ctx context.Context, w *workDir, a *artifact, room *share, progress func(Progress)) (err error) {
+	begin, disk := time.Now(), a.diskDigest()
+	defer func() { err = errors.Join(err, s.tried.end(disk)) }()
+	reserve := s.memory.place
+	reserve.More = func(ctx context.Context) error {
+		if err := room.grow(ctx); err != nil {
+			return err
+		}
+		return s.tried.begin(disk)
+	}
+	if err := s.convert(ctx, w, a, reserve, progress); err != nil {
 		return err
 	}
-	if err := os.Rename(w.file("disk"), s.diskPath(a.diskDigest())); err != nil {
+	if err := os.Rename(w.file("disk"), s.diskPath(disk)); err != nil {
 		return err
 	}
 	if err := durable.SyncDir(s.disks); err != nil {
@@ -110,7 +141,9 @@ func (s *Store) makeDisk(ctx context.Context, w *workDir, a *artifact, progress 
 }
 
 // convert writes a's disk into w, to stay: what was written is on the disk below when it returns.
-func (s *Store) convert(ctx context.Context, w *workDir, a *artifact, progress func(Progress)) (err error) {
+func (s *Store) convert(
+	ctx context.Context, w *workDir, a *artifact, reserve flatten.Reserve, progress func(Progress),
+) (err error) {
 	spool, err := os.OpenFile(w.file("spool"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
@@ -121,6 +154,7 @@ func (s *Store) convert(ctx context.Context, w *workDir, a *artifact, progress f
 		return err
 	}
 	f := flatten.New(&sparseFile{file: spool}, s.limits.Files)
+	f.SetReserve(reserve)
 	if err := a.readLayers(ctx, progress, f.AddLayer); err != nil {
 		return err
 	}
@@ -145,18 +179,30 @@ type takeLayer func(ctx context.Context, name string, r io.Reader) error
 
 // readLayers hands the layers to take, lowest first, and checks them.
 func (a *artifact) readLayers(ctx context.Context, progress func(Progress), take takeLayer) error {
-	state := Progress{Layers: len(a.layers), TotalBytes: a.sizeBytes() - a.configBytes}
+	state := a.progress()
 	for i, l := range a.layers {
-		state.Layer = i + 1
-		count := func(n int) {
-			state.Bytes += int64(n)
-			progress(state)
+		count := state.reading(i, progress)
+		if l.fetched {
+			count = func(int) {}
 		}
 		if err := readLayer(ctx, l, count, take); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// progress is how far a has come at its beginning.
+func (a *artifact) progress() *Progress {
+	return &Progress{Layers: len(a.layers), TotalBytes: a.sizeBytes() - a.configBytes}
+}
+
+// reading returns what counts the bytes of layer i, and shows them.
+func (p *Progress) reading(i int, show func(Progress)) func(n int) {
+	return func(n int) {
+		p.Layer, p.Bytes = i+1, p.Bytes+int64(n)
+		show(*p)
+	}
 }
 
 func writeDisk(ctx context.Context, f *flatten.Flattener, name string) (err error) {

@@ -9,8 +9,9 @@
 //   - disk: the flattened layers. Images with the same layers share one, so its digest is that of the list of layers and of
 //     the flattener's version, and not of its bytes.
 //
-// Below Config.Dir are index.json (what is known of every image), disks/ (one file a disk, mode 0444), and work/ (one folder
-// for each conversion in progress). Several processes may share the directory.
+// Below Config.Dir are index.json (what is known of every image), disks/ (one file a disk, mode 0444), work/ (one folder for each
+// conversion in progress) and tried/ (one file for each large image whose conversion has begun and not ended). Several
+// processes may share the directory.
 //
 // Invariants:
 //   - No byte of an image is used before the digest that names it has been checked: manifest, configuration, and every layer
@@ -18,6 +19,7 @@
 //   - A file in disks/ is whole. It is written and synced in work/ and gets its name last, and the index mentions it only
 //     after that; what a crash leaves in work/ is removed by the next Open.
 //   - Nobody gets a disk for naming it: who may have it has fetched all its layers, or pulls from where they came from.
+//   - Nothing is unpacked before all of it is here, and what is unpacked at one time in a process is bounded (FlatteningBytes).
 //   - A disk is converted by one caller at a time, in whatever process; the others wait for it and then use it.
 //
 // An example:

@@ -124,7 +124,7 @@ func (s *Store) resolveAt(ctx context.Context, named reference.Named, ep endpoin
 	if err != nil {
 		return nil, v1.Hash{}, err
 	}
-	a, err := (&loader{from: from, platform: s.platform, limits: s.limits}).load(ctx, raw)
+	a, err := (&loader{from: from, platform: s.platform, limits: s.limits, remote: true}).load(ctx, raw)
 	return a, digest, err
 }
 

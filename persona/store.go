@@ -46,6 +46,8 @@ type Store struct {
 	index    index
 	disks    string
 	work     string
+	tried    tried
+	memory   *memory
 	limits   Limits
 	platform v1.Platform
 	hosts    *registryHosts
@@ -69,6 +71,8 @@ func Open(cfg Config) (*Store, error) {
 		index:    index{dir: dir},
 		disks:    filepath.Join(dir, "disks"),
 		work:     filepath.Join(dir, "work"),
+		tried:    tried{filepath.Join(dir, "tried")},
+		memory:   flattening,
 		limits:   cfg.Limits.withDefaults(),
 		platform: *platform,
 		hosts:    hosts,
@@ -204,7 +208,7 @@ func (s *Store) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = durable.Sweep(s.index.dir)
+	err = errors.Join(durable.Sweep(s.index.dir), s.tried.sweep())
 	for _, w := range left {
 		err = errors.Join(err, s.ifIdle(w.Name(), func() error { return nil }))
 	}

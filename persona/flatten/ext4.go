@@ -54,9 +54,13 @@ func (f *Flattener) WriteExt4(ctx context.Context, disk Disk) error {
 		defer close(done)
 		_ = pw.CloseWithError(f.emit(ctx, pw)) // always nil; the error itself reaches the reader
 	}()
-	err = tar2ext4.ConvertTarToExt4(pr, disk, tar2ext4.MaximumDiskSize(bound))
-	_ = pr.Close() // always nil
-	<-done
+	err = func() error {
+		defer func() {
+			_ = pr.Close() // always nil
+			<-done
+		}()
+		return tar2ext4.ConvertTarToExt4(pr, disk, tar2ext4.MaximumDiskSize(bound))
+	}()
 	if err != nil {
 		return fmt.Errorf("write ext4: %w", err)
 	}
@@ -121,13 +125,26 @@ func (n *node) visit(path string, fn func(path string, n *node)) {
 	}
 }
 
-// emit writes the tree as one tar stream.
+// drain is visit, and forgets what fn has seen: the ext4 writer builds a tree of its own, and memory need not hold both.
+func (n *node) drain(path string, fn func(path string, n *node)) {
+	for _, base := range slices.Sorted(maps.Keys(n.children)) {
+		child := n.children[base]
+		delete(n.children, base)
+		fn(path+base, child)
+		if child.isDir() {
+			child.drain(path+base+"/", fn)
+		}
+	}
+	n.children = nil
+}
+
+// emit writes the tree as one tar stream, and empties it.
 func (f *Flattener) emit(ctx context.Context, w io.Writer) error {
 	out := bufio.NewWriterSize(w, pipeBufferBytes)
 	tw := tar.NewWriter(out)
 	err := tw.WriteHeader(headerOf("./", f.tree.root.ino))
 	f.noteTime(rootInode, f.tree.root.ino)
-	f.tree.root.visit("", func(path string, n *node) {
+	f.tree.root.drain("", func(path string, n *node) {
 		if err == nil {
 			err = f.emitNode(ctx, tw, f.nameOnDisk(path), n.ino)
 		}

@@ -63,7 +63,7 @@ func (f *Flattener) finish(disk Disk) error {
 	for _, number := range f.lateInodes {
 		e.setLastEpoch(int64(number))
 	}
-	if n := f.tree.root.children[lostFoundName]; n == nil || !n.isDir() {
+	if !f.ownsLostFound {
 		e.removeLostFound()
 	}
 	if f.standIn != "" {

@@ -46,8 +46,34 @@ type Flattener struct {
 	lateInodes []uint32
 	// standIn is what a lost+found that is not a directory is called meanwhile; empty where there is none.
 	standIn string
+	// ownsLostFound is set where the image has a directory lost+found.
+	ownsLostFound bool
 	// sortXattrs is set once an inode has several attributes.
 	sortXattrs bool
+	// reserve is what may be taken without a question; its More is nil once it was asked.
+	reserve Reserve
+}
+
+// Reserve is how much of an image a Flattener reads before it asks whether there is memory for more.
+type Reserve struct {
+	// Entries and MetadataBytes are counted as Limits counts them.
+	Entries       int
+	MetadataBytes int64
+	// More is called once, when either is passed, and returns when the rest may be read. Its error ends the layer.
+	More func(ctx context.Context) error
+}
+
+// SetReserve sets when f asks for more memory. It never asks where that was not called.
+func (f *Flattener) SetReserve(r Reserve) { f.reserve = r }
+
+// askForMore calls More once the reserve is used up.
+func (f *Flattener) askForMore(ctx context.Context) error {
+	r := f.reserve
+	if r.More == nil || f.tree.entries <= r.Entries && f.tree.metadata <= r.MetadataBytes {
+		return nil
+	}
+	f.reserve.More = nil
+	return r.More(ctx)
 }
 
 // New returns a Flattener that keeps file contents in spool, which must be empty and at its start.
@@ -76,7 +102,7 @@ func (f *Flattener) AddLayer(ctx context.Context, name string, r io.Reader) erro
 
 func (f *Flattener) addLayer(ctx context.Context, r *layerReader) error {
 	f.tree.beginLayer()
-	hidden, err := f.addEntries(r)
+	hidden, err := f.addEntries(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -95,7 +121,7 @@ func (f *Flattener) addLayer(ctx context.Context, r *layerReader) error {
 
 // addEntries reads the archive. It returns the whiteouts, for the end of the layer: they hide lower layers only, wherever
 // they stand.
-func (f *Flattener) addEntries(r *layerReader) ([]whiteout, error) {
+func (f *Flattener) addEntries(ctx context.Context, r *layerReader) ([]whiteout, error) {
 	var hidden []whiteout
 	last := "the beginning"
 	for tr := tar.NewReader(r); ; {
@@ -113,6 +139,9 @@ func (f *Flattener) addEntries(r *layerReader) ([]whiteout, error) {
 		}
 		if w != nil {
 			hidden = append(hidden, *w)
+		}
+		if err := f.askForMore(ctx); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -26,8 +26,7 @@ const (
 
 // Limits bounds what one image may cost. A zero field means its default.
 //
-// Memory is bounded by Entries and MetadataBytes. BenchmarkAMillionEntries measures it: 1.3 GiB for a million files with paths
-// of 42 bytes, at the peak and with what is not yet collected, the ext4 writer's own tree included.
+// Memory is bounded by Entries and MetadataBytes (MemoryBytes).
 type Limits struct {
 	// Bytes bounds both the sum of the uncompressed layers and the sum of all file contents in them; the two differ for
 	// sparse files.
@@ -51,6 +50,18 @@ func (l Limits) WithDefaults() Limits {
 		MetadataBytes: orDefault(l.MetadataBytes, DefaultMaxMetadataBytes),
 		XattrBytes:    orDefault(l.XattrBytes, DefaultMaxXattrBytes),
 	}
+}
+
+const (
+	// entryMemory is what one name takes, and metadataMemory how often a byte of metadata is held, at the peak: with what is not
+	// yet collected, and the ext4 writer's own tree. BenchmarkAMillionEntries measures them.
+	entryMemory    = 800
+	metadataMemory = 3
+)
+
+// MemoryBytes is about the most memory that an image within l takes.
+func (l Limits) MemoryBytes() int64 {
+	return int64(l.Entries)*entryMemory + l.MetadataBytes*metadataMemory
 }
 
 func orDefault[T int | int64](n, otherwise T) T {

@@ -3,9 +3,12 @@ package flatten_test
 import (
 	"archive/tar"
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -92,6 +95,34 @@ func setChecksum(block []byte) {
 		sum += int(c)
 	}
 	copy(block[148:156], fmt.Sprintf("%06o\x00 ", sum))
+}
+
+func TestMoreMemoryIsAskedForOnceAndOnlyForALargeImage(t *testing.T) {
+	tests := map[string]struct {
+		reserve flatten.Reserve
+		want    int
+	}{
+		"as many entries as the reserve has": {flatten.Reserve{Entries: 4, MetadataBytes: 1 << 10}, 0},
+		"more entries":                       {flatten.Reserve{Entries: 2, MetadataBytes: 1 << 10}, 1},
+		"more metadata":                      {flatten.Reserve{Entries: 4, MetadataBytes: 5}, 1},
+	}
+	layer := layerOf(t, crowd(4, func(i int) entry { return file(strconv.Itoa(i), "") }))
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			tt.reserve.More = func(context.Context) error { asked++; return nil }
+			f := flatten.New(tempFile(t), flatten.Limits{})
+			f.SetReserve(tt.reserve)
+			require.NoError(t, f.AddLayer(t.Context(), "lower", bytes.NewReader(layer)))
+			require.Equal(t, tt.want, asked)
+			require.NoError(t, f.AddLayer(t.Context(), "upper", bytes.NewReader(layer)))
+			require.Equal(t, 1, asked, "both layers together are more, and it was asked once")
+		})
+	}
+	refused := errors.New("no memory")
+	f := flatten.New(tempFile(t), flatten.Limits{})
+	f.SetReserve(flatten.Reserve{More: func(context.Context) error { return refused }})
+	require.ErrorIs(t, f.AddLayer(t.Context(), "test", bytes.NewReader(layer)), refused)
 }
 
 func crowd(n int, make func(i int) entry) []entry {

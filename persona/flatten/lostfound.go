@@ -19,6 +19,7 @@ const (
 func (f *Flattener) chooseStandIn() {
 	names := f.tree.root.children
 	if n := names[lostFoundName]; n == nil || n.isDir() {
+		f.ownsLostFound = n != nil
 		return
 	}
 	for i := 0; f.standIn == "" || names[f.standIn] != nil; i++ {
