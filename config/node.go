@@ -41,7 +41,7 @@ type Node struct {
 	// ContainerLogMaxFiles is the number of log files to keep for each run of a container, at least 2.
 	ContainerLogMaxFiles int32 `json:"containerLogMaxFiles,omitempty"`
 
-	// InsecureRegistries are HOST or HOST:PORT of registries that vic may reach over plain HTTP, beside those on loopback.
+	// InsecureRegistries are HOST or HOST:PORT of registries that vic may reach over plain HTTP, and with any certificate.
 	InsecureRegistries []string `json:"insecureRegistries,omitempty"`
 	// RegistryMirrors are URLs to try before a registry, by the registry's host.
 	RegistryMirrors map[string]string `json:"registryMirrors,omitempty"`

@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -27,9 +29,30 @@ func open(t *testing.T, cfg persona.Config) *persona.Store {
 	if cfg.Platform == "" {
 		cfg.Platform = "linux/amd64"
 	}
+	cfg.InsecureRegistries = append(cfg.InsecureRegistries, plain.hosts()...)
 	s, err := persona.Open(cfg)
 	require.NoError(t, err)
 	return s
+}
+
+// plain are the registries without TLS that tests have started.
+var plain registries
+
+type registries struct {
+	mu  sync.Mutex // guards all
+	all []string
+}
+
+func (r *registries) add(host string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, host)
+}
+
+func (r *registries) hosts() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.all)
 }
 
 // build returns an image whose only file says what.
@@ -62,6 +85,7 @@ func startRegistry(t *testing.T, wrap func(http.Handler) http.Handler) *testregi
 	t.Helper()
 	r, err := testregistry.Start(t.Context(), wrap)
 	require.NoError(t, err)
+	plain.add(r.Host)
 	t.Cleanup(func() { assert.NoError(t, r.Close()) })
 	return r
 }

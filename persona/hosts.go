@@ -3,7 +3,6 @@ package persona
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,7 +17,7 @@ import (
 // headerTimeout is how long a registry may think before it answers; the bodies take as long as they take.
 const headerTimeout = 30 * time.Second
 
-var errPlainHTTP = errors.New("plain HTTP is allowed for loopback and insecure registries only")
+var errPlainHTTP = errors.New("plain HTTP is allowed for insecure registries only")
 
 // registryHosts knows how each registry may be spoken to.
 type registryHosts struct {
@@ -116,7 +115,7 @@ func (h *registryHosts) endpoint(host, path string) (endpoint, error) {
 	if err != nil {
 		return endpoint{}, err
 	}
-	return newEndpoint(host, path, plainHTTPGuard{base, h.plainAllowed}, insecure)
+	return newEndpoint(host, path, plainHTTPGuard{base, h.isInsecure}, insecure)
 }
 
 func newEndpoint(host, path string, base http.RoundTripper, insecure bool) (endpoint, error) {
@@ -137,15 +136,8 @@ func (h *registryHosts) isInsecure(host string) bool {
 	return slices.Contains(h.insecure, host) || slices.Contains(h.insecure, bare)
 }
 
-func (h *registryHosts) plainAllowed(host string) bool { return isLoopback(host) || h.isInsecure(host) }
-
-func isLoopback(host string) bool {
-	bare := (&url.URL{Host: host}).Hostname()
-	return bare == "localhost" || net.ParseIP(bare).IsLoopback()
-}
-
-// plainHTTPGuard refuses what the registry library would allow: plain HTTP to every private address, and to wherever a
-// registry redirects.
+// plainHTTPGuard refuses what the registry library would allow: plain HTTP to loopback, where services of this machine listen that
+// are not for pods, to every private address, and to wherever a registry redirects.
 type plainHTTPGuard struct {
 	next    http.RoundTripper
 	allowed func(host string) bool

@@ -141,7 +141,7 @@ func (h *registryHosts) hostEndpoint(c hostConfig, path string) (endpoint, error
 		if host == c.url.Host {
 			return plain
 		}
-		return h.plainAllowed(host)
+		return h.isInsecure(host)
 	}}
 	ep, err := newEndpoint(c.url.Host, path, guarded, plain)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"github.com/distribution/reference"
 	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // Credentials say who pulls. Any pair or token that a Docker configuration file can hold will do.
@@ -52,11 +51,11 @@ func (s *Store) Pull(ctx context.Context, ref string, opts PullOptions) (Image, 
 	}
 	a, names, err := s.resolve(ctx, named, opts.Auth)
 	if err != nil {
-		return Image{}, &PullError{Ref: ref, Err: err}
+		return Image{}, &PullError{Ref: ref, Err: briefError{err}}
 	}
 	img, err := s.add(ctx, a, names, opts.progress())
 	if err != nil {
-		return Image{}, &PullError{Ref: ref, Err: kindOf(err)}
+		return Image{}, &PullError{Ref: ref, Err: briefError{kindOf(err)}}
 	}
 	return img, nil
 }
@@ -130,8 +129,8 @@ func (s *Store) resolveAt(ctx context.Context, named reference.Named, ep endpoin
 
 // kindOf makes the errors of registries and networks ours.
 func kindOf(err error) error {
-	if refused, ok := errors.AsType[*transport.Error](err); ok {
-		switch refused.StatusCode {
+	if refused, ok := errors.AsType[*refusedError](err); ok {
+		switch refused.status {
 		case http.StatusNotFound:
 			return fmt.Errorf("%w: %w", ErrNotFound, err)
 		case http.StatusUnauthorized, http.StatusForbidden:

@@ -33,7 +33,7 @@ func connect(ctx context.Context, ep endpoint) (*registryBlobs, error) {
 	scopes := []string{ep.repo.Scope(transport.PullScope)}
 	signedIn, err := transport.NewWithContext(ctx, ep.repo.Registry, ep.auth, base, scopes)
 	if err != nil {
-		return nil, err
+		return nil, told(err)
 	}
 	return &registryBlobs{client: &http.Client{Transport: signedIn}, repo: ep.repo}, nil
 }
@@ -121,14 +121,14 @@ func (r *registryBlobs) get(ctx context.Context, kind, id string, header http.He
 	req.Header = header
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, told(err)
 	}
 	want := []int{http.StatusOK}
 	if header.Get("Range") != "" {
 		want = append(want, http.StatusPartialContent)
 	}
 	if err := transport.CheckError(resp, want...); err != nil {
-		return nil, errors.Join(err, resp.Body.Close())
+		return nil, errors.Join(told(err), resp.Body.Close())
 	}
 	return resp, nil
 }

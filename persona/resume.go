@@ -7,8 +7,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/wait"
 )
@@ -116,8 +114,8 @@ func (r *resuming) mend(broken error) error {
 
 // final reports whether the registry has refused, and would again.
 func final(err error) bool {
-	refused, ok := errors.AsType[*transport.Error](err)
-	return ok && !busy(refused.StatusCode)
+	refused, ok := errors.AsType[*refusedError](err)
+	return ok && !busy(refused.status)
 }
 
 // unexpected is err, or what an end is that comes too early.

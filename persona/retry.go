@@ -76,7 +76,7 @@ func retryAfter(header string, now time.Time) (time.Duration, bool) {
 
 // tooLate is the error of an answer that asks for a long wait. What else it says is often the reason.
 func tooLate(resp *http.Response, asked time.Duration) error {
-	err := transport.CheckError(resp)
+	err := told(transport.CheckError(resp))
 	return errors.Join(fmt.Errorf("%w for another %v: %w", ErrUnavailable, asked, err), resp.Body.Close())
 }
 

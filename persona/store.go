@@ -28,7 +28,7 @@ type Config struct {
 	// Dir is where the store keeps everything; it is made if it is missing.
 	Dir string
 	// InsecureRegistries are hosts, as host or host:port, that may be spoken to over plain HTTP and with any certificate.
-	// A registry on loopback may always use plain HTTP.
+	// One on loopback is no other: a pod could ask services of this machine under the name of an image.
 	InsecureRegistries []string
 	// Mirrors gives for a registry's host (docker.io) the URL to try before it: https://mirror.example/prefix.
 	Mirrors map[string]string

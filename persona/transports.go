@@ -12,8 +12,12 @@ import (
 	"time"
 )
 
-// keepAlive is that of http.DefaultTransport.
-const keepAlive = 30 * time.Second
+const (
+	// keepAlive is that of http.DefaultTransport.
+	keepAlive = 30 * time.Second
+	// maxHeaderBytes bounds the header of one answer.
+	maxHeaderBytes = 64 << 10
+)
 
 // transports keeps one transport for each way to speak to hosts, so that their connections are shared.
 type transports struct {
@@ -76,6 +80,7 @@ func newTransport(c hostConfig) (*http.Transport, error) {
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.ResponseHeaderTimeout = headerTimeout
+	t.MaxResponseHeaderBytes = maxHeaderBytes
 	// A layer is wanted as it is stored, also where a server believes that its compression is the connection's.
 	t.DisableCompression = true
 	t.TLSClientConfig = config

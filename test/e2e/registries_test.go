@@ -55,7 +55,7 @@ func makeRegistrySettings(dir string) (registrySettings, error) {
 // args are the flags that say so.
 func (s registrySettings) args() []string {
 	return []string{
-		"--registry-hosts-dir", s.hosts,
+		"--registry-hosts-dir", s.hosts, "--insecure-registry", "127.0.0.1", // the tests' registries without TLS
 		"--image-credential-provider-config", filepath.Join(s.programs, "config.yaml"), "--image-credential-provider-bin-dir", s.programs,
 	}
 }

@@ -153,7 +153,7 @@ func (s *Settings) Images() {
 func (s *Settings) Registries() {
 	n := s.Node
 	s.value(listValue{&n.InsecureRegistries}, "insecureRegistries", "insecure-registry",
-		"`HOST:PORT` of a registry that vic may reach over plain HTTP, beside those on loopback; repeatable")
+		"`HOST:PORT` of a registry that vic may reach over plain HTTP, and with any certificate; repeatable")
 	s.value(pairsValue[string]{&n.RegistryMirrors, "HOST=URL", func(text string) (string, error) { return text, nil }},
 		"registryMirrors", "registry-mirror", "`HOST=URL` to try before the registry HOST; repeatable")
 	s.text(&n.RegistryHostsDir, "registryHostsDir", "registry-hosts-dir",
