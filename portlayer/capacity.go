@@ -20,8 +20,8 @@ type Capacity struct {
 
 // Condition is something that a VCH says about its health.
 type Condition struct {
-	// Type is Ready, MemoryPressure, DiskPressure, PIDPressure, NetworkUnavailable, or one that the Node shows beside these.
-	// Ready is False, with what is broken as its Message, while no pod VM can be made or started.
+	// Type is Ready, MemoryPressure, DiskPressure, PIDPressure, NetworkUnavailable, or one of the hypervisor's own that is True
+	// while something is wrong. Ready is False, with what is broken as its Message, while no pod VM can be made or started.
 	Type    string
 	True    bool
 	Reason  string

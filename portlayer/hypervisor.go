@@ -28,7 +28,8 @@ type VMs interface {
 	// Destroy removes the VM and its scratch disks, never an image's and never a volume. A running one is powered off
 	// first, a missing one is not an error.
 	Destroy(ctx context.Context, id string) error
-	// List returns every VM of this VCH, whoever owns it. *FormatError for a record that this program does not read.
+	// List returns every VM of this VCH, whoever owns it. *FormatError for a record that this program does not read. A VM
+	// whose record is damaged does not hide the others: a condition of Capacity names it.
 	List(ctx context.Context) ([]VM, error)
 	// Watch sends the ID of each VM whose State or Spec may have changed, until ctx ends; then it closes the channel.
 	// What happened before the call is found by List.

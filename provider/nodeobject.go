@@ -135,7 +135,7 @@ func Allocatable(capacity, reserved corev1.ResourceList) corev1.ResourceList {
 	return left
 }
 
-// conditionsOf are the kubelet's, with what the VCH says of them. The node is Ready when both say so.
+// conditionsOf are the kubelet's, with what the VCH says of them, and what it says beside them. The node is Ready when both say so.
 func conditionsOf(c portlayer.Capacity, h health, now metav1.Time) []corev1.NodeCondition {
 	ready := corev1.NodeCondition{Type: corev1.NodeReady, Status: statusOf(h.ready), Reason: h.reason, Message: h.message}
 	conditions := []corev1.NodeCondition{
@@ -151,12 +151,15 @@ func conditionsOf(c portlayer.Capacity, h health, now metav1.Time) []corev1.Node
 			}
 			continue
 		}
-		i := slices.IndexFunc(conditions, func(c corev1.NodeCondition) bool { return string(c.Type) == said.Type })
-		if i < 0 {
-			i = len(conditions)
-			conditions = append(conditions, corev1.NodeCondition{Type: corev1.NodeConditionType(said.Type)})
+		one := corev1.NodeCondition{
+			Type: corev1.NodeConditionType(said.Type), Status: statusOf(said.True), Reason: said.Reason, Message: said.Message,
 		}
-		conditions[i].Status, conditions[i].Reason, conditions[i].Message = statusOf(said.True), said.Reason, said.Message
+		i := slices.IndexFunc(conditions, func(c corev1.NodeCondition) bool { return c.Type == one.Type })
+		if i < 0 {
+			conditions = append(conditions, one)
+		} else {
+			conditions[i] = one
+		}
 	}
 	conditions = append(conditions, ready)
 	for i := range conditions {

@@ -293,8 +293,9 @@ func vmsRun(state *statedir.Dir) (bool, error) {
 	if runs, err := SimulatorRuns(state); runs || err != nil {
 		return runs, err
 	}
-	vms, err := qemu.List(state.VCH())
-	return slices.ContainsFunc(vms, func(vm portlayer.VM) bool { return vm.State == portlayer.StateRunning }), err
+	vms, damaged, err := qemu.List(state.VCH())
+	return slices.ContainsFunc(vms, func(vm portlayer.VM) bool { return vm.State == portlayer.StateRunning }) ||
+		slices.ContainsFunc(damaged, func(vm *qemu.DamagedError) bool { return vm.Running }), err
 }
 
 // importHello gives the store the image of examples/hello.yaml, which the build leaves beside the program.

@@ -51,8 +51,9 @@ func TestTheNetworkStaysWhileAVMRuns(t *testing.T) {
 	assert.True(t, running, "one is on, though this process has not adopted it")
 
 	require.NoError(t, os.WriteFile(filepath.Join(vch, "vms", "running", "vm.json"), []byte("{"), 0o600))
-	_, err = vmsRun(state)
-	require.Error(t, err, "what cannot be read may run")
+	running, err = vmsRun(state)
+	require.NoError(t, err)
+	assert.True(t, running, "its record can't be read, and its QEMU lives")
 }
 
 // settings are those of the only node, with a guest image.

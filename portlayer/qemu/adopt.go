@@ -96,7 +96,7 @@ func (h *Hypervisor) claimAside(ctx context.Context, uid string) {
 
 // claim takes a VM's lock and finds out what it does. The caller has the VM's turn. ErrBusy, ErrNotFound.
 func (h *Hypervisor) claim(ctx context.Context, v *podVM) error {
-	if _, err := os.Stat(v.path(recordFile)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(v.dir); errors.Is(err, fs.ErrNotExist) {
 		h.forget(v)
 		return portlayer.ErrNotFound
 	}

@@ -21,7 +21,7 @@ const (
 )
 
 // Capacity returns what the VCH offers, and how the host is.
-func (h *Hypervisor) Capacity(_ context.Context) (portlayer.Capacity, error) {
+func (h *Hypervisor) Capacity(ctx context.Context) (portlayer.Capacity, error) {
 	host, err := h.measure()
 	if err != nil {
 		return portlayer.Capacity{}, fmt.Errorf("capacity of the VCH: %w", err)
@@ -30,7 +30,7 @@ func (h *Hypervisor) Capacity(_ context.Context) (portlayer.Capacity, error) {
 	host.full = full
 	c := portlayer.Capacity{
 		CPUMilli: h.config.CPUMilli, MemoryBytes: h.config.MemoryBytes, Pods: h.config.Pods, StorageBytes: h.config.StorageBytes,
-		Conditions: append(host.pressures(), unready...),
+		Conditions: append(append(host.pressures(), unready...), h.damageCondition(ctx)),
 	}
 	c.UsedCPU, c.UsedMemoryBytes = h.used()
 	if c.CPUMilli == 0 {

@@ -53,6 +53,9 @@ func (h *Hypervisor) create(ctx context.Context, spec portlayer.Spec) (*podVM, e
 	uid := spec.ID
 	dir := h.layout.vm(uid)
 	if _, err := os.Lstat(dir); err == nil {
+		if _, err := readRecord(dir); err != nil && !errors.Is(err, portlayer.ErrNotFound) {
+			return nil, fmt.Errorf("%w, and %w", portlayer.ErrExists, err)
+		}
 		return nil, portlayer.ErrExists
 	}
 	if err := h.imagesPresent(spec.Disks); err != nil {
@@ -93,6 +96,11 @@ func makeVM(dir string, r *record) (held *os.File, err error) {
 	}()
 	if held, err = filelock.Try(filepath.Join(temp, lockFile)); err != nil {
 		return held, err
+	}
+	if r.Owner != 0 { // kept apart from the record too, which may become unreadable
+		if err := held.Chown(int(r.Owner), int(r.Owner)); err != nil {
+			return held, err
+		}
 	}
 	for _, d := range r.Spec.Disks {
 		if err := makeScratch(temp, d); err != nil {
@@ -143,15 +151,27 @@ func (h *Hypervisor) leaseOwner(uid string) (uint32, error) {
 	}
 	taken := map[uint32]bool{}
 	for _, other := range uids {
-		if r, err := readRecord(h.layout.vm(other)); err == nil {
-			taken[r.Owner] = true
+		var lock unix.Stat_t
+		if unix.Stat(filepath.Join(h.layout.vm(other), lockFile), &lock) == nil {
+			taken[lock.Uid] = true
 		}
+		r, err := readRecord(h.layout.vm(other))
+		if err != nil { // what it would be given is most likely what it has
+			taken[h.firstChoice(other)] = true
+			continue
+		}
+		taken[r.Owner] = true
 	}
+	owner := h.firstChoice(uid)
+	for taken[owner] {
+		owner = ownerBase + (owner-ownerBase+1)%ownerCount
+	}
+	return owner, nil
+}
+
+// firstChoice is the user that a VM gets unless another one has it.
+func (h *Hypervisor) firstChoice(uid string) uint32 {
 	sum := fnv.New64a()
 	_, _ = sum.Write([]byte(vmUUID(string(h.layout), uid))) // a hash never fails
-	owner := uint32(binary.BigEndian.Uint64(sum.Sum(nil)) % ownerCount)
-	for taken[ownerBase+owner] {
-		owner = (owner + 1) % ownerCount
-	}
-	return ownerBase + owner, nil
+	return ownerBase + uint32(binary.BigEndian.Uint64(sum.Sum(nil))%ownerCount)
 }

@@ -12,11 +12,15 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
-// Destroy powers the VM off and takes its directory away in one step; what a crash leaves of it, the next Open sweeps.
+// Destroy powers the VM off and takes its directory away in one step; what a crash leaves of it, the next Open sweeps. It does
+// so also where the VM's record can't be read.
 func (h *Hypervisor) Destroy(ctx context.Context, uid string) error {
 	v, unlock, err := h.change(ctx, uid)
 	if errors.Is(err, portlayer.ErrNotFound) {
 		return nil
+	}
+	if _, damaged := errors.AsType[*damage](err); damaged {
+		v, unlock, err = h.changeDamaged(ctx, uid)
 	}
 	if err != nil {
 		return fmt.Errorf("destroy VM %s: %w", uid, err)

@@ -88,7 +88,7 @@ func (h *Hypervisor) CollectDisks(ctx context.Context, keep func(portlayer.DiskR
 		return fmt.Errorf("collect image disks: %w", err)
 	}
 	defer unlock()
-	vms, err := List(string(h.layout))
+	vms, damaged, err := List(string(h.layout))
 	if err != nil {
 		return fmt.Errorf("collect image disks: %w", err)
 	}
@@ -96,6 +96,11 @@ func (h *Hypervisor) CollectDisks(ctx context.Context, keep func(portlayer.DiskR
 	for _, vm := range vms {
 		for _, d := range vm.Spec.Disks {
 			used[d.Ref] = true
+		}
+	}
+	for _, vm := range damaged {
+		for _, ref := range h.layout.refsNamed(vm.UID) {
+			used[ref] = true
 		}
 	}
 	entries, err := os.ReadDir(h.layout.disks())

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -199,7 +200,7 @@ func TestAStartThatIsCalledOffLeavesNoProcess(t *testing.T) {
 	ctx, cancel := context.WithTimeout(h.ctx, 20*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, h.PowerOn(ctx, uid), context.DeadlineExceeded)
-	vms, err := qemu.List(h.config.Dir)
+	vms, _, err := qemu.List(h.config.Dir)
 	require.NoError(t, err)
 	assert.Equal(t, portlayer.StateCreated, vms[0].State, "a process would hold the lock")
 	require.NoError(t, h.PowerOn(h.ctx, uid))
@@ -217,21 +218,53 @@ func TestAVMThatDoesNotFitIsRefused(t *testing.T) {
 	assert.Regexp(t, `needs \d+ MiB of memory and the machine has \d+ MiB left`, err)
 }
 
-func TestAVMThatCannotBeReadHidesNoOther(t *testing.T) {
+func TestAVMWhoseRecordIsDamagedGoesOnUntilItIsDestroyed(t *testing.T) {
 	t.Parallel()
-	h := newHost(t)
-	_, err := h.Create(h.ctx, spec())
+	dir := filepath.Join(t.TempDir(), "vch")
+	n, err := network.Open(t.Context(), network.Config{Dir: dir})
 	require.NoError(t, err)
-	const damaged = "6d1f1f3e-0000-4000-8000-00000000dead"
-	dir := filepath.Join(h.config.Dir, "vms", damaged)
-	require.NoError(t, os.Mkdir(dir, 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "vm.json"), []byte("{half"), 0o600))
-	h.reopen()
+	h := newHost(t, func(c *qemu.Config) { c.Dir, c.Network = dir, n })
+	t.Cleanup(func() { require.NoError(t, network.Purge(context.WithoutCancel(t.Context()), dir)) })
+	s := spec()
+	s.NICs = []portlayer.NIC{nic(n)}
+	running := h.start(s)
+	h.Close()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "vms", uid, "vm.json"), []byte("{half"), 0o600))
+
+	h.open()
 	vms, err := h.List(h.ctx)
 	require.NoError(t, err)
-	require.Len(t, vms, 1)
-	assert.Equal(t, uid, vms[0].ID())
-	require.NoError(t, os.RemoveAll(dir))
+	assert.Empty(t, vms)
+	assert.Equal(t, 1, taps(t, n), "it keeps its network")
+	assert.Equal(t, []netip.Addr{s.NICs[0].Addresses[0].Addr()}, n.Scope().Reserved)
+	_, damaged, err := qemu.List(dir)
+	require.NoError(t, err)
+	require.Len(t, damaged, 1)
+	assert.True(t, damaged[0].Running)
+	_, err = h.Create(h.ctx, s)
+	require.ErrorIs(t, err, portlayer.ErrExists, "a second one would run beside it")
+	capacity, err := h.Capacity(h.ctx)
+	require.NoError(t, err)
+	i := slices.IndexFunc(capacity.Conditions, func(c portlayer.Condition) bool { return c.Type == "PodVMsUnreadable" })
+	require.GreaterOrEqual(t, i, 0)
+	assert.True(t, capacity.Conditions[i].True)
+	assert.Contains(t, capacity.Conditions[i].Message, uid)
+	assert.DirExists(t, fmt.Sprintf("/proc/%d", running.PID))
+
+	require.NoError(t, h.Destroy(h.ctx, uid))
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(fmt.Sprintf("/proc/%d", running.PID))
+		return os.IsNotExist(err)
+	}, patience, 10*time.Millisecond)
+	h.start(s)
+}
+
+// nic is an interface of a VM on a network.
+func nic(n *network.Network) portlayer.NIC {
+	return portlayer.NIC{
+		Scope: n.Scope().Name, MAC: "02:00:00:00:00:07", Gateways: []netip.Addr{n.Gateway()}, MTU: n.Scope().MTU,
+		Addresses: []netip.Prefix{netip.PrefixFrom(n.Gateway().Next().Next(), n.Subnet().Bits())},
+	}
 }
 
 func TestARecordOfAnotherFormatIsRefusedAndKept(t *testing.T) {
@@ -297,16 +330,16 @@ func TestTheAcceleratorIsFoundByBooting(t *testing.T) {
 
 func TestListNeedsNoServer(t *testing.T) {
 	t.Parallel()
-	none, err := qemu.List(filepath.Join(t.TempDir(), "none"))
+	none, _, err := qemu.List(filepath.Join(t.TempDir(), "none"))
 	require.NoError(t, err)
 	assert.Empty(t, none)
 	h := newHost(t)
 	vm := h.start(spec(scratch("scratch")))
-	listed, err := qemu.List(h.config.Dir)
+	listed, _, err := qemu.List(h.config.Dir)
 	require.NoError(t, err)
 	assert.Equal(t, []portlayer.VM{vm}, listed)
 	h.Close()
-	listed, err = qemu.List(h.config.Dir)
+	listed, _, err = qemu.List(h.config.Dir)
 	require.NoError(t, err)
 	assert.Equal(t, []portlayer.VM{vm}, listed)
 	h.open()
@@ -334,10 +367,7 @@ func TestVMsOnANetwork(t *testing.T) {
 	}()
 	addr := n.Gateway().Next().Next()
 	s := spec()
-	s.NICs = []portlayer.NIC{{
-		Scope: n.Scope().Name, MAC: "02:00:00:00:00:07", Gateways: []netip.Addr{n.Gateway()}, MTU: n.Scope().MTU,
-		Addresses: []netip.Prefix{netip.PrefixFrom(addr, n.Subnet().Bits())},
-	}}
+	s.NICs = []portlayer.NIC{nic(n)}
 	h.start(s)
 	ask := fmt.Sprintf("ask %s %s %s", s.NICs[0].Addresses[0], n.Gateway(), l.Addr())
 	assert.Equal(t, addr.String(), h.talk().say(ask))

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/virtual-kubelet/vic/internal/changes"
-	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/internal/turns"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/network"
@@ -34,6 +33,7 @@ type Hypervisor struct {
 	vms      map[string]*podVM
 	starting map[string]int64         // memory of VMs between admission and first instruction
 	claiming map[string]chan struct{} // by UID, closed when the takeover has succeeded or failed
+	damaged  map[string]error         // VMs that could not be read at the last look, by UID
 	spent    map[string]spent         // by UID, at the last look
 	cpu      time.Duration            // of all VMs so far
 }
@@ -156,14 +156,20 @@ func (h *Hypervisor) forget(v *podVM) {
 	}
 }
 
-// List returns every VM of the directory. One that can't be read is left out, with a warning: it must not hide the others.
+// List returns every VM of the directory. One whose record can't be read is left out, so that it does not hide the others; a
+// warning and the condition PodVMsUnreadable name it.
 func (h *Hypervisor) List(ctx context.Context) ([]portlayer.VM, error) {
 	uids, err := h.layout.uids()
 	if err != nil {
 		return nil, err
 	}
 	h.takeOverAll(ctx, uids)
-	vms := make([]portlayer.VM, 0, len(uids))
+	return h.lookAll(ctx, uids)
+}
+
+// lookAll shows the VMs that can be read, and notes which can't.
+func (h *Hypervisor) lookAll(ctx context.Context, uids []string) ([]portlayer.VM, error) {
+	vms, damaged := make([]portlayer.VM, 0, len(uids)), map[string]error{}
 	for _, uid := range uids {
 		vm, err := h.look(uid)
 		if errors.Is(err, portlayer.ErrNotFound) {
@@ -173,14 +179,15 @@ func (h *Hypervisor) List(ctx context.Context) ([]portlayer.VM, error) {
 			return nil, fmt.Errorf("list VMs: %w", ctx.Err())
 		}
 		if _, ok := errors.AsType[*portlayer.FormatError](err); ok {
-			return nil, err // a VM that was left out would be made once more
+			return nil, err // a VM of another program's is to be served by that one
 		}
 		if err != nil {
-			logging.From(ctx).WarnContext(ctx, "VM not listed", "vm", uid, "err", err)
+			damaged[uid] = err
 			continue
 		}
 		vms = append(vms, vm)
 	}
+	h.noteDamage(ctx, damaged)
 	return vms, nil
 }
 
@@ -205,7 +212,7 @@ func (h *Hypervisor) syncNetwork(ctx context.Context) error {
 	if h.config.Network == nil {
 		return nil
 	}
-	vms, err := List(string(h.layout))
+	vms, damaged, err := List(string(h.layout))
 	if err != nil {
 		return err
 	}
@@ -215,15 +222,24 @@ func (h *Hypervisor) syncNetwork(ctx context.Context) error {
 			ports = append(ports, networkPorts(vm.Spec)...)
 		}
 	}
-	return h.config.Network.Sync(ctx, ports)
+	var unread []string
+	for _, vm := range damaged {
+		for i := range maxNICs {
+			unread = append(unread, portKey(vm.UID, i))
+		}
+	}
+	return h.config.Network.Sync(ctx, ports, unread...)
 }
+
+// portKey names a VM's interface on the switch.
+func portKey(uid string, nic int) string { return fmt.Sprintf("%s/%d", uid, nic) }
 
 // networkPorts are the switch ports of a VM's interfaces. checkSpec has seen the spec.
 func networkPorts(s portlayer.Spec) []network.Port {
 	ports := make([]network.Port, 0, len(s.NICs))
 	for i, n := range s.NICs {
 		address, _ := n.IPv4()
-		ports = append(ports, network.Port{Key: fmt.Sprintf("%s/%d", s.ID, i), MAC: n.MAC, Address: address.Addr()})
+		ports = append(ports, network.Port{Key: portKey(s.ID, i), MAC: n.MAC, Address: address.Addr()})
 	}
 	return ports
 }

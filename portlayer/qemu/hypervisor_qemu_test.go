@@ -23,7 +23,7 @@ func TestContract(t *testing.T) {
 			Hypervisor: h.Hypervisor,
 			Reopen:     func() portlayer.Hypervisor { h.reopen(); return h.Hypervisor },
 			Kill: func(uid string) {
-				vms, err := qemu.List(h.config.Dir)
+				vms, _, err := qemu.List(h.config.Dir)
 				require.NoError(t, err)
 				for _, vm := range vms {
 					if vm.ID() == uid {

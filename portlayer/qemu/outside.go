@@ -15,37 +15,41 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer/qemu/procfs"
 )
 
-// List shows the VMs of the VCH in dir. It changes nothing, and needs no server nor rights over the processes: the
-// lock that a QEMU inherits says whether it lives.
-func List(dir string) ([]portlayer.VM, error) {
-	dir, err := filepath.Abs(dir)
+// List shows the VMs of the VCH in dir, and beside them those whose records can't be read. It changes nothing, and needs no
+// server nor rights over the processes: the lock that a QEMU inherits says whether it lives. *portlayer.FormatError.
+func List(dir string) (vms []portlayer.VM, damaged []*DamagedError, err error) {
+	dir, err = filepath.Abs(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	l := layout(dir)
 	uids, err := l.uids()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	vms := make([]portlayer.VM, 0, len(uids))
 	for _, uid := range uids {
-		r, err := readRecord(l.vm(uid))
-		if errors.Is(err, portlayer.ErrNotFound) {
+		r, unread := readRecord(l.vm(uid))
+		broken, isBroken := errors.AsType[*damage](unread)
+		if errors.Is(unread, portlayer.ErrNotFound) {
 			continue // destroyed meanwhile
 		}
-		if err != nil {
-			return nil, fmt.Errorf("list VMs: %w", err)
+		if unread != nil && !isBroken {
+			return nil, nil, fmt.Errorf("list VMs: %w", unread)
 		}
 		alive, err := filelock.Held(filepath.Join(l.vm(uid), aliveFile))
-		if err != nil {
-			return nil, fmt.Errorf("list VMs: %w", err)
+		switch {
+		case err != nil:
+			return nil, nil, fmt.Errorf("list VMs: %w", err)
+		case isBroken:
+			damaged = append(damaged, &DamagedError{UID: uid, Running: alive, Err: broken.cause})
+		default:
+			vms = append(vms, r.vm(alive, r.PID))
 		}
-		vms = append(vms, r.vm(alive, r.PID))
 	}
-	return vms, nil
+	return vms, damaged, nil
 }
 
 // Details is all that can be seen of a VM from outside.
@@ -105,8 +109,8 @@ func Inspect(dir, uid string) (Details, error) {
 	return d, nil
 }
 
-// Remove ends a VM that no process has and deletes all that is of it. portlayer.ErrBusy when one has it. A missing VM is no
-// error.
+// Remove ends a VM that no process has and deletes all that is of it, also where its record can't be read. portlayer.ErrBusy
+// when one has it. A missing VM is no error.
 func Remove(ctx context.Context, dir, uid string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -62,19 +63,20 @@ func (r *record) vm(running bool, pid int) portlayer.VM {
 	return v
 }
 
+// readRecord reads the record of the VM in dir. portlayer.ErrNotFound where there is no VM, *portlayer.FormatError, *damage.
 func readRecord(dir string) (*record, error) {
 	var r record
 	if err := readJSON(filepath.Join(dir, recordFile), &r); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
+		if _, missing := os.Lstat(dir); errors.Is(missing, fs.ErrNotExist) {
 			return nil, portlayer.ErrNotFound // its path says nothing that the ID does not say
 		}
-		return nil, err
+		return nil, &damage{err}
 	}
 	if err := portlayer.CheckFormat(filepath.Join(dir, recordFile), r.Format); err != nil {
 		return nil, err
 	}
 	if r.Spec.ID != filepath.Base(dir) {
-		return nil, fmt.Errorf("%s is of VM %q", filepath.Join(dir, recordFile), r.Spec.ID)
+		return nil, &damage{fmt.Errorf("%s is of VM %q", filepath.Join(dir, recordFile), r.Spec.ID)}
 	}
 	return &r, nil
 }

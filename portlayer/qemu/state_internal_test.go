@@ -45,7 +45,7 @@ func TestARecordOfAnotherVMIsRefused(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, recordFile), []byte("{"), 0o600))
 	_, err = readRecord(dir)
 	require.ErrorContains(t, err, recordFile)
-	require.NoError(t, os.Remove(filepath.Join(dir, recordFile)))
+	require.NoError(t, os.RemoveAll(dir))
 	_, err = readRecord(dir)
 	require.ErrorIs(t, err, portlayer.ErrNotFound)
 }

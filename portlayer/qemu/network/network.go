@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"sync"
 
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -42,6 +44,9 @@ type Network struct {
 	subnet  netip.Prefix
 	gateway netip.Addr
 	mtu     int
+
+	mu       sync.Mutex // guards reserved
+	reserved []netip.Addr
 }
 
 // names are those of one network's parts.
@@ -136,9 +141,20 @@ func (n *Network) Subnet() netip.Prefix { return n.subnet }
 // Name is that of the network namespace, for ip-netns(8).
 func (n *Network) Name() string { return n.names.namespace }
 
-// Scope describes the network to the engine.
+// Scope describes the network to the engine, after Sync.
 func (n *Network) Scope() portlayer.ScopeConfig {
-	return portlayer.ScopeConfig{Name: ScopeName, Subnet: n.subnet, Gateway: n.gateway, MTU: n.mtu}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return portlayer.ScopeConfig{Name: ScopeName, Subnet: n.subnet, Gateway: n.gateway, MTU: n.mtu, Reserved: slices.Clone(n.reserved)}
+}
+
+// reserve keeps Scope from giving an address away.
+func (n *Network) reserve(a netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !slices.Contains(n.reserved, a) {
+		n.reserved = append(n.reserved, a)
+	}
 }
 
 // Down takes the network down; a missing one is not an error. VMs that run lose it. The next Open has the same

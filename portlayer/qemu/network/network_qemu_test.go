@@ -300,6 +300,24 @@ func TestSyncKeepsThePortsThatAreNamed(t *testing.T) {
 	require.Error(t, err, "a port that nobody names is pulled out")
 }
 
+func TestSyncKeepsWhatItHasOfPortsOfWhichOnlyTheKeysAreKnown(t *testing.T) {
+	ownMachine(t)
+	dir := t.TempDir()
+	before := open(t, network.Config{Dir: dir})
+	a, b := join(t, before, 10), join(t, before, 11)
+	n := open(t, network.Config{Dir: dir}) // as the next process does
+	require.NoError(t, n.Sync(t.Context(), []network.Port{a.port()}, b.port().Key, "vm-none/0"))
+	a.answers(n)
+	b.answers(n)
+	assert.Equal(t, []netip.Addr{b.addr}, n.Scope().Reserved, "nobody else gets its address")
+	foreign := ethernet(b.mac, a.mac, 0x0800, ipv4(b.addr, b.addr, "spoof"))
+	a.send(foreign)
+	a.send(ethernet(b.mac, a.mac, 0x0800, ipv4(a.addr, b.addr, "honest")))
+	assert.Contains(t, string(b.receive(func(f []byte) bool { return f[12] == 8 && f[13] == 0 })), "honest")
+	require.NoError(t, n.Sync(t.Context(), []network.Port{a.port()}))
+	assert.Equal(t, 1, taps(t, n))
+}
+
 func taps(t *testing.T, n *network.Network) int {
 	t.Helper()
 	out, err := exec.Command("ip", "-n", n.Name(), "-o", "link", "show", "type", "tun").Output()

@@ -34,6 +34,9 @@ func (p Port) link() string {
 	return tapPrefix + hex.EncodeToString(sum[:6])
 }
 
+// entry is what the switch's rules have of the port.
+func (p Port) entry() entry { return entry{p.link(), p.MAC, p.Address} }
+
 // check keeps what goes into rules to what rules can hold.
 func (p Port) check() error {
 	mac, err := net.ParseMAC(p.MAC)
@@ -72,7 +75,7 @@ func (n *Network) attach(ctx context.Context, p Port) (*os.File, error) {
 		if tap, err = openTap(p.link()); err != nil {
 			return err
 		}
-		return errors.Join(nft(ctx, portRules("add", p)), plug(p.link(), n.mtu))
+		return errors.Join(nft(ctx, p.entry().rules("add")), plug(p.link(), n.mtu))
 	})
 	if err != nil && tap != nil {
 		err = errors.Join(err, tap.Close())
@@ -120,7 +123,7 @@ func (n *Network) Detach(ctx context.Context, p Port) error {
 	if err == nil {
 		err = inNamespace(n.names.namespace, func() error {
 			// nft deletes only what is there, so it is added first, in the same transaction.
-			return errors.Join(nft(ctx, portRules("add", p)+portRules("delete", p)), dropLink(p.link()))
+			return errors.Join(nft(ctx, p.entry().rules("add")+p.entry().rules("delete")), dropLink(p.link()))
 		})
 	}
 	if err != nil {
@@ -129,17 +132,28 @@ func (n *Network) Detach(ctx context.Context, p Port) error {
 	return nil
 }
 
-// Sync makes the switch's ports exactly those of ports, whose taps are open, and removes others.
-func (n *Network) Sync(ctx context.Context, ports []Port) error {
+// Sync makes the switch's ports exactly those of ports, whose taps are open, and removes others. Of unread nothing is known
+// but the keys: what the switch has of them stays, and Scope gives nobody else their addresses.
+func (n *Network) Sync(ctx context.Context, ports []Port, unread ...string) error {
 	known := map[string]bool{}
+	entries := make([]entry, 0, len(ports))
 	for _, p := range ports {
 		if err := p.check(); err != nil {
 			return fmt.Errorf("sync network %s: %w", n.names.namespace, err)
 		}
 		known[p.link()] = true
+		entries = append(entries, p.entry())
 	}
 	err := inNamespace(n.names.namespace, func() error {
-		if err := nft(ctx, switchRules(ports, replacePorts)); err != nil {
+		kept, err := keptEntries(ctx, unread)
+		if err != nil {
+			return err
+		}
+		for _, e := range kept {
+			known[e.link] = true
+			n.reserve(e.address)
+		}
+		if err := nft(ctx, switchRules(append(entries, kept...), replacePorts)); err != nil {
 			return err
 		}
 		links, err := netlink.LinkList()

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 )
 
@@ -54,7 +55,7 @@ const (
 
 // switchRules are those of the bridge: a frame from a VM passes when it is ARP or IPv4 and all its sender's addresses
 // are the VM's. An ARP probe, which has no IP address yet, passes too (RFC 5227).
-func switchRules(ports []Port, mode portsMode) string {
+func switchRules(entries []entry, mode portsMode) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "add table bridge %s\n", switchTable)
 	if mode == replacePorts {
@@ -75,31 +76,73 @@ ether type ip iifname . ether saddr . ip saddr @sources accept
 }
 }
 `, switchTable, uplinkName)
-	for _, p := range ports {
-		b.WriteString(portRules("add", p))
+	for _, e := range entries {
+		b.WriteString(e.rules("add"))
 	}
 	return b.String()
 }
 
-// portRules adds or deletes what lets a VM send.
-func portRules(verb string, p Port) string {
+// entry lets the VM behind a link send from its addresses.
+type entry struct {
+	link, mac string
+	address   netip.Addr
+}
+
+// rules add or delete the entry.
+func (e entry) rules(verb string) string {
 	return fmt.Sprintf("%[1]s element bridge %[2]s macs { %[3]q . %[4]s }\n"+
-		"%[1]s element bridge %[2]s sources { %[3]q . %[4]s . %[5]s }\n", verb, switchTable, p.link(), p.MAC, p.Address)
+		"%[1]s element bridge %[2]s sources { %[3]q . %[4]s . %[5]s }\n", verb, switchTable, e.link, e.mac, e.address)
+}
+
+// listedEntry is an element of the set of sources as nft lists it.
+var listedEntry = regexp.MustCompile(`"?(` + tapPrefix + `[0-9a-f]{12})"? \. ([0-9a-f:]{17}) \. ([0-9.]+)`)
+
+// keptEntries are those that the switch of this namespace has for ports of these keys.
+func keptEntries(ctx context.Context, keys []string) ([]entry, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	wanted := map[string]bool{}
+	for _, key := range keys {
+		wanted[Port{Key: key}.link()] = true
+	}
+	out, err := runNFT(exec.CommandContext(ctx, nftBinary, "list", "set", "bridge", switchTable, "sources"))
+	if err != nil {
+		return nil, err
+	}
+	var kept []entry
+	for _, m := range listedEntry.FindAllStringSubmatch(out, -1) {
+		address, err := netip.ParseAddr(m[3])
+		if err == nil && wanted[m[1]] {
+			kept = append(kept, entry{m[1], m[2], address})
+		}
+	}
+	return kept, nil
 }
 
 // nft runs one transaction in this namespace.
 func nft(ctx context.Context, script string) error {
 	cmd := exec.CommandContext(ctx, nftBinary, "-f", "-")
-	cmd.Stdin, cmd.Env = strings.NewReader(script), append(os.Environ(), "LC_ALL=C")
+	cmd.Stdin = strings.NewReader(script)
+	_, err := runNFT(cmd)
+	if err != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	return nil
+}
+
+// runNFT returns what nft says.
+func runNFT(cmd *exec.Cmd) (string, error) {
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	out, err := cmd.CombinedOutput()
 	if err != nil && len(out) > 0 {
 		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-		return errors.Join(fmt.Errorf("nft: %s", line), context.Cause(ctx))
+		return "", fmt.Errorf("nft: %s", line)
 	}
 	if err != nil {
-		return fmt.Errorf("run nft: %w", err)
+		return "", fmt.Errorf("run nft: %w", err)
 	}
-	return nil
+	return string(out), nil
 }
 
 // nftIn runs one transaction in another namespace.

@@ -69,7 +69,7 @@ func (f *imageFlags) podVMs() ([]podvm.VM, error) {
 	if err != nil {
 		return nil, err
 	}
-	vms, err := qemu.List(state.VCH())
+	vms, _, err := qemu.List(state.VCH()) // of VMs whose records are damaged, what is remembered counts
 	if err != nil {
 		return nil, err
 	}

@@ -67,6 +67,22 @@ $`, out)
 	require.ErrorContains(t, err, "vm.json", "a record of another program is named")
 }
 
+func TestAPodVMWhoseRecordIsDamagedIsNamedAndRemoved(t *testing.T) {
+	s := clitest.NewState(t)
+	s.PutVM(web())
+	s.PutVM(clitest.PodVM("batch", "job", "u-job"))
+	s.PutFile("u-job", "vm.json", "{half")
+	out, err := podvm(t, s, "ls")
+	require.NoError(t, err)
+	assert.Contains(t, out, "u-web")
+	_, err = podvm(t, s, "inspect", "u-job")
+	require.ErrorContains(t, err, "record of VM u-job: ")
+	out, err = podvm(t, s, "rm", "u-job")
+	require.NoError(t, err)
+	assert.Contains(t, out, "removed pod VM u-job, whose record could not be read")
+	assert.NoDirExists(t, filepath.Join(s.VCH(), "vms", "u-job"))
+}
+
 func TestAPodVMIsInspected(t *testing.T) {
 	s := clitest.NewState(t)
 	s.PutVM(web())

@@ -15,15 +15,21 @@ import (
 // podVMArg is how users name a pod VM.
 const podVMArg = "[NAMESPACE/]POD|UID"
 
-// findPodVM returns the one pod VM that a user means, and the state directory dir that it is in.
+// findPodVM returns the one pod VM that a user means, and the state directory dir that it is in. *qemu.DamagedError where its
+// record can't be read.
 func findPodVM(dir, name string) (*statedir.Dir, portlayer.VM, error) {
 	state, err := cli.OpenExisting(dir)
 	if err != nil {
 		return nil, portlayer.VM{}, err
 	}
-	vms, err := qemu.List(state.VCH())
+	vms, damaged, err := qemu.List(state.VCH())
 	if err != nil {
 		return nil, portlayer.VM{}, err
+	}
+	for _, d := range damaged {
+		if d.UID == name {
+			return state, portlayer.VM{}, d
+		}
 	}
 	vm, err := choosePodVM(vms, name)
 	if runs, _ := standalone.SimulatorRuns(state); runs && err != nil { // it only explains

@@ -2,6 +2,7 @@ package podvmcmd
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -30,9 +31,12 @@ func newListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			vms, err := list(cmd.Context(), state)
+			vms, damaged, err := list(cmd.Context(), state)
 			if err != nil {
 				return err
+			}
+			for _, d := range damaged {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%v (vic podvm rm %s removes it)\n", d, d.UID)
 			}
 			views := podvmview.All(vms)
 			if output == cli.OutputJSON {
@@ -46,12 +50,13 @@ func newListCommand() *cobra.Command {
 	return cmd
 }
 
-// list returns the pod VMs that QEMU holds for a state directory, and those of its simulated vCenter.
-func list(ctx context.Context, state *statedir.Dir) ([]portlayer.VM, error) {
-	vms, err := qemu.List(state.VCH())
+// list returns the pod VMs that QEMU holds for a state directory, with those that can't be read, and those of its simulated
+// vCenter.
+func list(ctx context.Context, state *statedir.Dir) ([]portlayer.VM, []*qemu.DamagedError, error) {
+	vms, damaged, err := qemu.List(state.VCH())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	more, err := standalone.SimulatedVMs(ctx, state)
-	return append(vms, more...), err
+	return append(vms, more...), damaged, err
 }

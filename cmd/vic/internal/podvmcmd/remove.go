@@ -62,6 +62,9 @@ func newRemoveCommand() *cobra.Command {
 
 func (o removeOptions) run(ctx context.Context, w io.Writer, name string) error {
 	state, vm, err := findPodVM(o.dir, name)
+	if damaged, ok := errors.AsType[*qemu.DamagedError](err); ok {
+		return removeDamaged(ctx, w, state, damaged.UID)
+	}
 	if err != nil {
 		return err
 	}
@@ -108,6 +111,16 @@ func (o removeOptions) wanted(ctx context.Context, state *statedir.Dir, id portl
 		return false, fmt.Errorf("ask for pod %s/%s: %w", id.Namespace, id.Name, err)
 	}
 	return string(pod.UID) == id.UID && pod.DeletionTimestamp == nil, nil
+}
+
+// removeDamaged removes a VM whose record can't be read. What is remembered of its pod is the vic's that runs: for it the VM
+// is gone already.
+func removeDamaged(ctx context.Context, w io.Writer, state *statedir.Dir, uid string) error {
+	if err := qemu.Remove(ctx, state.VCH(), uid); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "removed pod VM %s, whose record could not be read, and its disks; if the API server still has the pod, vic makes it anew\n", uid)
+	return nil
 }
 
 // removeUnheld removes a VM that no process has, and what is kept of it.
