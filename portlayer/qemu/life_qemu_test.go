@@ -24,6 +24,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/cgroup"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/procfs"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
 )
 
@@ -66,7 +67,8 @@ func TestAVMOutlivesTheProcessThatStartedIt(t *testing.T) {
 	h := newHost(t)
 	config, err := json.Marshal(h.config)
 	require.NoError(t, err)
-	other := exec.Command(os.Args[0])
+	// As a service whose score is its own; a lower one takes a right that tests may not have.
+	other := exec.Command("sh", "-c", `echo 100 >/proc/self/oom_score_adj && exec "$0"`, os.Args[0])
 	other.Env = append(os.Environ(), asProcess+"="+string(config))
 	_, err = other.StdinPipe()
 	require.NoError(t, err)
@@ -79,15 +81,19 @@ func TestAVMOutlivesTheProcessThatStartedIt(t *testing.T) {
 
 	vm := h.get()
 	assert.Equal(t, portlayer.StateRunning, vm.State, "another process's VM is shown as it is")
+	assert.Equal(t, "100\n", procFile(t, other.Process.Pid, "oom_score_adj"))
+	assert.Equal(t, "500\n", procFile(t, vm.PID, "oom_score_adj"), "a VM is ended before what the host needs")
 	_, err = h.Dial(h.ctx, uid)
 	require.ErrorIs(t, err, portlayer.ErrBusy)
 	require.ErrorIs(t, h.PowerOff(h.ctx, uid), portlayer.ErrBusy)
 	require.ErrorIs(t, qemu.Purge(h.ctx, h.config.Dir), portlayer.ErrBusy)
 
+	require.NoError(t, procfs.SetOOMScore(vm.PID, 600)) // as one that was killed before it had set it
 	require.NoError(t, other.Process.Kill())
 	require.Error(t, other.Wait())
 	require.Equal(t, "scratch", h.talk().say("disks 1"), "whoever comes next takes it over")
 	after := h.get()
+	assert.Equal(t, "500\n", procFile(t, after.PID, "oom_score_adj"))
 	assert.Equal(t, vm.PID, after.PID)
 	assert.Equal(t, vm.StartedAt, after.StartedAt)
 	require.NoError(t, unix.Kill(after.PID, unix.SIGKILL))

@@ -13,6 +13,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/logging"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/cgroup"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/procfs"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/qmp"
 )
 
@@ -78,6 +79,7 @@ func (h *Hypervisor) start(ctx context.Context, v *podVM) (*process, error) {
 	}
 	p.child, p.words = cmd, words
 	h.tending.Go(p.await)
+	expendable(ctx, v.uid, p.pid)
 	cgroup.Join(ctx, h.cgroup(r), p.pid)
 	p.groups = cgroup.Of(p.pid, string(h.layout), v.uid)
 	if err := h.greet(ctx, v, r, p); err != nil {
@@ -85,6 +87,14 @@ func (h *Hypervisor) start(ctx context.Context, v *podVM) (*process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// expendable has the kernel end a QEMU before what the host itself needs, whatever the score of this process is: as a service it
+// may be one that is ended last.
+func expendable(ctx context.Context, uid string, pid int) {
+	if err := procfs.SetOOMScore(pid, procfs.VMScore); err != nil {
+		logging.From(ctx).WarnContext(ctx, "pod VM may be ended late when memory runs out", "vm", uid, "err", err)
+	}
 }
 
 // cgroup bounds and weighs the QEMU of a VM.

@@ -73,6 +73,7 @@ func TestAVCHOfAnOrdinaryUser(t *testing.T) {
 	assert.Equal(t, "65534 65534 65534 65534", statusLine(status, "Uid:"))
 	assert.Equal(t, "2", statusLine(status, "Seccomp:"))
 	assert.Equal(t, "1", statusLine(status, "NoNewPrivs:"))
+	assert.Equal(t, "500\n", procFile(t, h.get().PID, "oom_score_adj"))
 	require.NoError(t, user.Process.Kill())
 	require.Error(t, user.Wait())
 	require.Equal(t, "scratch", h.talk().say("disks 1"))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/vcsim"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/cgroup"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/procfs"
 )
 
 // startTimeout is how long QEMU may take until it answers, on a machine that is busy.
@@ -188,6 +189,9 @@ func (v *Server) boot(vm *simulator.VirtualMachine) error {
 	p, err := spawn(ctx, v.config.Binary, line)
 	if err != nil {
 		return err
+	}
+	if err := procfs.SetOOMScore(p.cmd.Process.Pid, procfs.VMScore); err != nil {
+		v.log.Warn("simulated VM may be ended late when memory runs out", "moref", vm.Self.Value, "err", err)
 	}
 	ref, uuid := vm.Self, vm.Config.InstanceUuid
 	release := v.weigh(ctx, vm, p)

@@ -1,2 +1,3 @@
-// Package procfs reads from /proc what the host has and what a process takes of it. See proc(5).
+// Package procfs reads from /proc what the host has and what a process takes of it, and sets how soon the kernel ends a process
+// when memory runs out. See proc(5).
 package procfs
