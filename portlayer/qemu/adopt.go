@@ -198,6 +198,7 @@ func (h *Hypervisor) meet(ctx context.Context, v *podVM, r *record) (*process, e
 		return nil, err
 	}
 	expendable(ctx, v.uid, p.pid) // the process before us may have been killed before it did so
+	reachesFiles(ctx, v.uid, h.finishEmptying(r, p))
 	p.groups = cgroup.Of(p.pid, string(h.layout), v.uid)
 	h.tending.Go(p.await)
 	return p, nil

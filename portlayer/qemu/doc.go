@@ -32,6 +32,8 @@
 // QEMU gets what it needs as open files: disks, taps, sockets, kernel. It knows no path of ours, may start nothing
 // (-sandbox), leaves no core file, and has control groups of its own where the host lets us. When we are root it runs
 // as a user and group of its own from 2,000,000,000 to 2,099,999,999, without privileges and supplementary groups, but
-// for the group of the KVM device where only that may open it. Its memory is bounded to the VM's and 128 MiB more, with
+// for the group of the KVM device where only that may open it. It then has network, mounts, IPC and UTS of its own: when it has
+// answered, nothing is left in its mounts, and its root is empty. Only a VM in user mode networking keeps our network and files,
+// since QEMU itself is its way out, and so does every VM of an ordinary user. Its memory is bounded to the VM's and 128 MiB more, with
 // TCG 256 MiB.
 package qemu

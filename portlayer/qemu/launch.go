@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/virtual-kubelet/vic/internal/ownthread"
 )
 
 const (
@@ -28,6 +30,9 @@ type confinement struct {
 	owner uint32
 	// groups are the supplementary groups of that user: none, or the one that may open the KVM device.
 	groups []uint32
+	// namespaces are those that QEMU does not share with us (CLONE_NEWNET and so on). Mounts of its own are private copies
+	// of ours until emptyRoot takes them away.
+	namespaces int
 }
 
 // forbidCores forbids core files to us and so to every QEMU that we start: they would hold guests' memory, and our
@@ -54,13 +59,33 @@ func spawn(binary string, line *commandLine, conf confinement) (*exec.Cmd, *comp
 	if conf.owner != 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: conf.owner, Gid: conf.owner, Groups: conf.groups}
 	}
-	err = cmd.Start()
+	err = inNamespaces(conf.namespaces, cmd.Start)
 	_ = w.Close() // the child has its own
 	if err != nil {
 		_ = r.Close() // nothing was written
 		return nil, nil, fmt.Errorf("start %s: %w", binary, err)
 	}
 	return cmd, listen(r), nil
+}
+
+// inNamespaces runs start, which starts a process, in new namespaces. They are made before the process is: until it runs its program
+// it has our files open, and with them our locks.
+func inNamespaces(kinds int, start func() error) error {
+	if kinds == 0 {
+		return start()
+	}
+	return ownthread.Run(func() error {
+		if err := unix.Unshare(kinds); err != nil {
+			return fmt.Errorf("make namespaces: %w", err)
+		}
+		if kinds&unix.CLONE_NEWNS != 0 {
+			// What is mounted on one side would else be mounted on the other too.
+			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+				return fmt.Errorf("make mounts private: %w", err)
+			}
+		}
+		return start()
+	})
 }
 
 // complaint is the end of what a QEMU writes to its standard error while we run. After us it writes into the void.

@@ -60,7 +60,10 @@ func TestAVMIsEndedAndRemovedFromOutside(t *testing.T) {
 	h.Close()
 	require.NoError(t, qemu.Remove(h.ctx, h.config.Dir, uid))
 	require.NoError(t, qemu.Remove(h.ctx, h.config.Dir, uid), "one that is gone is not an error")
-	assert.NoDirExists(t, fmt.Sprintf("/proc/%d", running.PID))
+	require.Eventually(t, func() bool { // its parent, which is this process, has yet to take its exit code
+		_, err := os.Stat(fmt.Sprintf("/proc/%d", running.PID))
+		return os.IsNotExist(err)
+	}, patience, time.Millisecond)
 	assert.NoDirExists(t, filepath.Join(h.config.Dir, "vms", uid))
 	h.open()
 }

@@ -67,7 +67,7 @@ func (h *Hypervisor) start(ctx context.Context, v *podVM) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd, words, err := spawn(h.config.Binary, line, confinement{owner: r.Owner, groups: h.groups()})
+	cmd, words, err := spawn(h.config.Binary, line, h.confinement(r))
 	if err != nil {
 		return nil, &portlayer.PowerError{Reason: err.Error()}
 	}
@@ -86,7 +86,17 @@ func (h *Hypervisor) start(ctx context.Context, v *podVM) (*process, error) {
 		p.abandon(ctx, v.uid)
 		return nil, err
 	}
+	if h.apart(r) {
+		reachesFiles(ctx, v.uid, p.emptyRoot())
+	}
 	return p, nil
+}
+
+// reachesFiles warns of a QEMU whose root could not be emptied. It is confined otherwise, and the Node says so.
+func reachesFiles(ctx context.Context, uid string, err error) {
+	if err != nil {
+		logging.From(ctx).WarnContext(ctx, "pod VM reaches files of the host", "vm", uid, "err", err)
+	}
 }
 
 // expendable has the kernel end a QEMU before what the host itself needs, whatever the score of this process is: as a service it

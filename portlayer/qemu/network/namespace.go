@@ -6,11 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/virtual-kubelet/vic/internal/ownthread"
 )
 
 // namespacesDir is where ip-netns(8) looks for namespaces.
@@ -23,16 +24,12 @@ func inNamespace(name string, f func() error) error {
 		return fmt.Errorf("enter namespace %s: %w", name, err)
 	}
 	defer ns.Close()
-	done := make(chan error, 1)
-	go func() { // ends with f; its thread ends with it, since it is never unlocked
-		runtime.LockOSThread()
+	return ownthread.Run(func() error {
 		if err := netns.Set(ns); err != nil {
-			done <- fmt.Errorf("enter namespace %s: %w", name, err)
-			return
+			return fmt.Errorf("enter namespace %s: %w", name, err)
 		}
-		done <- f()
-	}()
-	return <-done
+		return f()
+	})
 }
 
 // makeNamespace makes a namespace unless it is there. What a crash left of one is replaced.
@@ -48,16 +45,14 @@ func makeNamespace(name string) error {
 	if err := shareNamespacesDir(); err != nil {
 		return fmt.Errorf("make namespace %s: %w", name, err)
 	}
-	done := make(chan error, 1)
-	go func() { // ends at once; its thread, which is in the new namespace, ends with it
-		runtime.LockOSThread()
+	err := ownthread.Run(func() error {
 		ns, err := netns.NewNamed(name)
 		if err == nil {
 			err = errors.Join(ns.Close(), silenceIPv6("all"), silenceIPv6("default"), switchOnly())
 		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("make namespace %s: %w", name, err)
 	}
 	return nil
