@@ -3,6 +3,7 @@ package standalone
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/persona"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/cgroup"
 )
 
 // putVM makes the directory of a VM in a VCH, and returns the file that its QEMU would have locked.
@@ -121,8 +123,31 @@ func TestAStateDirectoryIsPurgedAsAWhole(t *testing.T) {
 	for _, vch := range []string{state.VCH(), state.VCHOf("a").VCH()} {
 		putVM(t, vch, "left")
 	}
+	var groups []string
+	for _, vch := range []string{state.VCH(), state.Simulator()} {
+		groups = append(groups, emptyGroups(t, vch)...)
+	}
 	require.NoError(t, Purge(t.Context(), dir))
 	assert.NoDirExists(t, dir)
+	for _, group := range groups {
+		assert.NoDirExists(t, filepath.Dir(group), "control groups of a process that was killed go too")
+	}
+}
+
+// emptyGroups are control groups whose process is gone. Without the right to make any there are none.
+func emptyGroups(t *testing.T, vch string) []string {
+	t.Helper()
+	if cgroup.SystemdRuns() {
+		return nil // whose units end with their processes
+	}
+	cmd := exec.CommandContext(t.Context(), "sleep", "3600")
+	require.NoError(t, cmd.Start())
+	err := cgroup.Join(t.Context(), cgroup.Group{VCH: vch, UID: "u-1", MemoryBytes: 1 << 30}, cmd.Process.Pid)
+	groups := cgroup.Of(cmd.Process.Pid, vch, "u-1")
+	require.NoError(t, cmd.Process.Kill())
+	require.Error(t, cmd.Wait())
+	assert.True(t, err != nil || len(groups) > 0)
+	return groups
 }
 
 func TestVMsAreAskedOfASimulatedVCenterThatRuns(t *testing.T) {

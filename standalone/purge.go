@@ -8,6 +8,7 @@ import (
 	"github.com/virtual-kubelet/vic/node"
 	"github.com/virtual-kubelet/vic/node/qemuvch"
 	"github.com/virtual-kubelet/vic/node/statedir"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/cgroup"
 )
 
 // Purge stops and removes everything of a state directory, also what a killed vic left.
@@ -40,6 +41,7 @@ func Purge(ctx context.Context, dir string) (err error) {
 	if err := errors.Join(StopControlPlane(ctx, binary, state), StopSimulator(ctx, state)); err != nil {
 		return err
 	}
+	cgroup.Sweep(state.Simulator()) // of VMs that ended with a simulator which was killed
 	return purgeVCH(ctx, state)
 }
 

@@ -30,7 +30,7 @@ func (h *Hypervisor) Capacity(ctx context.Context) (portlayer.Capacity, error) {
 	host.full = full
 	c := portlayer.Capacity{
 		CPUMilli: h.config.CPUMilli, MemoryBytes: h.config.MemoryBytes, Pods: h.config.Pods, StorageBytes: h.config.StorageBytes,
-		Conditions: append(append(host.pressures(), unready...), h.damageCondition(ctx)),
+		Conditions: append(append(host.pressures(), unready...), h.damageCondition(ctx), h.confinementCondition()),
 	}
 	c.UsedCPU, c.UsedMemoryBytes = h.used()
 	if c.CPUMilli == 0 {

@@ -27,7 +27,9 @@ type Hypervisor struct {
 	claims   sync.WaitGroup // one goroutine for each VM that is being taken over
 	closing  chan struct{}  // closed by Close
 	close    sync.Once      // guards closing
-	changed  changes.Hub
+	// warnUnbounded guards the warning that VMs are not bounded.
+	warnUnbounded sync.Once
+	changed       changes.Hub
 
 	mu       sync.Mutex // guards what follows
 	vms      map[string]*podVM

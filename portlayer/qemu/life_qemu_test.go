@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -249,8 +250,26 @@ func TestQEMUIsConfined(t *testing.T) {
 	assert.NotContains(t, procFile(t, vm.PID, "cmdline"), h.config.Dir, "it knows no path of ours")
 	assert.Contains(t, procFile(t, vm.PID, "cgroup"), uid)
 	if !cgroup.SystemdRuns() {
+		assert.Equal(t, strconv.Itoa(vm.Spec.Size.VCPUs+128), h.limit(vm.PID, "pids.max"), "it starts no threads without end")
 		assert.Equal(t, runtime.NumCPU()*1000, h.weightOfAllVMs(vm.PID))
 	}
+}
+
+func TestTheNodeSaysWhichVMsAreNotBounded(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	assert.False(t, h.condition("PodVMsUnconfined").True)
+	vm := h.start(spec())
+	assert.False(t, h.condition("PodVMsUnconfined").True)
+	for _, dir := range cgroup.Of(vm.PID, h.config.Dir, uid) { // as if the host had let us make none
+		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(filepath.Dir(dir)), "cgroup.procs"), []byte(strconv.Itoa(vm.PID)), 0))
+	}
+	said := h.condition("PodVMsUnconfined")
+	assert.True(t, said.True)
+	assert.Equal(t, "MemoryUnbounded", said.Reason)
+	assert.Contains(t, said.Message, uid)
+	require.NoError(t, h.PowerOff(h.ctx, uid))
+	assert.False(t, h.condition("PodVMsUnconfined").True)
 }
 
 func TestVMsHaveDifferentUsers(t *testing.T) {
@@ -285,6 +304,27 @@ func statusLine(status, key string) string {
 		}
 	}
 	return "no " + key
+}
+
+// limit is what a file of the VM's control groups says.
+func (h *host) limit(pid int, file string) string {
+	h.Helper()
+	for _, dir := range cgroup.Of(pid, h.config.Dir, uid) {
+		if b, err := os.ReadFile(filepath.Join(dir, file)); err == nil {
+			return strings.TrimSpace(string(b))
+		}
+	}
+	return "no " + file
+}
+
+// condition is what the VCH says of one kind.
+func (h *host) condition(kind string) portlayer.Condition {
+	h.Helper()
+	capacity, err := h.Capacity(h.ctx)
+	require.NoError(h, err)
+	i := slices.IndexFunc(capacity.Conditions, func(c portlayer.Condition) bool { return c.Type == kind })
+	require.GreaterOrEqual(h, i, 0, kind)
+	return capacity.Conditions[i]
 }
 
 // weightOfAllVMs is what the VMs of the VCH weigh together, in thousandths of a processor.

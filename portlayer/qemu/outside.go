@@ -12,6 +12,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/internal/filelock"
 	"github.com/virtual-kubelet/vic/portlayer"
+	"github.com/virtual-kubelet/vic/portlayer/qemu/cgroup"
 	"github.com/virtual-kubelet/vic/portlayer/qemu/procfs"
 )
 
@@ -169,6 +170,7 @@ func Purge(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("purge VCH %s: %w", dir, err)
 	}
+	cgroup.Sweep(dir)
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("purge VCH %s: %w", dir, err)
 	}

@@ -20,6 +20,10 @@ import (
 // undoTimeout bounds what is done after a context ended.
 const undoTimeout = 15 * time.Second
 
+// spareTasks are the threads that a QEMU may have beside those of its processors: it starts up to 64 for input and output (QEMU
+// documentation, thread-pool-max), and a handful for itself.
+const spareTasks = 128
+
 // PowerOn starts QEMU and returns when it answers: by then the guest executes.
 func (h *Hypervisor) PowerOn(ctx context.Context, uid string) error {
 	v, unlock, err := h.change(ctx, uid)
@@ -80,7 +84,7 @@ func (h *Hypervisor) start(ctx context.Context, v *podVM) (*process, error) {
 	p.child, p.words = cmd, words
 	h.tending.Go(p.await)
 	expendable(ctx, v.uid, p.pid)
-	cgroup.Join(ctx, h.cgroup(r), p.pid)
+	h.bound(ctx, r, p)
 	p.groups = cgroup.Of(p.pid, string(h.layout), v.uid)
 	if err := h.greet(ctx, v, r, p); err != nil {
 		p.abandon(ctx, v.uid)
@@ -107,12 +111,16 @@ func expendable(ctx context.Context, uid string, pid int) {
 	}
 }
 
-// cgroup bounds and weighs the QEMU of a VM.
-func (h *Hypervisor) cgroup(r *record) cgroup.Group {
+// bound bounds and weighs the QEMU of a VM. Where the host does not let us, a warning says so once, and the Node does while such
+// a VM runs.
+func (h *Hypervisor) bound(ctx context.Context, r *record, p *process) {
 	owner := r.Spec.Owner
-	return cgroup.Group{
+	err := cgroup.Join(ctx, cgroup.Group{
 		VCH: string(h.layout), UID: r.Spec.ID, Description: printable(fmt.Sprintf("pod VM %s/%s", owner.Namespace, owner.Name), 200),
-		MemoryBytes: r.Spec.Size.MemoryBytes + h.overhead(), CPUMilli: r.Spec.Size.CPUMilli,
+		MemoryBytes: r.Spec.Size.MemoryBytes + h.overhead(), CPUMilli: r.Spec.Size.CPUMilli, Tasks: int64(r.Spec.Size.VCPUs) + spareTasks,
+	}, p.pid)
+	if err != nil {
+		h.warnUnbounded.Do(func() { logging.From(ctx).WarnContext(ctx, "pod VMs are not bounded", "vm", r.Spec.ID, "err", err) })
 	}
 }
 

@@ -224,7 +224,9 @@ func (v *Server) weigh(ctx context.Context, vm *simulator.VirtualMachine, p *pro
 	if a := vm.Config.CpuAllocation; a != nil && a.Shares != nil {
 		g.CPUMilli = int64(a.Shares.Shares)
 	}
-	cgroup.Join(ctx, g, p.cmd.Process.Pid)
+	if err := cgroup.Join(ctx, g, p.cmd.Process.Pid); err != nil {
+		v.log.DebugContext(ctx, "simulated VM has no share of the processors", "moref", vm.Self.Value, "err", err)
+	}
 	dirs := cgroup.Of(p.cmd.Process.Pid, g.VCH, g.UID)
 	return func() { cgroup.Release(context.WithoutCancel(ctx), g.UID, dirs) }
 }
