@@ -3,6 +3,7 @@ package operations
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,7 +56,7 @@ func NewAdmission(cfg AdmissionConfig) *Admission {
 }
 
 // Admit reserves what a pod requests, and memory for its VM, or returns a *worker.RejectionError. What the pod reserved before is
-// replaced.
+// replaced. ErrBusy for a pod that ran before while there are VMs that nobody can read: one of them may be its own.
 func (a *Admission) Admit(ctx context.Context, pod *corev1.Pod, memoryBytes int64) (err error) {
 	began := time.Now()
 	ctx, end := tracing.Start(ctx, "admit pod")
@@ -70,6 +71,9 @@ func (a *Admission) Admit(ctx context.Context, pod *corev1.Pod, memoryBytes int6
 	c, err := a.cfg.Host.Capacity(ctx)
 	if err != nil {
 		return fmt.Errorf("read free memory: %w", err)
+	}
+	if len(c.Unreadable) > 0 && worker.EverRan(pod.Status) {
+		return fmt.Errorf("the pod ran before, and its VM may be one of those that can't be read: %s: %w", strings.Join(c.Unreadable, ", "), portlayer.ErrBusy)
 	}
 	requests := requestsOf(pod)
 	a.mu.Lock()

@@ -3,6 +3,7 @@ package operations
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -24,6 +25,7 @@ type CreatorHost interface {
 	New(ctx context.Context, id portlayer.Owner) (*portlayer.Handle, error)
 	Commit(ctx context.Context, h *portlayer.Handle) (podvm.VM, error)
 	Discard(h *portlayer.Handle)
+	Get(ctx context.Context, uid string) (podvm.VM, error)
 	Remove(ctx context.Context, uid string) error
 }
 
@@ -59,7 +61,8 @@ type PodCreator struct{ cfg CreatorConfig }
 func NewPodCreator(cfg CreatorConfig) *PodCreator { return &PodCreator{cfg: cfg} }
 
 // Create makes the pod's VM. One that is there already is left as it is. Errors are *fields.UnsupportedError,
-// *worker.RejectionError or portlayer's; after any, there is no VM and no reserved address that was not there before.
+// *worker.RejectionError or portlayer's: ErrExists where something else has the VM's name, ErrBusy where the pod may have a VM that
+// can't be read. After any other, there is no VM and no reserved address that was not there before.
 func (c *PodCreator) Create(ctx context.Context, pod *corev1.Pod) error {
 	if refusals := fields.Check(pod, c.cfg.Capabilities); len(refusals) > 0 {
 		return &fields.UnsupportedError{Refusals: refusals}
@@ -71,7 +74,7 @@ func (c *PodCreator) Create(ctx context.Context, pod *corev1.Pod) error {
 	return replay(func() error {
 		h, err := c.cfg.Host.New(ctx, c.identity(pod))
 		if errors.Is(err, portlayer.ErrExists) {
-			return nil
+			return c.there(ctx, string(pod.UID), err)
 		}
 		if err != nil {
 			return err
@@ -103,13 +106,28 @@ func (c *PodCreator) commit(ctx context.Context, h *portlayer.Handle, pod *corev
 	podvm.SetContainers(h, tasks)
 	_, err := c.cfg.Host.Commit(ctx, h)
 	switch {
-	case err == nil, errors.Is(err, portlayer.ErrExists):
+	case err == nil:
 		return nil
+	case errors.Is(err, portlayer.ErrExists):
+		return c.there(ctx, string(pod.UID), err)
 	case errors.Is(err, portlayer.ErrStaleHandle):
 		return err
+	case errors.Is(err, portlayer.ErrBusy):
+		return err // a VM that can't be read now may be there, and is not one that this has made
 	}
 	c.rollback(ctx, string(pod.UID))
 	return err
+}
+
+// there returns nil where the VM that keeps another one from being made is the pod's, and exists where nobody sees it.
+func (c *PodCreator) there(ctx context.Context, uid string, exists error) error {
+	vm, err := c.cfg.Host.Get(ctx, uid)
+	switch {
+	case errors.Is(err, portlayer.ErrNotFound), err == nil && vm.State == portlayer.StateRemoved:
+		return fmt.Errorf("%w: a VM of that name is there, and it can't be read or is not the pod's", exists)
+	default:
+		return err
+	}
 }
 
 // rollback outlives ctx: a pod that is deleted while its VM is being made is what cancels it, and the VM must go all the

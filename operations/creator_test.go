@@ -92,8 +92,18 @@ func TestCreatorLeavesAVMThatIsThere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCreator(t, "")
 			c.admits()
+			c.host.EXPECT().Get(mock.Anything, uid).Return(podvm.VM{VM: portlayer.VM{State: portlayer.StateCreated}}, nil)
 			expect(c)
 			require.NoError(t, c.Create(t.Context(), pod(corev1.RestartPolicyAlways, "")))
+		})
+		t.Run(name+" and nobody sees it", func(t *testing.T) {
+			c := newCreator(t, "")
+			c.admits()
+			c.host.EXPECT().Get(mock.Anything, uid).Return(podvm.VM{VM: portlayer.VM{State: portlayer.StateRemoved}}, nil)
+			expect(c)
+			err := c.Create(t.Context(), pod(corev1.RestartPolicyAlways, ""))
+			require.ErrorIs(t, err, portlayer.ErrExists)
+			require.ErrorContains(t, err, "a VM of that name is there")
 		})
 	}
 }
@@ -116,6 +126,13 @@ func TestCreatorUndoes(t *testing.T) {
 			c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil)
 			c.host.EXPECT().Discard(mock.Anything).Once()
 		}, portlayer.ErrUnsupported},
+		"only the draft when there may be a VM that can't be read": {"", func(c creator) {
+			c.admits()
+			c.disks.EXPECT().Local(mock.Anything, mock.Anything).Return(persona.Image{}, false)
+			c.host.EXPECT().New(mock.Anything, mock.Anything).Return(&portlayer.Handle{}, nil)
+			c.host.EXPECT().Commit(mock.Anything, mock.Anything).Return(podvm.VM{}, portlayer.ErrBusy)
+			c.host.EXPECT().Discard(mock.Anything).Once()
+		}, portlayer.ErrBusy},
 		"draft and VM when the commit fails": {"", func(c creator) {
 			c.admits()
 			c.disks.EXPECT().Local(mock.Anything, mock.Anything).Return(persona.Image{}, false)

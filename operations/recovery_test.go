@@ -453,3 +453,44 @@ func TestBackOffOfAVMGoesOnOverACrash(t *testing.T) {
 		assert.Equal(t, 4, n.events.Count("Warning PodVMEnded"), n.events)
 	})
 }
+
+// TestAVMThatNobodySeesIsNotTakenForMade has the hypervisor refuse a VM whose name is taken by one that it does not list.
+func TestAVMThatNobodySeesIsNotTakenForMade(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.hv.Fail("Create", portlayer.ErrExists)
+		n.manager.Sync(pod(corev1.RestartPolicyAlways, "sleep"))
+		n.await(time.Minute, "the pod says what it waits for", func() bool {
+			w := n.container().State.Waiting
+			return w != nil && w.Reason == "CreatePodSandboxError" && strings.Contains(w.Message, "a VM of that name is there")
+		})
+		require.Contains(t, n.events.String(), "FailedCreatePodSandBox")
+		sleep(10 * time.Minute)
+		require.Less(t, n.count("Create"), 25, "it is tried at most once a minute")
+		n.hv.Fail("Create", nil)
+		n.awaitPhase(corev1.PodRunning)
+	})
+}
+
+func TestAPodThatRanBeforeWaitsWhileItsVMMayBeOneThatCannotBeRead(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		p := pod(corev1.RestartPolicyAlways, "sleep")
+		n.manager.Sync(p)
+		n.awaitPhase(corev1.PodRunning)
+		ran := withStatus(p, n.status())
+		n.hv.Vanish(uid) // its host is away
+		n.hv.Hide("default-web")
+		n.runDir = t.TempDir()
+		creates := n.count("Create")
+		n.restart(ran)
+		n.await(time.Minute, "the pod says what it waits for", func() bool {
+			return strings.Contains(n.events.String(), "its VM may be one of those that can't be read: default-web")
+		})
+		require.Equal(t, creates, n.count("Create"))
+		other := pod(corev1.RestartPolicyAlways, "sleep")
+		other.UID, other.Name = "uid-2", "other"
+		n.manager.Sync(other)
+		n.await(time.Minute, "a pod that never ran has no such VM", func() bool { return n.count("Create") > creates })
+		n.hv.Hide()
+		n.await(2*time.Minute, "the pod runs", func() bool { _, ok := n.vm(); return ok })
+	})
+}

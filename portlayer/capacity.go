@@ -16,7 +16,13 @@ type Capacity struct {
 	UsedMemoryBytes int64
 	UsedCPU         time.Duration
 	Conditions      []Condition
+	// Unreadable are the names, for people, of VMs that are there and can't be read: nobody knows whose they are.
+	Unreadable []string
 }
+
+// ConditionVMsUnreadable is a Condition that is true while there are VMs that can't be read, or that are out of sight. Its
+// message names them and says why.
+const ConditionVMsUnreadable = "PodVMsUnreadable"
 
 // Condition is something that a VCH says about its health.
 type Condition struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -147,6 +148,23 @@ func (l *Layer) List() []VM {
 		vms = append(vms, vm)
 	}
 	return vms
+}
+
+// Recall has the hypervisor look for VMs that it did not list and that a former process knew, and lists anew. It does nothing where
+// the hypervisor is no Recaller.
+func (l *Layer) Recall(ctx context.Context, known []VM) error {
+	recaller, ok := RoleOf[Recaller](l.Hypervisor())
+	missing := slices.DeleteFunc(slices.Clone(known), func(vm VM) bool {
+		_, listed := l.Get(vm.ID())
+		return listed || vm.Ref == ""
+	})
+	if !ok || len(missing) == 0 {
+		return nil
+	}
+	if err := recaller.Recall(ctx, missing); err != nil {
+		return err
+	}
+	return l.Refresh(ctx)
 }
 
 // Watch sends the ID of each VM that may have changed, each once however often it changed before it was read, until ctx

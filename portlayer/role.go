@@ -28,6 +28,13 @@ type VolumeHost interface {
 	VolumeDriver() string
 }
 
+// Recaller finds VMs again that it does not list.
+type Recaller interface {
+	// Recall takes VMs that List does not show, as a former process saw them last, with their Refs. Those that are there are listed
+	// from then on, as they were where they can't be read now; those that are gone are not.
+	Recall(ctx context.Context, vms []VM) error
+}
+
 // Resizer changes the size of a running VM.
 type Resizer interface {
 	// Resize gives a running VM that size. ErrNotFound, ErrNotRunning, ErrOutOfMemory.

@@ -33,6 +33,8 @@ type VM struct {
 	State State
 	// Version changes with every change of Spec; handles are pinned to it.
 	Version uint64
+	// Ref is what the hypervisor itself calls the VM, where it finds it by that when it does not list it (Recaller); empty elsewhere.
+	Ref string `json:",omitempty"`
 	// PID is the process of a running VM, where it is one of this machine; 0 elsewhere.
 	PID       int
 	CreatedAt time.Time

@@ -6,6 +6,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
+
+	"github.com/virtual-kubelet/vic/portlayer"
 )
 
 // conditionReasons are the reasons of events for a condition that became True and that became False, the kubelet's
@@ -51,6 +53,10 @@ func (e *nodeEvents) report(n *corev1.Node) {
 		e.reported = map[corev1.NodeConditionType]corev1.ConditionStatus{}
 	}
 	for _, c := range n.Status.Conditions {
+		if c.Type == portlayer.ConditionVMsUnreadable {
+			e.reportUnreadable(c)
+			continue
+		}
 		reasons, ok := conditionReasons[c.Type]
 		if !ok || e.reported[c.Type] == c.Status {
 			continue
@@ -61,6 +67,18 @@ func (e *nodeEvents) report(n *corev1.Node) {
 			reason = reasons[0]
 		}
 		e.event(corev1.EventTypeNormal, reason, fmt.Sprintf("Node %s status is now: %s", e.node, reason))
+	}
+}
+
+// reportUnreadable makes an event of VMs that can't be read, and of the end of that.
+func (e *nodeEvents) reportUnreadable(c corev1.NodeCondition) {
+	before := e.reported[c.Type]
+	e.reported[c.Type] = c.Status
+	switch {
+	case c.Status == corev1.ConditionTrue && before != c.Status:
+		e.event(corev1.EventTypeWarning, c.Reason, "Pods that ran before may wait: "+c.Message)
+	case c.Status != corev1.ConditionTrue && before == corev1.ConditionTrue:
+		e.event(corev1.EventTypeNormal, c.Reason, c.Message)
 	}
 }
 

@@ -162,3 +162,20 @@ func TestNodeEvents(t *testing.T) {
 	again.report(object(true, true, "b2"))
 	assert.Equal(t, []string{"Warning Rebooted Node v has been rebooted, boot id: b2"}, eventsOf(recorder))
 }
+
+func TestVMsThatCannotBeReadAreAnEventOfTheNode(t *testing.T) {
+	recorder := record.NewFakeRecorder(20)
+	e := nodeEvents{recorder: recorder, node: "v", self: unknown}
+	object := func(unreadable bool, message string) *corev1.Node {
+		said := portlayer.Condition{Type: portlayer.ConditionVMsUnreadable, True: unreadable, Reason: "Reason", Message: message}
+		return nodeObject("v", &Description{}, 1, observation{portlayer.Capacity{Conditions: []portlayer.Condition{said}}, health{ready: true}, time.Now()})
+	}
+	e.report(object(false, "all well"))
+	assert.Len(t, eventsOf(recorder), 4, "of what all nodes report")
+	for range 2 {
+		e.report(object(true, "vm-12 is away"))
+	}
+	assert.Equal(t, []string{"Warning Reason Pods that ran before may wait: vm-12 is away"}, eventsOf(recorder))
+	e.report(object(false, "all well"))
+	assert.Equal(t, []string{"Normal Reason all well"}, eventsOf(recorder))
+}

@@ -115,6 +115,63 @@ func (_c *CreatorHost_Discard_Call) RunAndReturn(run func(*portlayer.Handle)) *C
 	return _c
 }
 
+// Get provides a mock function with given fields: ctx, uid
+func (_m *CreatorHost) Get(ctx context.Context, uid string) (podvm.VM, error) {
+	ret := _m.Called(ctx, uid)
+
+	if len(ret) == 0 {
+		panic("no return value specified for Get")
+	}
+
+	var r0 podvm.VM
+	var r1 error
+	if rf, ok := ret.Get(0).(func(context.Context, string) (podvm.VM, error)); ok {
+		return rf(ctx, uid)
+	}
+	if rf, ok := ret.Get(0).(func(context.Context, string) podvm.VM); ok {
+		r0 = rf(ctx, uid)
+	} else {
+		r0 = ret.Get(0).(podvm.VM)
+	}
+
+	if rf, ok := ret.Get(1).(func(context.Context, string) error); ok {
+		r1 = rf(ctx, uid)
+	} else {
+		r1 = ret.Error(1)
+	}
+
+	return r0, r1
+}
+
+// CreatorHost_Get_Call is a *mock.Call that shadows Run/Return methods with type explicit version for method 'Get'
+type CreatorHost_Get_Call struct {
+	*mock.Call
+}
+
+// Get is a helper method to define mock.On call
+//   - ctx context.Context
+//   - uid string
+func (_e *CreatorHost_Expecter) Get(ctx interface{}, uid interface{}) *CreatorHost_Get_Call {
+	return &CreatorHost_Get_Call{Call: _e.mock.On("Get", ctx, uid)}
+}
+
+func (_c *CreatorHost_Get_Call) Run(run func(ctx context.Context, uid string)) *CreatorHost_Get_Call {
+	_c.Call.Run(func(args mock.Arguments) {
+		run(args[0].(context.Context), args[1].(string))
+	})
+	return _c
+}
+
+func (_c *CreatorHost_Get_Call) Return(_a0 podvm.VM, _a1 error) *CreatorHost_Get_Call {
+	_c.Call.Return(_a0, _a1)
+	return _c
+}
+
+func (_c *CreatorHost_Get_Call) RunAndReturn(run func(context.Context, string) (podvm.VM, error)) *CreatorHost_Get_Call {
+	_c.Call.Return(run)
+	return _c
+}
+
 // New provides a mock function with given fields: ctx, id
 func (_m *CreatorHost) New(ctx context.Context, id portlayer.Owner) (*portlayer.Handle, error) {
 	ret := _m.Called(ctx, id)

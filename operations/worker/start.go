@@ -33,7 +33,7 @@ func (s *start) begin(v *view) {
 		return
 	}
 	s.judged = true
-	if v.state() != portlayer.StateRemoved || v.Turned() || final(v.status.Phase) || everRan(v.status) {
+	if v.state() != portlayer.StateRemoved || v.Turned() || final(v.status.Phase) || EverRan(v.status) {
 		return
 	}
 	s.trace = tracing.Begin("start pod", append(tracing.Pod(v.pod.Namespace, v.pod.Name, string(v.pod.UID)),
@@ -72,12 +72,12 @@ func (s *start) reported(st corev1.PodStatus) {
 	if !s.active() {
 		return
 	}
-	if !s.ran && !s.configured.IsZero() && everRan(st) {
+	if !s.ran && !s.configured.IsZero() && EverRan(st) {
 		s.ran = true
 		s.metrics.observe(stepRun, time.Since(s.configured))
 	}
 	switch {
-	case st.Phase == corev1.PodRunning, st.Phase == corev1.PodSucceeded, st.Phase == corev1.PodFailed && everRan(st):
+	case st.Phase == corev1.PodRunning, st.Phase == corev1.PodSucceeded, st.Phase == corev1.PodFailed && EverRan(st):
 		s.metrics.starts.Observe(time.Since(s.heard).Seconds())
 		s.end(nil)
 	case st.Phase == corev1.PodFailed:

@@ -112,7 +112,7 @@ func (w *Worker) create(v *view) work {
 // before waits.
 func (w *Worker) admitted(v *view, err error) steps.Outcome {
 	_, rejected := errors.AsType[*RejectionError](err)
-	if !rejected && !errors.Is(err, portlayer.ErrOutOfMemory) || everRan(v.status) {
+	if !rejected && !errors.Is(err, portlayer.ErrOutOfMemory) || EverRan(v.status) {
 		return steps.Outcome{Err: err}
 	}
 	return steps.Outcome{Then: func() {

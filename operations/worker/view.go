@@ -211,8 +211,8 @@ func sooner(a, b time.Duration) time.Duration {
 // final is true for a phase that a pod never leaves.
 func final(p corev1.PodPhase) bool { return p == corev1.PodSucceeded || p == corev1.PodFailed }
 
-// everRan is true when a container of the pod was started at some time.
-func everRan(s corev1.PodStatus) bool {
+// EverRan is true when a container of the pod was started at some time.
+func EverRan(s corev1.PodStatus) bool {
 	for _, c := range slices.Concat(s.InitContainerStatuses, s.ContainerStatuses) {
 		if c.RestartCount > 0 || c.ContainerID != "" || c.State.Running != nil || c.State.Terminated != nil {
 			return true

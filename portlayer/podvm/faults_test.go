@@ -418,3 +418,44 @@ func TestWatchNeverBlocksAndEnds(t *testing.T) {
 	for range slow { // until it is closed
 	}
 }
+
+// forgetful is a hypervisor that lists nothing before it is told what was there.
+type forgetful struct {
+	*memhv.Hypervisor
+	recalled []portlayer.VM
+}
+
+func (f *forgetful) List(ctx context.Context) ([]portlayer.VM, error) {
+	vms, err := f.Hypervisor.List(ctx)
+	if len(f.recalled) == 0 {
+		return nil, err
+	}
+	for i := range vms {
+		vms[i].Ref = "vm-" + vms[i].ID()
+	}
+	return vms, err
+}
+
+func (f *forgetful) Recall(_ context.Context, vms []portlayer.VM) error {
+	f.recalled = append(f.recalled, vms...)
+	return nil
+}
+
+func TestAVMThatIsNotListedIsRecalled(t *testing.T) {
+	dir := t.TempDir()
+	hv := &forgetful{Hypervisor: memhv.New(memhv.Config{}), recalled: []portlayer.VM{{}}}
+	e := newHost(t, hv, dir)
+	commit(t, e, "a")
+	commit(t, e, "b")
+	require.NoError(t, e.Remove(t.Context(), "b"))
+	e.Close()
+	hv.recalled = nil
+
+	next := newHost(t, hv, dir)
+	require.Len(t, hv.recalled, 1, "b is known to be gone")
+	assert.Equal(t, "vm-a", hv.recalled[0].Ref)
+	assert.Equal(t, portlayer.StateCreated, hv.recalled[0].State)
+	vm, err := next.Get(t.Context(), "a")
+	require.NoError(t, err)
+	assert.Equal(t, portlayer.StateCreated, vm.State)
+}

@@ -98,17 +98,26 @@ func (h *Host) recall(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var known []portlayer.VM
 	for _, id := range ids {
 		p, err := h.pod(id, true)
 		if err != nil {
 			return err
 		}
-		if err := p.load(); err != nil {
+		last, err := p.load()
+		if err != nil {
 			logging.From(ctx).WarnContext(ctx, "run directory damaged", "vm", id, "err", err)
 		}
 		if p.vm.Spec.Owner.Node == "" {
 			p.vm.Spec.Owner.Node, p.vm.Spec.Owner.Cluster = h.config.NodeName, h.config.Cluster // no other would keep it here
 		}
+		if last.State != portlayer.StateRemoved {
+			known = append(known, last)
+		}
+	}
+	// One that the hypervisor does not show now is not gone for that.
+	if err := h.layer.Recall(ctx, known); err != nil {
+		return fmt.Errorf("look for VMs that are not listed: %w", err)
 	}
 	return nil
 }

@@ -189,11 +189,14 @@ func (p *pod) expect() guestlink.Expect {
 	return guestlink.Expect{Containers: Containers(p.vm.Spec), Addresses: addresses}
 }
 
-// load reads what a former process kept. What can't be read keeps nothing else from being read.
-func (p *pod) load() error {
+// load reads what a former process kept, and returns the VM as that saw it last. What can't be read keeps nothing else from
+// being read.
+func (p *pod) load() (last portlayer.VM, damaged error) {
+	last.State = portlayer.StateRemoved
 	var vm portlayer.VM
 	vmErr := p.dir.LoadVM(&vm)
 	if vmErr == nil && vm.ID() == p.id {
+		last = vm
 		vm.State, vm.PID = portlayer.StateRemoved, 0
 		p.vm = vm
 	}
@@ -204,13 +207,12 @@ func (p *pod) load() error {
 	if guestErr == nil {
 		p.guest = p.acked.strip(guest)
 	}
-	var damaged error
 	for _, err := range []error{vmErr, ackedErr, recordErr, guestErr} {
 		if !errors.Is(err, rundir.ErrNotFound) {
 			damaged = errors.Join(damaged, err)
 		}
 	}
-	return damaged
+	return last, damaged
 }
 
 // save writes the VM as it was last seen; it is what Get answers when the VM is gone.

@@ -19,7 +19,7 @@ import (
 
 // What the condition of unreadable records says.
 const (
-	conditionUnreadable = "PodVMsUnreadable"
+	conditionUnreadable = portlayer.ConditionVMsUnreadable
 	reasonUnreadable    = "RecordsDamaged"
 	reasonReadable      = "RecordsReadable"
 )

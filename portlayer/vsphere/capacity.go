@@ -61,6 +61,8 @@ func (h *Hypervisor) capacity(ctx context.Context) (portlayer.Capacity, error) {
 	if h.config.ReserveMemory {
 		c.FreeMemoryBytes = min(c.FreeMemoryBytes, max(0, pool.Runtime.Memory.UnreservedForVm))
 	}
+	unreadable, condition := h.seen.blind(time.Now())
+	c.Unreadable, c.Conditions = unreadable, []portlayer.Condition{condition}
 	return c, nil
 }
 
@@ -104,8 +106,8 @@ func (p *processorTime) add(now time.Time, mhz, mhzPerCore int64) time.Duration 
 
 // Console is empty: vSphere shows a VM's console to people, and keeps none.
 func (h *Hypervisor) Console(_ context.Context, uid string) ([]byte, error) {
-	if _, ok := h.seen.find(uid); !ok {
-		return nil, fmt.Errorf("console of VM %s: %w", uid, portlayer.ErrNotFound)
+	if _, err := h.seen.find(uid); err != nil {
+		return nil, fmt.Errorf("console of VM %s: %w", uid, err)
 	}
 	return nil, nil
 }

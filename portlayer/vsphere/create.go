@@ -1,6 +1,7 @@
 package vsphere
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,8 +48,11 @@ func (h *Hypervisor) create(ctx context.Context, spec portlayer.Spec) (ownedVM, 
 			return ownedVM{}, err
 		}
 	}
-	if _, ok := h.seen.find(uid); ok {
-		return ownedVM{}, portlayer.ErrExists
+	if _, err := h.seen.find(uid); !errors.Is(err, portlayer.ErrNotFound) {
+		return ownedVM{}, cmp.Or(err, portlayer.ErrExists)
+	}
+	if err := h.twin(ctx, uid); err != nil {
+		return ownedVM{}, err
 	}
 	release, err := h.disks.use(spec.Disks)
 	if err != nil {
@@ -100,10 +104,11 @@ func (h *Hypervisor) created(ctx context.Context, uid string, unseen error) (own
 	if err := h.seen.readAll(ctx); err != nil {
 		return ownedVM{}, err
 	}
-	if vm, ok := h.seen.find(uid); ok {
-		return vm, nil // its first power-on gives it another token
+	vm, err := h.seen.find(uid)
+	if errors.Is(err, portlayer.ErrNotFound) {
+		return ownedVM{}, fmt.Errorf("%w, and there is no VM: %w", unseen, portlayer.ErrBusy)
 	}
-	return ownedVM{}, fmt.Errorf("%w, and there is no VM: %w", unseen, portlayer.ErrBusy)
+	return vm, err // its first power-on gives it another token
 }
 
 func (h *Hypervisor) configSpec(r record) (types.VirtualMachineConfigSpec, error) {

@@ -198,7 +198,7 @@ func (h *Hypervisor) devicesOf(ctx context.Context, vm ownedVM) (object.VirtualD
 		return nil, fmt.Errorf("read devices: %w", err)
 	}
 	if facts.Config == nil {
-		return nil, nil
+		return nil, fmt.Errorf("its configuration can't be read: %w", portlayer.ErrBusy)
 	}
 	return facts.Config.Hardware.Device, nil
 }

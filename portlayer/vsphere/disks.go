@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/object"
@@ -144,6 +145,9 @@ func (h *Hypervisor) CollectDisks(ctx context.Context, keep func(portlayer.DiskR
 	// What another process has made of VMs counts.
 	if err := h.seen.readAll(ctx); err != nil {
 		return fmt.Errorf("collect image disks: %w", vcenter.Translate(err))
+	}
+	if unreadable, _ := h.seen.blind(time.Now()); len(unreadable) > 0 {
+		return fmt.Errorf("collect image disks: nobody knows which ones VM %s has, which can't be read: %w", strings.Join(unreadable, ", "), portlayer.ErrBusy)
 	}
 	var failed error
 	for _, ref := range h.disks.unwanted(keep) {

@@ -71,7 +71,7 @@ func (v *volumes) alone(ctx context.Context, vm ownedVM, disk types.VStorageObje
 		return nil
 	}
 	var vms []mo.VirtualMachine
-	err := read.Retrieve(ctx, others, []string{"name", "layout"}, &vms)
+	err := read.Retrieve(ctx, others, []string{"name", "layout", "runtime.connectionState"}, &vms)
 	if fault.Is(err, &types.ManagedObjectNotFound{}) {
 		return fmt.Errorf("VMs of its datastore come and go: %w", portlayer.ErrBusy)
 	}
@@ -80,6 +80,9 @@ func (v *volumes) alone(ctx context.Context, vm ownedVM, disk types.VStorageObje
 	}
 	var have []string
 	for _, other := range vms {
+		if other.Layout == nil && (seenVM{VirtualMachine: other}).lost() {
+			return fmt.Errorf("VM %s of its datastore can't be read, and may have it: %w", other.Name, portlayer.ErrBusy)
+		}
 		if hasFile(other, info.FilePath) {
 			have = append(have, "VM "+other.Name)
 		}

@@ -79,7 +79,10 @@ type Hypervisor struct {
 	changed changes.Hub
 }
 
-var _ portlayer.Hypervisor = (*Hypervisor)(nil)
+var (
+	_ portlayer.Hypervisor = (*Hypervisor)(nil)
+	_ portlayer.Recaller   = (*Hypervisor)(nil)
+)
 
 // Open finds the VCH's parts and its VMs. The caller calls Close, and then closes the session. ctx carries the logger
 // for what runs until then.
@@ -109,7 +112,7 @@ func (h *Hypervisor) open(ctx context.Context) error {
 		return err
 	}
 	h.tasks = newTasks(h.config.Session)
-	h.seen = newInventory(h.config.Session, h.place.folder.Reference(), hooks{
+	h.seen = newInventory(h.config.Session, h.place.datacenter, h.place.folder.Reference(), hooks{
 		notify: h.changed.Notify, forget: h.config.Guests.Forget, named: h.instanceUUID,
 	})
 	h.disks, h.volumes = newImageDisks(h), newVolumes(h)
@@ -188,10 +191,10 @@ func (h *Hypervisor) Dial(ctx context.Context, uid string) (io.ReadWriteCloser, 
 }
 
 func (h *Hypervisor) dialable(uid string) error {
-	vm, ok := h.seen.find(uid)
+	vm, err := h.seen.find(uid)
 	switch {
-	case !ok:
-		return fmt.Errorf("dial VM %s: %w", uid, portlayer.ErrNotFound)
+	case err != nil:
+		return fmt.Errorf("dial VM %s: %w", uid, err)
 	case !vm.on:
 		return fmt.Errorf("dial VM %s: %w", uid, portlayer.ErrNotRunning)
 	case !vm.record.spec.Boot.HasGuest():
@@ -200,16 +203,16 @@ func (h *Hypervisor) dialable(uid string) error {
 	return nil
 }
 
-// change finds a VM and waits for its turn. ErrNotFound.
+// change finds a VM and waits for its turn. ErrNotFound, and an error where the pod has several.
 func (h *Hypervisor) change(ctx context.Context, uid string) (ownedVM, func(), error) {
 	giveBack, err := h.changing.Take(ctx, uid)
 	if err != nil {
 		return ownedVM{}, nil, err
 	}
-	vm, ok := h.seen.find(uid)
-	if !ok {
+	vm, err := h.seen.find(uid)
+	if err != nil {
 		giveBack()
-		return ownedVM{}, nil, portlayer.ErrNotFound
+		return ownedVM{}, nil, err
 	}
 	return vm, giveBack, nil
 }

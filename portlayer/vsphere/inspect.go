@@ -35,7 +35,7 @@ func inspect(ctx context.Context, cfg Config) (Inspection, error) {
 	if err != nil {
 		return Inspection{}, err
 	}
-	h := &Hypervisor{config: cfg, client: cfg.Session.client, place: place, seen: unwatched(cfg, place.folder)}
+	h := &Hypervisor{config: cfg, client: cfg.Session.client, place: place, seen: unwatched(cfg, place.datacenter, place.folder)}
 	i := Inspection{Pool: place.pool.InventoryPath, Folder: place.folder.InventoryPath, Datastore: place.datastore.InventoryPath}
 	if i.VMs, err = h.seen.list(ctx); err != nil {
 		return Inspection{}, err
@@ -45,9 +45,9 @@ func inspect(ctx context.Context, cfg Config) (Inspection, error) {
 }
 
 // unwatched is the inventory of a folder for one look, which nobody watches.
-func unwatched(cfg Config, folder *object.Folder) *inventory {
+func unwatched(cfg Config, datacenter *object.Datacenter, folder *object.Folder) *inventory {
 	ignore := func(string) {}
-	return newInventory(cfg.Session, folder.Reference(), hooks{
+	return newInventory(cfg.Session, datacenter, folder.Reference(), hooks{
 		notify: ignore, forget: ignore, named: func(uid string) string { return instanceUUID(cfg.Name, uid) },
 	})
 }
@@ -78,7 +78,7 @@ func requireNoVMs(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	vms, err := unwatched(cfg, folder).list(ctx)
+	vms, err := unwatched(cfg, datacenter, folder).list(ctx)
 	if err != nil {
 		return err
 	}

@@ -93,11 +93,7 @@ func (h *Hypervisor) lookAgain(ctx context.Context, vm ownedVM) (ownedVM, error)
 	if err := h.seen.read(ctx, []types.ManagedObjectReference{vm.ref}); err != nil {
 		return vm, err
 	}
-	now, ok := h.seen.find(vm.uid())
-	if !ok {
-		return vm, portlayer.ErrNotFound
-	}
-	return now, nil
+	return h.seen.find(vm.uid())
 }
 
 // noteStart writes into the VM that it is about to start, with what that boot needs.
@@ -113,7 +109,7 @@ func (h *Hypervisor) noteStart(ctx context.Context, vm *ownedVM) error {
 // know that otherwise.
 func (h *Hypervisor) noteEnds(ctx context.Context) {
 	for uid := range h.Watch(ctx) {
-		if vm, ok := h.seen.find(uid); !ok || !vm.endedUnnoted() {
+		if vm, err := h.seen.find(uid); err != nil || !vm.endedUnnoted() {
 			continue
 		}
 		if err := h.noteEnd(ctx, uid); err != nil && ctx.Err() == nil {

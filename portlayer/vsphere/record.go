@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,11 +84,12 @@ func option(key string, v any) types.BaseOptionValue {
 
 // vmFacts are the properties that a VM is read by.
 var vmFacts = []string{
-	"config.extraConfig", "config.createDate", "config.instanceUuid", "runtime.powerState", "summary.runtime.bootTime",
+	"name", "config.extraConfig", "config.createDate", "config.instanceUuid", "runtime.powerState", "runtime.connectionState",
+	"summary.runtime.bootTime",
 }
 
 // vmSigns are the properties whose change says that a VM must be read.
-var vmSigns = []string{"config.changeVersion", "runtime.powerState", "summary.runtime.bootTime"}
+var vmSigns = []string{"config.changeVersion", "runtime.powerState", "runtime.connectionState", "summary.runtime.bootTime"}
 
 // ownedVM is one VM as it was last seen.
 type ownedVM struct {
@@ -104,13 +106,16 @@ type ownedVM struct {
 	ranAt time.Time
 	// armed is true when it was made by this process, and carries what its first boot needs.
 	armed bool
+	// away is why it can't be seen as it is now; empty while it can. outside says that the folder did not show it last.
+	away    string
+	outside bool
 }
 
 // readVM makes one of a VM's properties; false for a VM that is none of our pod VMs.
 func readVM(read mo.VirtualMachine) (ownedVM, bool, error) {
 	vm := ownedVM{ref: read.Self, on: read.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn}
 	if read.Config == nil {
-		return vm, false, nil // it is being made or lost
+		return vm, false, nil
 	}
 	vm.uuid = read.Config.InstanceUuid
 	if read.Config.CreateDate != nil {
@@ -160,7 +165,7 @@ func (vm *ownedVM) remember(was ownedVM) {
 	if was.on && vm.on && vm.bootedAt.IsZero() {
 		vm.bootedAt = was.bootedAt // vCenter may forget it when a VM moves
 	}
-	vm.ranAt = was.ranAt
+	vm.ranAt, vm.outside = was.ranAt, was.outside
 	vm.armed = was.armed && vm.record.join == was.record.join && slices.EqualFunc(vm.record.spec.NICs, was.record.spec.NICs, portlayer.NIC.Equal)
 }
 
@@ -186,11 +191,19 @@ func (vm ownedVM) endedUnnoted() bool {
 
 func (vm ownedVM) uid() string { return vm.record.spec.ID }
 
+// before reports which of two VMs of one pod is shown: one that runs, the older one.
+func (vm ownedVM) before(other ownedVM) bool {
+	if vm.on != other.on {
+		return vm.on
+	}
+	return cmp.Or(vm.createdAt.Compare(other.createdAt), strings.Compare(vm.ref.Value, other.ref.Value)) < 0
+}
+
 // view is the VM as the port layer sees it.
 func (vm ownedVM) view() portlayer.VM {
 	seen := portlayer.VM{
 		Spec: vm.record.spec.Clone(), State: portlayer.StateCreated, Version: vm.record.version,
-		CreatedAt: vm.createdAt, StartedAt: vm.startedAt(), Targets: maps.Clone(vm.record.units),
+		CreatedAt: vm.createdAt, StartedAt: vm.startedAt(), Targets: maps.Clone(vm.record.units), Ref: vm.ref.Value,
 	}
 	switch {
 	case vm.on:

@@ -56,6 +56,9 @@ func (h *Hypervisor) update(ctx context.Context, vm ownedVM, spec portlayer.Spec
 	if err := property.DefaultCollector(h.client).RetrieveOne(ctx, vm.ref, []string{"config.changeVersion", "config.hardware.device"}, &facts); err != nil {
 		return vm, fmt.Errorf("read devices: %w", err)
 	}
+	if facts.Config == nil {
+		return vm, fmt.Errorf("its configuration can't be read: %w", portlayer.ErrBusy)
+	}
 	next := vm.record
 	if places == nil {
 		places = placeDisks(vm.record.units, spec.Disks)

@@ -15,6 +15,13 @@ func (h *Hypervisor) Fail(method string, err error) {
 	h.failures[method] = err
 }
 
+// Hide has the host say that there are VMs of those names which it can't read.
+func (h *Hypervisor) Hide(names ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unreadable = names
+}
+
 // Slow has the next boots take that long before their guests open the port.
 func (h *Hypervisor) Slow(boot time.Duration) {
 	h.mu.Lock()

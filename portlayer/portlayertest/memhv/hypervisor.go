@@ -39,6 +39,8 @@ type Hypervisor struct {
 	pid      int
 	failures map[string]error
 	calls    []string
+	// unreadable are VMs that nobody can read.
+	unreadable []string
 }
 
 var _ portlayer.Hypervisor = (*Hypervisor)(nil)
@@ -286,6 +288,7 @@ func (h *Hypervisor) Capacity(context.Context) (portlayer.Capacity, error) {
 	}
 	c.FreeMemoryBytes = c.MemoryBytes - h.runningLocked()
 	c.FreeStorageBytes = c.StorageBytes - h.usedLocked()
+	c.Unreadable = h.unreadable
 	return c, nil
 }
 

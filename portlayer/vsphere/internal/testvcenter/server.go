@@ -37,6 +37,7 @@ type Server struct {
 	Disks  *vcsim.Disks
 	// Before sees the simulator's calls; nil sees none.
 	Before func(ctx *simulator.Context, method *simulator.Method) types.BaseMethodFault
+	search *search
 }
 
 // Start makes a model and serves it.
@@ -83,7 +84,7 @@ func Serve(t *testing.T, model *simulator.Model) *Server {
 	server := model.Service.NewServer()
 	t.Cleanup(func() { go server.Close() }) // waits a minute for questions that came with a session which is lost
 	s := &Server{T: t, Model: model, HTTP: server}
-	s.Disks = vcsim.AddDisks(model.Map())
+	s.Disks, s.search = vcsim.AddDisks(model.Map()), addSearch(model.Map())
 	model.Map().Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 		vcsim.BeforeCall(ctx, method)
 		s.Disks.BeforeCall(ctx, method)
