@@ -43,6 +43,7 @@ type inventory struct {
 	mu       sync.Mutex // guards what follows
 	vms      map[string]channels.VM
 	rebooted []string
+	refreshs int
 	next     string // the boot that vSphere has not reported
 }
 
@@ -68,6 +69,7 @@ func (i *inventory) Join(_ context.Context, vm, boot string, key [32]byte) error
 func (i *inventory) Refresh(_ context.Context, vm string) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.refreshs++
 	if next := i.next; next != "" {
 		v := i.vms[vm]
 		v.Boot, i.next = next, ""
@@ -502,4 +504,35 @@ func TestOneListenerTakesTheGuestsOfSeveralVCHs(t *testing.T) {
 	defer done()
 	_, err = h.Dial(gone, "other")
 	require.ErrorIs(t, err, context.DeadlineExceeded, "a VCH that has left has no guests")
+}
+
+// TestWhoHasATokenHasVSphereAskedNowAndThen joins with ever other keys, as a pod can that has read its token.
+func TestWhoHasATokenHasVSphereAskedNowAndThen(t *testing.T) {
+	h := start(t)
+	status, _ := h.post(t, request(t, newKey(t), "token"))
+	require.Equal(t, http.StatusOK, status)
+	began := time.Now()
+	for range 6 {
+		status, _ := h.post(t, request(t, newKey(t), "token"))
+		assert.Equal(t, http.StatusConflict, status)
+	}
+	h.vms.mu.Lock()
+	defer h.vms.mu.Unlock()
+	assert.LessOrEqual(t, h.vms.refreshs, 1+int(time.Since(began)/(5*time.Second)))
+}
+
+func TestAnAddressHasOnlySoManyHandshakes(t *testing.T) {
+	h := start(t)
+	refused := 0
+	for range 100 {
+		conn, err := tls.Dial("tcp", h.address, h.tls(t))
+		if err != nil {
+			refused++
+			continue
+		}
+		_ = conn.Close() // it was only counted
+	}
+	assert.NotZero(t, refused)
+	h.guest(t, h.blob("vm", "token"))
+	requireAnswers(t, h.dial(t))
 }

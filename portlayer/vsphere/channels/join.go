@@ -66,6 +66,9 @@ func (l *Listener) joined(w http.ResponseWriter, r *http.Request) ([]byte, error
 		return nil, refuse(http.StatusBadRequest, "VM %s: %w", j.VM, err)
 	}
 	if vm.Joined == vm.Boot && vm.Key != key { // vSphere may have powered it on since, and not said so yet
+		if !l.mayRefresh(j.VM) {
+			return nil, refuse(http.StatusConflict, "boot %s of VM %s has joined, and vSphere was asked for another just now", vm.Boot, j.VM)
+		}
 		if err := l.vms.Refresh(r.Context(), j.VM); err != nil {
 			return nil, err
 		}

@@ -24,6 +24,8 @@ const (
 	headerBytes  = 4 << 10
 	// redialTime is within what a guest whose channel ended has tried to open another one, several times.
 	redialTime = 5 * time.Second
+	// refreshEvery is how often vSphere is asked about one VM because somebody with its token has another key.
+	refreshEvery = 5 * time.Second
 )
 
 // VM is what vCenter says of a VM.
@@ -54,6 +56,7 @@ type slot struct {
 	waiting *channel      // dialed in and not taken
 	taken   *channel
 	hungUp  time.Time // when we closed it to see who is there
+	asked   time.Time // when vSphere was asked about the VM
 }
 
 // New returns a Listener that nobody reaches yet.
@@ -147,6 +150,18 @@ func (l *Listener) alive(vm string) bool {
 	defer l.mu.Unlock()
 	s := l.slots[vm]
 	return s != nil && (s.waiting.isOpen() || s.taken.isOpen() || time.Since(s.hungUp) < redialTime)
+}
+
+// mayRefresh reports whether vSphere may be asked about a VM again, and takes it for asked.
+func (l *Listener) mayRefresh(vm string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.slotLocked(vm)
+	if time.Since(s.asked) < refreshEvery {
+		return false
+	}
+	s.asked = time.Now()
+	return true
 }
 
 // hangUp closes the channel of a VM, whose guest has some time to dial in again.

@@ -1,10 +1,13 @@
 package channels
 
 import (
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
+
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -12,6 +15,13 @@ const (
 	maxStrangers = 64
 	// perAddress is how many such connections an address may have: of one more the oldest goes.
 	perAddress = 4
+	// handshakes are how many new connections a VM's address may have in a second, after handshakeBurst at once; a guest needs two
+	// for each boot, and one more where its channel broke. All addresses that no VM has share strangerHandshakes.
+	handshakes         = 2
+	handshakeBurst     = 20
+	strangerHandshakes = 16
+	// quietAddresses is how many addresses are remembered of which nothing is to be held against.
+	quietAddresses = 1024
 )
 
 // strangers is a listener that bounds how many connections there are that have shown nothing yet. Addresses of VMs have
@@ -23,10 +33,29 @@ type strangers struct {
 	mu      sync.Mutex // guards what follows
 	unknown int        // connections from addresses that no VM has
 	from    map[netip.Addr][]*stranger
+	rates   rates
 }
 
 func newStrangers(on net.Listener, known func(netip.Addr) bool) *strangers {
-	return &strangers{Listener: on, known: known, from: map[netip.Addr][]*stranger{}}
+	return &strangers{Listener: on, known: known, from: map[netip.Addr][]*stranger{}, rates: rates{}}
+}
+
+// rates are how many connections addresses have left; the zero address is all that no VM has.
+type rates map[netip.Addr]*rate.Limiter
+
+// allow takes one of an address's connections, and reports whether it had any left.
+func (r rates) allow(from netip.Addr, known bool) bool {
+	limit, burst := rate.Limit(handshakes), handshakeBurst
+	if !known {
+		from, limit, burst = netip.Addr{}, strangerHandshakes, maxStrangers
+	}
+	if r[from] == nil {
+		if len(r) >= quietAddresses {
+			maps.DeleteFunc(r, func(_ netip.Addr, l *rate.Limiter) bool { return l.Tokens() >= float64(l.Burst()) })
+		}
+		r[from] = rate.NewLimiter(limit, burst)
+	}
+	return r[from].Allow()
 }
 
 // Accept implements net.Listener.
@@ -46,7 +75,7 @@ func (s *strangers) Accept() (net.Conn, error) {
 
 func (s *strangers) take(conn net.Conn, from netip.Addr, known bool) (*stranger, bool) {
 	s.mu.Lock()
-	if !known && s.unknown >= maxStrangers {
+	if !s.rates.allow(from, known) || !known && s.unknown >= maxStrangers {
 		s.mu.Unlock()
 		return nil, false
 	}
