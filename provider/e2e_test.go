@@ -44,7 +44,7 @@ func TestNodeIsRegistered(t *testing.T) {
 	require.NoError(t, err)
 
 	for key, want := range map[string]string{
-		"type": "virtual-kubelet", "kubernetes.io/role": "agent", "kubernetes.io/hostname": nodeName,
+		"type": "virtual-kubelet", "kubernetes.io/hostname": nodeName,
 		"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
 		"node.kubernetes.io/instance-type": "vic.qemu", "topology.kubernetes.io/zone": "here",
 		"node.kubernetes.io/exclude-from-external-load-balancers": "",

@@ -10,10 +10,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/portlayer"
@@ -129,6 +132,11 @@ func newReporter(client *fake.Clientset, host Host, taints ...corev1.Taint) *nod
 	})
 }
 
+// virtual is what a former run has left of a node.
+func virtual() metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: "v", Labels: map[string]string{config.NodeTypeLabel: config.NodeType}}
+}
+
 func TestRegister(t *testing.T) {
 	foreign := corev1.Taint{Key: "node.kubernetes.io/not-ready", Effect: corev1.TaintEffectNoSchedule}
 	tests := map[string]struct {
@@ -138,11 +146,12 @@ func TestRegister(t *testing.T) {
 	}{
 		"a taint that is no longer wanted goes":     {[]corev1.Taint{foreign, config.DefaultTaint()}, nil, []corev1.Taint{foreign}},
 		"a taint that is wanted comes":              {[]corev1.Taint{foreign}, []corev1.Taint{config.DefaultTaint()}, []corev1.Taint{foreign, config.DefaultTaint()}},
+		"the order of taints is left alone":         {[]corev1.Taint{config.DefaultTaint(), foreign}, []corev1.Taint{config.DefaultTaint()}, []corev1.Taint{config.DefaultTaint(), foreign}},
 		"a taint that is there does not come twice": {[]corev1.Taint{config.DefaultTaint()}, []corev1.Taint{config.DefaultTaint()}, []corev1.Taint{config.DefaultTaint()}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			client := fake.NewClientset(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "v"}, Spec: corev1.NodeSpec{Taints: tt.there}})
+			client := fake.NewClientset(&corev1.Node{ObjectMeta: virtual(), Spec: corev1.NodeSpec{Taints: tt.there}})
 			_, err := newReporter(client, &vch{}, tt.ours...).register(t.Context())
 			require.NoError(t, err)
 			got, err := client.CoreV1().Nodes().Get(t.Context(), "v", metav1.GetOptions{})
@@ -158,6 +167,99 @@ func TestRegister(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, []corev1.Taint{config.DefaultTaint()}, got.Spec.Taints)
 	})
+}
+
+// restricted is an API server that treats a node as the admission plug-in NodeRestriction does.
+func restricted(t *testing.T, nodes ...*corev1.Node) *fake.Clientset {
+	t.Helper()
+	client := fake.NewClientset()
+	for _, n := range nodes {
+		require.NoError(t, client.Tracker().Add(n))
+	}
+	refuse := func(why string) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(corev1.Resource("nodes"), "v", errors.New(why))
+	}
+	client.PrependReactor("create", "nodes", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		made := a.(clienttesting.CreateAction).GetObject().(*corev1.Node)
+		if _, has := made.Labels["kubernetes.io/role"]; has {
+			return refuse("is not allowed to set the following labels: kubernetes.io/role")
+		}
+		return false, nil, nil
+	})
+	client.PrependReactor("update", "nodes", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		changed := a.(clienttesting.UpdateAction).GetObject().(*corev1.Node)
+		was, err := client.Tracker().Get(corev1.SchemeGroupVersion.WithResource("nodes"), "", changed.Name)
+		require.NoError(t, err)
+		if !equality.Semantic.DeepEqual(was.(*corev1.Node).Spec.Taints, changed.Spec.Taints) {
+			return refuse("is not allowed to modify taints")
+		}
+		return false, nil, nil
+	})
+	return client
+}
+
+func TestANodeRegistersWhereNodesAreRestricted(t *testing.T) {
+	ours, outage := config.DefaultTaint(), corev1.Taint{Key: "node.kubernetes.io/unreachable", Effect: corev1.TaintEffectNoExecute}
+	there := func(taints ...corev1.Taint) *corev1.Node {
+		return &corev1.Node{ObjectMeta: virtual(), Spec: corev1.NodeSpec{Taints: taints}}
+	}
+	tests := map[string]struct {
+		client *fake.Clientset
+		want   []corev1.Taint
+	}{
+		"for the first time":                            {restricted(t), []corev1.Taint{ours}},
+		"after an outage that the cluster tainted":      {restricted(t, there(ours, outage)), []corev1.Taint{ours, outage}},
+		"with the taints that an administrator gave it": {restricted(t, there(outage)), []corev1.Taint{outage}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := newReporter(tt.client, &vch{}, ours).register(t.Context())
+			require.NoError(t, err)
+			got, err := tt.client.CoreV1().Nodes().Get(t.Context(), "v", metav1.GetOptions{})
+			require.NoError(t, err)
+			assert.Equal(t, tt.want, got.Spec.Taints)
+		})
+	}
+}
+
+func TestARoleThatAFormerVersionSetIsLeftAsItIs(t *testing.T) {
+	const applied = "virtual-kubelet.io/last-applied-object-meta"
+	node := func(labels string) *corev1.Node {
+		meta := virtual()
+		meta.Annotations = map[string]string{applied: `{"labels":` + labels + `}`}
+		return &corev1.Node{ObjectMeta: meta}
+	}
+	for labels, forgotten := range map[string]bool{`{"type":"virtual-kubelet","kubernetes.io/role":"agent"}`: true, `{"type":"virtual-kubelet"}`: false} {
+		client := restricted(t, node(labels))
+		_, err := newReporter(client, &vch{}).register(t.Context())
+		require.NoError(t, err)
+		got, err := client.CoreV1().Nodes().Get(t.Context(), "v", metav1.GetOptions{})
+		require.NoError(t, err)
+		if forgotten {
+			assert.NotContains(t, got.Annotations, applied, "else Virtual Kubelet takes it away, which is refused")
+		} else {
+			assert.Contains(t, got.Annotations, applied)
+		}
+	}
+}
+
+func TestANodeThatIsMadeAnewGetsItsTaints(t *testing.T) {
+	client := fake.NewClientset(&corev1.Node{ObjectMeta: virtual()})
+	r := newReporter(client, &vch{}, config.DefaultTaint())
+	r.NotifyNodeStatus(t.Context(), func(*corev1.Node) {})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { // ends with ctx
+		defer close(done)
+		r.run(ctx)
+	}()
+	r.madeAnew()
+	require.Eventually(t, func() bool {
+		got, err := client.CoreV1().Nodes().Get(t.Context(), "v", metav1.GetOptions{})
+		return err == nil && len(got.Spec.Taints) == 1
+	}, timeout, poll)
+	cancel()
+	<-done
 }
 
 func TestRecreate(t *testing.T) {

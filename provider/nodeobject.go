@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/component-helpers/nodedeclaredfeatures/features/volumebindmountoptions"
 
+	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/portlayer"
 )
 
@@ -90,10 +91,10 @@ func nodeObject(name string, d *Description, port int32, o observation) *corev1.
 	}
 }
 
+// labelsOf are labels that a node may give itself: the admission plug-in NodeRestriction refuses most others of kubernetes.io.
 func labelsOf(hostname string, d *Description) map[string]string {
 	labels := map[string]string{
-		"type":                           "virtual-kubelet",
-		"kubernetes.io/role":             "agent",
+		config.NodeTypeLabel:             config.NodeType,
 		corev1.LabelHostname:             hostname,
 		corev1.LabelOSStable:             "linux",
 		corev1.LabelArchStable:           runtime.GOARCH,

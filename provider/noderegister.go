@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +15,13 @@ import (
 
 	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/internal/logging"
+)
+
+const (
+	// lastApplied is where Virtual Kubelet keeps the labels and annotations that it has set last.
+	lastApplied = "virtual-kubelet.io/last-applied-object-meta"
+	// roleLabel is what former versions gave every node, and NodeRestriction refuses.
+	roleLabel = "kubernetes.io/role"
 )
 
 // register makes the Node object, or takes over one that is there: Virtual Kubelet brings its status and labels up to
@@ -29,13 +37,10 @@ func (r *nodeReporter) register(ctx context.Context) (*corev1.Node, error) {
 			return err //nolint:wrapcheck // RetryOnConflict looks at it
 		}
 		r.adopt(there)
-		taints := mergeTaints(there.Spec.Taints, r.desc.Taints)
-		if equality.Semantic.DeepEqual(taints, there.Spec.Taints) {
-			return nil
+		if there, err = r.disown(ctx, there, n.Labels); err != nil {
+			return err
 		}
-		there.Spec.Taints = taints
-		_, err = r.api.Update(ctx, there, metav1.UpdateOptions{})
-		return err //nolint:wrapcheck // as above
+		return r.taint(ctx, there)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("register node %s: %w", r.name, err)
@@ -50,6 +55,36 @@ func (r *nodeReporter) adopt(there *corev1.Node) {
 	defer r.mu.Unlock()
 	r.last = there
 	r.events.adopt(there, r.desc.BootID)
+}
+
+// disown leaves the role that a former version gave the node to whoever wants it: a node may not take it away
+// (NodeRestriction), and Virtual Kubelet takes away what it has set itself and should not be there.
+func (r *nodeReporter) disown(ctx context.Context, there *corev1.Node, wanted map[string]string) (*corev1.Node, error) {
+	var applied metav1.ObjectMeta
+	if json.Unmarshal([]byte(there.Annotations[lastApplied]), &applied) != nil {
+		return there, nil // it was never set, or is Virtual Kubelet's to complain about
+	}
+	if _, set := applied.Labels[roleLabel]; !set || wanted[roleLabel] != "" {
+		return there, nil
+	}
+	delete(there.Annotations, lastApplied)
+	return r.api.Update(ctx, there, metav1.UpdateOptions{}) //nolint:wrapcheck // RetryOnConflict looks at it
+}
+
+// taint gives a node that is there our taints. A cluster may leave those of registered nodes to administrators
+// (NodeRestriction); then the node is served with the taints that it has, as a kubelet's is.
+func (r *nodeReporter) taint(ctx context.Context, there *corev1.Node) error {
+	taints := mergeTaints(there.Spec.Taints, r.desc.Taints)
+	if equality.Semantic.DeepEqual(taints, there.Spec.Taints) {
+		return nil
+	}
+	there.Spec.Taints = taints
+	_, err := r.api.Update(ctx, there, metav1.UpdateOptions{})
+	if apierrors.IsForbidden(err) {
+		logging.From(ctx).WarnContext(ctx, "taints not changed, which an administrator may do", "err", err)
+		return nil
+	}
+	return err //nolint:wrapcheck // RetryOnConflict looks at it
 }
 
 func (r *nodeReporter) create(ctx context.Context, n *corev1.Node) error {
@@ -72,10 +107,36 @@ func (r *nodeReporter) recreate(ctx context.Context, cause error) error {
 	return nil
 }
 
-// mergeTaints puts ours in the place of what a former run of ours set, and leaves the rest.
+// retaint gives a node that was made anew its taints, which Virtual Kubelet leaves as they are.
+func (r *nodeReporter) retaint(ctx context.Context) {
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		there, err := r.api.Get(ctx, r.name, metav1.GetOptions{})
+		if err != nil {
+			return err //nolint:wrapcheck // RetryOnConflict looks at it
+		}
+		return r.taint(ctx, there)
+	})
+	if err != nil && ctx.Err() == nil && !apierrors.IsNotFound(err) {
+		logging.From(ctx).WarnContext(ctx, "taints not changed", "err", err)
+	}
+}
+
+// mergeTaints puts ours in the place of what a former run of ours set, and leaves the rest. Those that are right stay where
+// they are: the order says nothing, and who may not change taints may not change that either.
 func mergeTaints(there, ours []corev1.Taint) []corev1.Taint {
 	merged := slices.DeleteFunc(slices.Clone(there), func(t corev1.Taint) bool {
-		return t.Key == config.TaintKey || slices.ContainsFunc(ours, func(o corev1.Taint) bool { return o.MatchTaint(&t) })
+		own := t.Key == config.TaintKey || slices.ContainsFunc(ours, func(o corev1.Taint) bool { return o.MatchTaint(&t) })
+		return own && !slices.ContainsFunc(ours, sameTaint(t))
 	})
-	return append(merged, ours...)
+	for _, o := range ours {
+		if !slices.ContainsFunc(merged, sameTaint(o)) {
+			merged = append(merged, o)
+		}
+	}
+	return merged
+}
+
+// sameTaint compares with a taint, but for the time when it was added.
+func sameTaint(a corev1.Taint) func(corev1.Taint) bool {
+	return func(b corev1.Taint) bool { return a.MatchTaint(&b) && a.Value == b.Value }
 }

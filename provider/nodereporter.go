@@ -62,6 +62,7 @@ type nodeReporter struct {
 	capacity portlayer.Capacity
 	hold     pressureHold
 	last     *corev1.Node
+	anew     bool // somebody has made the node: nothing is known of it
 	events   nodeEvents
 }
 
@@ -118,6 +119,23 @@ func (r *nodeReporter) pressures() []corev1.NodeConditionType {
 	return all
 }
 
+// madeAnew reports soon to a node that has just been made, perhaps by an administrator.
+func (r *nodeReporter) madeAnew() {
+	r.mu.Lock()
+	r.anew = true
+	r.mu.Unlock()
+	r.kick(true)
+}
+
+// takeAnew reports whether the node has been made since it was asked last.
+func (r *nodeReporter) takeAnew() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	anew := r.anew
+	r.anew = false
+	return anew
+}
+
 // kick reports soon; force also when nothing has changed.
 func (r *nodeReporter) kick(force bool) {
 	if force {
@@ -141,6 +159,9 @@ func (r *nodeReporter) run(ctx context.Context) {
 	case <-r.registered:
 	}
 	for {
+		if r.takeAnew() {
+			r.retaint(ctx)
+		}
 		if n, changed := r.observe(ctx); changed && ctx.Err() == nil {
 			r.makeEvents(n)
 			r.hand(ctx, n)

@@ -137,7 +137,8 @@ func (n *Node) keepRegistered(ctx context.Context) error {
 	return nil
 }
 
-// watchSelf brings a deleted node back at once, and sees when it is Ready. Its pods would be deleted soon after.
+// watchSelf brings a deleted node back at once, whoever makes it anew, and sees when it is Ready. Its pods would be deleted
+// soon after.
 func (n *Node) watchSelf() error {
 	var once sync.Once // guards the closing of ready
 	begin := time.Now().Truncate(time.Second)
@@ -147,7 +148,7 @@ func (n *Node) watchSelf() error {
 		}
 	}
 	_, err := n.self.Core().V1().Nodes().Informer().AddEventHandler(clientcache.ResourceEventHandlerFuncs{
-		AddFunc:    look,
+		AddFunc:    func(obj any) { look(obj); n.reporter.madeAnew() },
 		UpdateFunc: func(_, obj any) { look(obj) },
 		DeleteFunc: func(any) { n.reporter.kick(true) },
 	})

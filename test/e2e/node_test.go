@@ -4,16 +4,11 @@ package e2e_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,9 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // joinedNode is the node that TestNodeJoinsACluster adds.
@@ -86,9 +80,68 @@ func TestNodeJoinsACluster(t *testing.T) {
 		out, err := shared.tryKubectl(t, "-n", ns, "exec", "tolerant", "--", "echo", "alive")
 		return err == nil && out == "alive\n", out
 	})
-	require.NoError(t, shared.client.CoreV1().Pods(ns).Delete(t.Context(), p.Name, metav1.DeleteOptions{}))
 	node.client = shared.client
+	t.Run("an outage that the cluster has tainted the node for", func(t *testing.T) { outlivesOutage(t, node, begin, p) })
+	t.Run("a deleted node comes back as it was", func(t *testing.T) { outlivesDeletion(t, node, p) })
+	t.Run("its credential is a kubelet's", func(t *testing.T) { isConfined(t, kubeconfig) })
+	require.NoError(t, shared.client.CoreV1().Pods(ns).Delete(t.Context(), p.Name, metav1.DeleteOptions{}))
 	node.waitGone(t, p)
+}
+
+// joined returns the node that has joined; nil where there is none.
+func joined(t *testing.T) *corev1.Node {
+	t.Helper()
+	n, err := shared.client.CoreV1().Nodes().Get(t.Context(), joinedNode, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	require.NoError(t, err)
+	return n
+}
+
+// outlivesOutage ends a node for long enough to be given up by the cluster.
+func outlivesOutage(t *testing.T, node *cluster, begin func(), p *corev1.Pod) {
+	node.kill()
+	tainted := func(n *corev1.Node) bool {
+		return slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeUnreachable })
+	}
+	shared.eventually(t, "the node is tainted", func(context.Context) (bool, string) {
+		n := joined(t)
+		return tainted(n), fmt.Sprint(n.Spec.Taints)
+	})
+	begin()
+	shared.eventually(t, "the node is back", func(context.Context) (bool, string) {
+		n := joined(t)
+		return nodeReady(n) && !tainted(n), node.out.String()
+	})
+	assert.Zero(t, restarts(shared.waitReady(t, p)))
+}
+
+// outlivesDeletion deletes the Node while it runs.
+func outlivesDeletion(t *testing.T, node *cluster, p *corev1.Pod) {
+	before := joined(t)
+	shared.kubectl(t, "delete", "node", joinedNode)
+	var after *corev1.Node
+	shared.eventually(t, "the node is back", func(context.Context) (bool, string) {
+		after = joined(t)
+		return after != nil && after.UID != before.UID && nodeReady(after), node.out.String()
+	})
+	assert.Equal(t, before.Labels["rack"], after.Labels["rack"])
+	assert.Equal(t, withoutLifecycle(before.Spec.Taints), withoutLifecycle(after.Spec.Taints))
+	assert.Zero(t, restarts(shared.waitReady(t, p)))
+}
+
+// isConfined tries what a kubelet's credential must not do.
+func isConfined(t *testing.T, kubeconfig string) {
+	for _, question := range []string{"get secrets -A", "list configmaps -A", "delete nodes"} {
+		out, _ := exec.CommandContext(t.Context(), bin("kubectl"), append([]string{"--kubeconfig", kubeconfig, "auth", "can-i"},
+			strings.Fields(question)...)...).Output() // its exit code says it too
+		assert.True(t, strings.HasPrefix(string(out), "no"), "%s: %s", question, out)
+	}
+	out, err := exec.CommandContext(t.Context(), bin("kubectl"), "--kubeconfig", kubeconfig, "label", "node", joinedNode,
+		"node-restriction.kubernetes.io/x=y").CombinedOutput()
+	require.Error(t, err)
+	assert.Contains(t, string(out), "is not allowed to modify labels")
 }
 
 // startNode runs `vic node`.
@@ -104,50 +157,24 @@ func (c *cluster) startNode(t *testing.T, kubeconfig, config string) {
 	go func(cmd *exec.Cmd) { ended <- cmd.Wait(); close(ended) }(c.cmd)
 }
 
-// nodeCredential gives a node its rights, and writes a kubeconfig for it, signed by the cluster.
+// nodeCredential writes a kubeconfig for a node by the commands of docs/node.md, as its administrator types them.
 func (c *cluster) nodeCredential(t *testing.T, node, path string) {
 	t.Helper()
-	rbac, err := os.ReadFile("../../examples/node-rbac.yaml")
+	doc, err := os.ReadFile("../../docs/node.md")
 	require.NoError(t, err)
-	apply := c.kubectlCommand(t.Context(), "apply", "-f", "-")
-	apply.Stdin = strings.NewReader(strings.ReplaceAll(string(rbac), "vic-host-1", node))
-	out, err := apply.CombinedOutput()
+	_, script, _ := strings.Cut(string(doc), "```sh\nNODE=vic-host-1\n")
+	script, _, found := strings.Cut(script, "```")
+	require.True(t, found, "docs/node.md has no commands that make the kubeconfig")
+	cmd := exec.CommandContext(t.Context(), "bash", "-ec", "NODE="+node+"\n"+script)
+	cmd.Dir = filepath.Dir(path)
+	cmd.Env = append(cmd.Environ(), "KUBECONFIG="+c.kubeconfig(), "PATH="+filepath.Dir(bin("kubectl"))+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-		Subject: pkix.Name{CommonName: "system:node:" + node, Organization: []string{"system:nodes"}},
-	}, key)
-	require.NoError(t, err)
-	csrs := c.client.CertificatesV1().CertificateSigningRequests()
-	csr, err := csrs.Create(t.Context(), &certificatesv1.CertificateSigningRequest{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: node + "-"},
-		Spec: certificatesv1.CertificateSigningRequestSpec{
-			SignerName: certificatesv1.KubeAPIServerClientKubeletSignerName,
-			Request:    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request}),
-			Usages:     []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth},
-		},
-	}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	c.kubectl(t, "certificate", "approve", csr.Name)
-	c.eventually(t, "the node's credential", func(ctx context.Context) (bool, string) {
-		csr, err = csrs.Get(ctx, csr.Name, metav1.GetOptions{})
-		return err == nil && len(csr.Status.Certificate) > 0, ""
+	require.NoError(t, os.Rename(filepath.Join(cmd.Dir, node+".kubeconfig"), path))
+	t.Cleanup(func() {
+		err := c.client.RbacV1().RoleBindings(metav1.NamespaceSystem).Delete(context.Background(), "vic:"+node, metav1.DeleteOptions{})
+		require.NoError(t, err)
 	})
-	der, err := x509.MarshalECPrivateKey(key)
-	require.NoError(t, err)
-	admin, err := clientcmd.LoadFromFile(c.kubeconfig())
-	require.NoError(t, err)
-	config := clientcmdapi.Config{
-		Clusters: map[string]*clientcmdapi.Cluster{"c": admin.Clusters[admin.Contexts[admin.CurrentContext].Cluster]},
-		AuthInfos: map[string]*clientcmdapi.AuthInfo{"node": {
-			ClientCertificateData: csr.Status.Certificate,
-			ClientKeyData:         pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}),
-		}},
-		Contexts:       map[string]*clientcmdapi.Context{"c": {Cluster: "c", AuthInfo: "node"}},
-		CurrentContext: "c",
-	}
-	require.NoError(t, clientcmd.WriteToFile(config, path))
 }
 
 // approve approves the pending request of that node for its serving certificate.

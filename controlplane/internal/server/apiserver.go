@@ -70,7 +70,8 @@ func apiServerFlags(cfg Config, etcd string) settings {
 		"service-cluster-ip-range": cfg.ServiceCIDR.String(),
 		"endpoint-reconciler-type": "none",
 		"allow-privileged":         "true",
-		"authorization-mode":       "RBAC",
+		"authorization-mode":       "Node,RBAC",
+		"enable-admission-plugins": "NodeRestriction",
 
 		"tls-cert-file":                   c.APIServer.CertFile,
 		"tls-private-key-file":            c.APIServer.KeyFile,

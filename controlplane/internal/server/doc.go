@@ -14,9 +14,8 @@
 //
 // # Who may do what
 //
-// Authorization is RBAC alone. The node authorizer would only add to what the node may do, and the NodeRestriction
-// plug-in refuses labels that Virtual Kubelet gives its nodes (kubernetes.io/role). The node is bound to the role
-// [NodeRole] by its own name, and so its group, system:nodes, gives it nothing. Without
+// As in most clusters: the node authorizer gives a node what its own pods refer to, the admission plug-in NodeRestriction
+// keeps it to itself, and RBAC says the rest. The node's own binding lets it read who signs client certificates. Without
 // credentials a client can ask for health and nothing else.
 //
 // # Order
