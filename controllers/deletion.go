@@ -46,9 +46,9 @@ func (r *VirtualContainerHosts) delete(ctx context.Context, vch *v1alpha1.Virtua
 
 // end takes the node away; an *obstacle says what is waited for. A node that is somebody else's stays as it is.
 func (r *VirtualContainerHosts) end(ctx context.Context, vch *v1alpha1.VirtualContainerHost) error {
-	drainer := Drainer{Client: r.Client, API: r.API}
+	drainer := Drainer{Client: r.Client, API: r.API, Owner: string(vch.UID)}
 	registered, err := r.registered(ctx, vch)
-	if errors.Is(err, errForeignNode) {
+	if errors.Is(err, config.ErrForeignNode) {
 		return r.Nodes.Abandon(ctx, vch.Name)
 	}
 	if err != nil {

@@ -11,14 +11,18 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/virtual-kubelet/vic/config"
 )
 
 // namedPods is how many pods a message names.
 const namedPods = 3
 
-// Drainer empties nodes that are to go.
+// Drainer empties nodes that are to go, and leaves those of others alone (config.ErrForeignNode).
 type Drainer struct {
 	Client client.Client
+	// Owner is the UID of the VirtualContainerHost whose node it is; empty for a VCH of a file.
+	Owner string
 	// API reads objects as they are, past any cache: no pod must be missed.
 	API client.Reader
 }
@@ -30,31 +34,43 @@ func (o *obstacle) Error() string { return o.message }
 
 // Cordon keeps new pods away from a node; a missing one is not an error.
 func (d *Drainer) Cordon(ctx context.Context, name string) error {
-	var node corev1.Node
-	if err := d.API.Get(ctx, client.ObjectKey{Name: name}, &node); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		return fmt.Errorf("cordon node: %w", err)
+	node, err := d.own(ctx, name)
+	if err != nil {
+		return fmt.Errorf("cordon node %s: %w", name, err)
 	}
-	if node.Spec.Unschedulable {
+	if node == nil || node.Spec.Unschedulable {
 		return nil
 	}
 	before := node.DeepCopy()
 	node.Spec.Unschedulable = true
-	if err := d.Client.Patch(ctx, &node, client.MergeFrom(before)); err != nil {
+	if err := d.Client.Patch(ctx, node, client.MergeFrom(before)); err != nil {
 		return fmt.Errorf("cordon node %s: %w", name, err)
 	}
 	return nil
 }
 
-// DeleteNode deletes the object; a missing one is not an error.
+// DeleteNode deletes the object; a missing one is not an error. One that has been made anew since it was looked at stays.
 func (d *Drainer) DeleteNode(ctx context.Context, name string) error {
-	err := d.Client.Delete(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}})
-	if client.IgnoreNotFound(err) != nil {
+	node, err := d.own(ctx, name)
+	if err == nil && node != nil {
+		err = client.IgnoreNotFound(d.Client.Delete(ctx, node, client.Preconditions{UID: &node.UID}))
+	}
+	if err != nil {
 		return fmt.Errorf("delete node %s: %w", name, err)
 	}
 	return nil
+}
+
+// own returns the node of that name; nil where there is none.
+func (d *Drainer) own(ctx context.Context, name string) (*corev1.Node, error) {
+	var node corev1.Node
+	if err := d.API.Get(ctx, client.ObjectKey{Name: name}, &node); err != nil {
+		return nil, client.IgnoreNotFound(err) //nolint:wrapcheck // the callers wrap
+	}
+	if err := config.CheckOwnNode(node.Labels, d.Owner); err != nil {
+		return nil, err
+	}
+	return &node, nil
 }
 
 // Empty returns an error while there are pods on a node, other than those of DaemonSets and those that have ended. It evicts

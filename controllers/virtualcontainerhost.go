@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -72,10 +71,7 @@ func (r *VirtualContainerHosts) serve(ctx context.Context, vch *v1alpha1.Virtual
 	return r.Nodes.Serve(ctx, vch, credentials)
 }
 
-// errForeignNode says that a node of that name is somebody else's.
-var errForeignNode = errors.New("there is a node of that name that is not this VCH's")
-
-// registered reports whether the VCH has its node. errForeignNode.
+// registered reports whether the VCH has its node. config.ErrForeignNode.
 func (r *VirtualContainerHosts) registered(ctx context.Context, vch *v1alpha1.VirtualContainerHost) (bool, error) {
 	var node corev1.Node
 	err := r.API.Get(ctx, client.ObjectKey{Name: vch.Node()}, &node)
@@ -85,8 +81,8 @@ func (r *VirtualContainerHosts) registered(ctx context.Context, vch *v1alpha1.Vi
 	if err != nil {
 		return false, fmt.Errorf("look for node %s: %w", vch.Node(), err)
 	}
-	if node.Labels[config.OwnerLabel] != string(vch.UID) {
-		return false, fmt.Errorf("spec.nodeName %s: %w: its label %s is %q", vch.Node(), errForeignNode, config.OwnerLabel, node.Labels[config.OwnerLabel])
+	if err := config.CheckOwnNode(node.Labels, string(vch.UID)); err != nil {
+		return false, fmt.Errorf("spec.nodeName %s: %w", vch.Node(), err)
 	}
 	return true, nil
 }

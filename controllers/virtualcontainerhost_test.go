@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -354,4 +355,18 @@ func TestAVCHThatWasANodeIsNotGivenUpWithItsVMs(t *testing.T) {
 	b.nodes.EXPECT().Remove(mock.Anything, name).Return(errors.New("no vCenter"))
 	b.reconcile(t)
 	b.requireCondition(t, v1alpha1.ConditionRemovable, metav1.ConditionFalse, "Unreachable", "no vCenter")
+}
+
+func TestANodeThatIsMadeAnewMeanwhileIsNotDeleted(t *testing.T) {
+	var precondition *types.UID
+	c := fake.NewClientBuilder().WithObjects(node(func(n *corev1.Node) { n.UID = "n-1" })).WithInterceptorFuncs(interceptor.Funcs{
+		Delete: func(_ context.Context, _ client.WithWatch, _ client.Object, opts ...client.DeleteOption) error {
+			var all client.DeleteOptions
+			precondition = all.ApplyOptions(opts).Preconditions.UID
+			return nil
+		},
+	}).Build()
+	d := controllers.Drainer{Client: c, API: c, Owner: "u-1"}
+	require.NoError(t, d.DeleteNode(t.Context(), name))
+	require.Equal(t, new(types.UID("n-1")), precondition, "the API server refuses to delete one of another UID")
 }

@@ -148,10 +148,10 @@ func (f *fileSource) remove(ctx context.Context, e *config.Entry) error {
 	policy := e.Policy(f.settings)
 	if policy == config.DeletionOrphan {
 		f.fleet.Abandon(e.Name)
-		return f.drainer.DeleteNode(ctx, e.NodeName)
+		return f.leave(ctx, e, f.drainer.DeleteNode(ctx, e.NodeName))
 	}
 	if err := f.drainer.Cordon(ctx, e.NodeName); err != nil {
-		return err
+		return f.leave(ctx, e, err)
 	}
 	if err := f.drainer.Empty(ctx, e.NodeName, policy == config.DeletionDrain); err != nil {
 		return err
@@ -160,6 +160,16 @@ func (f *fileSource) remove(ctx context.Context, e *config.Entry) error {
 		return err
 	}
 	return errors.Join(f.nodes.purge(ctx, e), f.drainer.DeleteNode(ctx, e.NodeName))
+}
+
+// leave gives up an entry whose Node is somebody else's: neither that nor the pods on it are touched. Other errors are returned.
+func (f *fileSource) leave(ctx context.Context, e *config.Entry, err error) error {
+	if !errors.Is(err, config.ErrForeignNode) {
+		return err
+	}
+	f.fleet.Abandon(e.Name)
+	logging.From(ctx).WarnContext(ctx, "VCH left the configuration, its Node is left alone", "vch", e.Name, "err", err)
+	return nil
 }
 
 // say logs what is wrong, once for as long as it is the same.

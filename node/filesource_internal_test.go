@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -112,12 +113,18 @@ func (b bench) node(t *testing.T, name string) *corev1.Node {
 	return &n
 }
 
+// virtual is a Node that this program has made.
+func virtual(name string) *corev1.Node {
+	labels := map[string]string{config.NodeTypeLabel: config.NodeType}
+	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name), Labels: labels}}
+}
+
 // serve serves a file with the nodes a and b, of which b has a pod.
 func serve(t *testing.T, text string, test func(t *testing.T, b bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := bench{harbour: &harbour{}, path: filepath.Join(t.TempDir(), "node.yaml"), client: cluster(t,
-			&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "a"}}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "b"}},
+			virtual("a"), virtual("b"),
 			&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p"}, Spec: corev1.PodSpec{NodeName: "b"}})}
 		require.NoError(t, os.WriteFile(b.path, []byte(text), 0o600))
 		f := newFileSource(&server{ServerConfig: ServerConfig{Path: b.path, Settings: &config.Node{}}})
@@ -180,4 +187,21 @@ func TestAnEntryThatIsOrphanedKeepsItsVMs(t *testing.T) {
 		assert.Equal(t, []string{"close b"}, b.heard())
 		assert.Nil(t, b.node(t, "b"))
 	})
+}
+
+func TestAnEntryThatIsGoneLeavesSomebodyElsesNodeAlone(t *testing.T) {
+	for _, policy := range []config.DeletionPolicy{config.DeletionRefuse, config.DeletionDrain, config.DeletionOrphan} {
+		t.Run(string(policy), func(t *testing.T) {
+			serve(t, "vchs: [{name: a}, {name: b}]", func(t *testing.T, b bench) {
+				n := b.node(t, "b")
+				n.Labels = nil
+				require.NoError(t, b.client.Update(t.Context(), n))
+				b.write(t, "deletionPolicy: "+string(policy)+"\nvchs: [{name: a}]")
+				assert.Equal(t, []string{"close b"}, b.heard())
+				require.NotNil(t, b.node(t, "b"))
+				assert.False(t, b.node(t, "b").Spec.Unschedulable)
+				require.NoError(t, b.client.Get(t.Context(), client.ObjectKey{Namespace: "n", Name: "p"}, &corev1.Pod{}), "nor are its pods evicted")
+			})
+		})
+	}
 }

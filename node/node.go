@@ -140,7 +140,7 @@ func (n *Node) openProvider(ctx context.Context) error {
 		Listen: provider.Listen{
 			Address: netip.AddrPortFrom(n.address, uint16(n.config.VCH.Port)).String(), OrAnyPort: n.config.AnyPort, Setting: n.config.PortSetting,
 		},
-		Metrics: n.registry, Description: n.description(), Images: n.images,
+		Metrics: n.registry, Description: n.description(), Images: n.images, Elected: n.config.Settings.LeaderElection != nil,
 		PressureTransition: n.config.Settings.EvictionPressureTransitionPeriod.Duration,
 		Usage:              usage.New(usage.Config{NodeName: n.name(), Host: n.pods, Pods: pods}),
 	})

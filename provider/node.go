@@ -42,6 +42,8 @@ type Config struct {
 
 	// Listen is where the kubelet's API is served.
 	Listen Listen
+	// Elected says that an election decides which machine serves the node; else one whose lease is another machine's is refused.
+	Elected bool
 	// CertDir keeps the serving certificate and its key, closed to others.
 	CertDir string
 	// ClientCA is the authority of client certificates as PEM. Where it is empty, the cluster is asked for its own
@@ -94,6 +96,9 @@ func New(cfg Config) (*Node, error) {
 		name: cfg.Name, desc: &n.cfg.Description, host: cfg.Host, api: cfg.Clients.Main.CoreV1().Nodes(),
 		recorder: cfg.Recorder, images: cfg.Images, transition: cfg.PressureTransition, self: n.Self,
 	})
+	if !cfg.Elected {
+		n.reporter.leases = cfg.Clients.Main.CoordinationV1().Leases(corev1.NamespaceNodeLease)
+	}
 	if err := errors.Join(n.buildPodLoop(), n.buildCerts(), n.buildAPI()); err != nil {
 		return nil, err
 	}

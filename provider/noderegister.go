@@ -24,7 +24,7 @@ const (
 	roleLabel = "kubernetes.io/role"
 )
 
-// register makes the Node object, or takes over one that is there: Virtual Kubelet brings its status and labels up to
+// register makes the Node object, or takes over one that is there and ours: Virtual Kubelet brings its status and labels up to
 // date, and never its taints.
 func (r *nodeReporter) register(ctx context.Context) (*corev1.Node, error) {
 	n, _ := r.observe(ctx)
@@ -36,12 +36,18 @@ func (r *nodeReporter) register(ctx context.Context) (*corev1.Node, error) {
 		if err != nil {
 			return err //nolint:wrapcheck // RetryOnConflict looks at it
 		}
+		if err := r.checkClaim(ctx, there); err != nil {
+			return err
+		}
 		r.adopt(there)
 		if there, err = r.disown(ctx, there, n.Labels); err != nil {
 			return err
 		}
 		return r.taint(ctx, there)
 	})
+	if refused(err) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("register node %s: %w", r.name, err)
 	}
@@ -61,9 +67,7 @@ func (r *nodeReporter) adopt(there *corev1.Node) {
 // (NodeRestriction), and Virtual Kubelet takes away what it has set itself and should not be there.
 func (r *nodeReporter) disown(ctx context.Context, there *corev1.Node, wanted map[string]string) (*corev1.Node, error) {
 	var applied metav1.ObjectMeta
-	if json.Unmarshal([]byte(there.Annotations[lastApplied]), &applied) != nil {
-		return there, nil // it was never set, or is Virtual Kubelet's to complain about
-	}
+	_ = json.Unmarshal([]byte(there.Annotations[lastApplied]), &applied) // what can't be read is Virtual Kubelet's to complain about
 	if _, set := applied.Labels[roleLabel]; !set || wanted[roleLabel] != "" {
 		return there, nil
 	}
@@ -113,6 +117,9 @@ func (r *nodeReporter) retaint(ctx context.Context) {
 		there, err := r.api.Get(ctx, r.name, metav1.GetOptions{})
 		if err != nil {
 			return err //nolint:wrapcheck // RetryOnConflict looks at it
+		}
+		if err := r.checkClaim(ctx, there); err != nil {
+			return err
 		}
 		return r.taint(ctx, there)
 	})

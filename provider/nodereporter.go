@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 
@@ -37,6 +38,8 @@ type reporterConfig struct {
 	desc *Description
 	host Host
 	api  corev1client.NodeInterface
+	// leases are those of nodes; nil where another machine may have served the node until now.
+	leases coordinationv1client.LeaseInterface
 	// recorder, images and transition may be zero: no events, no images, pressures that end at once.
 	recorder   record.EventRecorder
 	images     Images

@@ -27,7 +27,7 @@ const (
 	debugVerbosity = 4
 )
 
-// Run is the node until ctx ends, or until the kubelet API can't be served. The statuses that are known by then are
+// Run is the node until ctx ends, or until the kubelet API can't be served or the Node is somebody else's. The statuses that are known by then are
 // written only after Flush. A Node runs once.
 func (n *Node) Run(ctx context.Context) error {
 	ctx = logging.With(ctx, "node", n.cfg.Name)
@@ -41,9 +41,17 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { n.publisher.run(ctx); return nil })
 	g.Go(func() error { n.reporter.run(ctx); return nil })
-	g.Go(func() error { return n.runPods(ctx) })
-	g.Go(func() error { return n.runNode(ctx) })
-	if err := g.Wait(); err != nil {
+	g.Go(func() error {
+		if err := n.claim(ctx); err != nil {
+			return err
+		}
+		g.Go(func() error { return n.runPods(ctx) })
+		g.Go(func() error { return n.runNode(ctx) })
+		return nil
+	})
+	if err := g.Wait(); refused(err) {
+		return err // it names the node
+	} else if err != nil {
 		return fmt.Errorf("run node %s: %w", n.cfg.Name, err)
 	}
 	return nil
@@ -110,6 +118,9 @@ func (n *Node) runNode(ctx context.Context) error {
 		err := n.keepRegistered(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if refused(err) {
+			return err
 		}
 		logging.From(ctx).WarnContext(ctx, "node not registered", "err", err)
 		if wait.For(ctx, registerRetry) != nil {
