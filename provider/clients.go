@@ -17,14 +17,15 @@ type Clients struct {
 	Main kubernetes.Interface
 	// Events is for events, which must never delay a status.
 	Events kubernetes.Interface
-	// Auth is for reviews of those who call the kubelet's API, and limited: anyone can cause them.
-	Auth kubernetes.Interface
+	// Tokens and Access are for reviews of those who call the kubelet's API, and limited: anyone can cause a TokenReview, and
+	// whoever is known a SubjectAccessReview.
+	Tokens, Access kubernetes.Interface
 }
 
-// Limits of the two clients that have one, in requests a second and at once.
+// Limits of the clients that have one, in requests a second and at once.
 const (
 	eventsQPS, eventsBurst = 200, 400
-	authQPS, authBurst     = 50, 100
+	reviewQPS, reviewBurst = 50, 100
 )
 
 // NewClients returns clients for the API server of cfg, with which vic identifies itself as userAgent.
@@ -35,7 +36,10 @@ func NewClients(cfg *rest.Config, userAgent string) (Clients, error) {
 		qps   float32
 		burst int
 	}{
-		{&clients.Main, -1, 0}, {&clients.Events, eventsQPS, eventsBurst}, {&clients.Auth, authQPS, authBurst},
+		{&clients.Main, -1, 0},
+		{&clients.Events, eventsQPS, eventsBurst},
+		{&clients.Tokens, reviewQPS, reviewBurst},
+		{&clients.Access, reviewQPS, reviewBurst},
 	} {
 		cfg := rest.CopyConfig(cfg)
 		cfg.UserAgent = userAgent

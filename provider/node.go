@@ -208,7 +208,7 @@ func (n *Node) buildCerts() error {
 
 func (n *Node) buildAPI() error {
 	auth, err := kubeletapi.NewAuth(kubeletapi.AuthConfig{
-		Client: n.cfg.Clients.Auth, NodeName: n.cfg.Name, ClientCA: n.clientCA,
+		Tokens: n.cfg.Clients.Tokens, Access: n.cfg.Clients.Access, NodeName: n.cfg.Name, ClientCA: n.clientCA,
 	})
 	if err != nil {
 		return fmt.Errorf("protect kubelet API: %w", err)

@@ -121,7 +121,7 @@ func newAuth(t *testing.T, r *reviewer) kubeletapi.Auth {
 		Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"},
 	})
 	require.NoError(t, err)
-	auth, err := kubeletapi.NewAuth(kubeletapi.AuthConfig{Client: client, NodeName: "v"})
+	auth, err := kubeletapi.NewAuth(kubeletapi.AuthConfig{Tokens: client, Access: client, NodeName: "v"})
 	require.NoError(t, err)
 	return auth
 }

@@ -32,8 +32,8 @@ const (
 	streamIdleTimeout = 4 * time.Hour
 	// streamCreationTimeout is how long a client may take to open the streams of one exec, attach or port-forward.
 	streamCreationTimeout = 30 * time.Second
-	// headerTimeout is how long a client may take to send the head of a request.
-	headerTimeout = 30 * time.Second
+	// headerTimeout is how long a client may take for its handshake, and then for the head of a request.
+	headerTimeout = 10 * time.Second
 	// idleTimeout is how long an unused connection is kept; longer than scrapers' intervals, so that they need no new one.
 	idleTimeout = 3 * time.Minute
 )
@@ -98,6 +98,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		// Requests end with ctx, and with them the streams, whose connections the server does not know.
 		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnContext: withAdmission,
 		ErrorLog:    slog.NewLogLogger(logging.From(ctx).Handler(), slog.LevelDebug),
 		TLSConfig: &tls.Config{
 			MinVersion:     tls.VersionTLS12,
@@ -108,7 +109,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // it only repeats what Serve returns
 	defer stop()
-	if err := server.ServeTLS(lingering{l}, "", ""); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.ServeTLS(lingering{newStrangers(l)}, "", ""); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve kubelet API on %s: %w", l.Addr(), err)
 	}
 	return nil
