@@ -13,8 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// ownLabels say whose a node is, and what.
-var ownLabels = []string{NodeTypeLabel, OwnerLabel, corev1.LabelHostname}
+// ownLabels say what a node is, beside those that begin with OwnLabels, which say whose.
+var ownLabels = []string{NodeTypeLabel, corev1.LabelHostname}
 
 // Check returns what is wrong with an entry of a file, as Errors. It asks nobody.
 func (e *Entry) Check() error {
@@ -167,7 +167,7 @@ func (v *VCH) checkLabels(p problems) {
 		value := v.Labels[key]
 		if errs := append(content.IsLabelKey(key), content.IsLabelValue(value)...); len(errs) > 0 {
 			p.add("labels", "%s=%s: %s", key, value, errs[0])
-		} else if slices.Contains(ownLabels, key) {
+		} else if slices.Contains(ownLabels, key) || strings.HasPrefix(key, OwnLabels) {
 			p.add("labels", "%s is set by vic", key)
 		}
 	}

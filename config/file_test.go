@@ -65,6 +65,8 @@ func TestWhatIsWrongIsNamedByItsPath(t *testing.T) {
 		"a reserve below zero":          {"vch: {name: n, reserved: {cpu: -1}}", "vch.reserved.cpu: -1 is below zero"},
 		"a bad label":                   {"vch: {name: n, labels: {\"a b\": c}}", "vch.labels: a b=c"},
 		"a label of vic's own":          {"vch: {name: n, labels: {type: mine}}", "vch.labels: type is set by vic"},
+		"a label that says whose it is": {"vch: {name: n, labels: {vic.virtual-kubelet.io/vch-uid: u}}", "vch.labels: vic.virtual-kubelet.io/vch-uid is set by vic"},
+		"one that says how pods are":    {"vch: {name: n, labels: {vic.virtual-kubelet.io/pod-network: u}}", "vch.labels: vic.virtual-kubelet.io/pod-network is set by vic"},
 		"a taint of a bad effect":       {"vch: {name: n, taints: [{key: k, effect: Sometimes}]}", `vch.taints[0]: effect "Sometimes"`},
 		"a taint of a bad key":          {"vch: {name: n, taints: [{key: \"a b\", effect: NoSchedule}]}", "vch.taints[0]: a b="},
 		"a bad deletion policy":         {"vchs: [{name: n, deletionPolicy: Maybe}]", `vchs[0].deletionPolicy: "Maybe" is not one of`},

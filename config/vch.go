@@ -10,8 +10,10 @@ const (
 	NodeTypeLabel = "type"
 	// NodeType is the value of NodeTypeLabel.
 	NodeType = "virtual-kubelet"
+	// OwnLabels begins the labels that are for vic alone.
+	OwnLabels = "vic.virtual-kubelet.io/"
 	// OwnerLabel has the UID of its VirtualContainerHost on each node that was made for one; others are never touched.
-	OwnerLabel = "vic.virtual-kubelet.io/vch-uid"
+	OwnerLabel = OwnLabels + "vch-uid"
 )
 
 // VCH says where pod VMs run, and what their node is like.
@@ -49,8 +51,10 @@ type VCH struct {
 	// Reserved is kept from pods: cpu, memory, ephemeral-storage.
 	// +optional
 	Reserved corev1.ResourceList `json:"reserved,omitempty"`
-	// Labels of the node, beside those that vic sets.
+	// Labels of the node, beside those that vic sets: type, kubernetes.io/hostname and all of vic.virtual-kubelet.io.
 	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(key, !(key in ['type', 'kubernetes.io/hostname']) && !key.startsWith('vic.virtual-kubelet.io/'))",message="type, kubernetes.io/hostname and all of vic.virtual-kubelet.io are set by vic"
 	Labels map[string]string `json:"labels,omitempty"`
 	// Taints of the node. The default is virtual-kubelet.io/provider=vic:NoSchedule; an empty list means none.
 	// +optional

@@ -21,12 +21,12 @@ import (
 )
 
 // podNetworkLabel says how pods of the node are reached, for selectors: by addresses of their own, or not at all.
-const podNetworkLabel = "vic.virtual-kubelet.io/pod-network"
+const podNetworkLabel = config.OwnLabels + "pod-network"
 
 func (n *Node) description() provider.Description {
 	self := host.Read("/")
 	labels := n.config.VCH.labels()
-	labels[podNetworkLabel] = cmp.Or(labels[podNetworkLabel], n.host.Network)
+	labels[podNetworkLabel] = n.host.Network
 	return provider.Description{
 		InternalIP: n.address.String(), InstanceType: n.host.InstanceType, Labels: labels, Taints: *n.config.VCH.Taints,
 		Reserved:       n.config.VCH.Reserved,

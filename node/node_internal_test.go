@@ -296,6 +296,13 @@ func TestTheNodesAddressIsTowardsTheAPIServer(t *testing.T) {
 	}
 }
 
+func TestNoLabelOfAUserSaysWhoseANodeIs(t *testing.T) {
+	v := &VCH{Owner: "u-1", Entry: config.Entry{VCH: config.VCH{Labels: map[string]string{config.OwnerLabel: "u-2", "rack": "r1"}}}}
+	assert.Equal(t, map[string]string{config.OwnerLabel: "u-1", "rack": "r1"}, v.labels())
+	v.Owner = ""
+	assert.Equal(t, map[string]string{"rack": "r1"}, v.labels())
+}
+
 func TestOnlyAnotherRevisionOpensANodeAnew(t *testing.T) {
 	of := func(change func(*VCH)) string {
 		v := &VCH{Entry: config.Entry{Name: "a", VCH: config.VCH{VSphere: &config.VSphere{Address: "v"}}}}

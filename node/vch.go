@@ -42,12 +42,13 @@ func (v *VCH) revision() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// labels are those of the node, beside its network's.
+// labels are those of the node, beside its network's. Whose it is comes last: nothing may override it.
 func (v *VCH) labels() map[string]string {
 	labels := map[string]string{}
+	maps.Copy(labels, v.Labels)
+	delete(labels, config.OwnerLabel)
 	if v.Owner != "" {
 		labels[config.OwnerLabel] = string(v.Owner)
 	}
-	maps.Copy(labels, v.Labels)
 	return labels
 }

@@ -153,6 +153,29 @@ func says(kind string, status metav1.ConditionStatus, words string) func(*v1alph
 	}
 }
 
+// TestNoVirtualContainerHostSaysWhoseItsNodeIs tries labels that are for vic alone.
+func TestNoVirtualContainerHostSaysWhoseItsNodeIs(t *testing.T) {
+	t.Parallel()
+	shared.kubectl(t, "apply", "-f", "../../charts/vic/crds")
+	for label, refused := range map[string]bool{"rack": false, "type": true, "kubernetes.io/hostname": true, config.OwnerLabel: true} {
+		text, err := yaml.Marshal(&v1alpha1.VirtualContainerHost{
+			TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "VirtualContainerHost"},
+			ObjectMeta: metav1.ObjectMeta{Name: "labelled"},
+			Spec:       config.VCH{QEMU: &config.QEMU{}, Labels: map[string]string{label: "x"}},
+		})
+		require.NoError(t, err)
+		cmd := shared.kubectlCommand(t.Context(), "apply", "--dry-run=server", "-f", "-")
+		cmd.Stdin = strings.NewReader(string(text))
+		out, err := cmd.CombinedOutput()
+		if refused {
+			require.Error(t, err, label)
+			assert.Contains(t, string(out), "are set by vic")
+		} else {
+			require.NoError(t, err, string(out))
+		}
+	}
+}
+
 // TestVirtualContainerHosts serves two resource pools as two nodes by one process, as objects of the cluster say.
 func TestVirtualContainerHosts(t *testing.T) {
 	t.Parallel()
