@@ -160,12 +160,30 @@ func (c *cluster) startNode(t *testing.T, kubeconfig, config string) {
 // nodeCredential writes a kubeconfig for a node by the commands of docs/node.md, as its administrator types them.
 func (c *cluster) nodeCredential(t *testing.T, node, path string) {
 	t.Helper()
+	c.credential(t, node, path, strings.NewReplacer())
+}
+
+// nodesCredential writes a kubeconfig for a process of several nodes, as docs/node.md says, and gives it its rights.
+func (c *cluster) nodesCredential(t *testing.T, user, path string) {
+	t.Helper()
+	c.credential(t, user, path, strings.NewReplacer("/O=system:nodes/CN=system:node:$NODE", "/CN=$NODE",
+		"kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kube-apiserver-client", "--user system:node:$NODE", "--user $NODE"))
+	rbac, err := os.ReadFile("../../examples/nodes-rbac.yaml")
+	require.NoError(t, err)
+	apply := c.kubectlCommand(t.Context(), "apply", "-f", "-")
+	apply.Stdin = strings.NewReader(strings.ReplaceAll(string(rbac), "vic-host-1", user))
+	out, err := apply.CombinedOutput()
+	require.NoError(t, err, string(out))
+}
+
+func (c *cluster) credential(t *testing.T, node, path string, change *strings.Replacer) {
+	t.Helper()
 	doc, err := os.ReadFile("../../docs/node.md")
 	require.NoError(t, err)
 	_, script, _ := strings.Cut(string(doc), "```sh\nNODE=vic-host-1\n")
 	script, _, found := strings.Cut(script, "```")
 	require.True(t, found, "docs/node.md has no commands that make the kubeconfig")
-	cmd := exec.CommandContext(t.Context(), "bash", "-ec", "NODE="+node+"\n"+script)
+	cmd := exec.CommandContext(t.Context(), "bash", "-ec", "NODE="+node+"\n"+change.Replace(script))
 	cmd.Dir = filepath.Dir(path)
 	cmd.Env = append(cmd.Environ(), "KUBECONFIG="+c.kubeconfig(), "PATH="+filepath.Dir(bin("kubectl"))+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()

@@ -39,7 +39,9 @@ func TestSeveralNodesOfOneFile(t *testing.T) {
 		return shared.client.CoreV1().Nodes().Get(t.Context(), name, metav1.GetOptions{})
 	}
 	write(node("one", ""), object("two", ", pods: 5"))
-	c.startNode(t, shared.kubeconfig(), config)
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	shared.nodesCredential(t, "several", kubeconfig)
+	c.startNode(t, kubeconfig, config)
 	for _, name := range []string{"one", "two"} {
 		c.eventually(t, "node "+name+" is Ready", func(context.Context) (bool, string) {
 			n, err := get(name)

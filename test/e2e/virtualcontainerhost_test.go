@@ -59,7 +59,7 @@ func installController(t *testing.T, v *simulation) *controller {
 	only := []string{"-s", "templates/rbac.yaml", "-s", "templates/serviceaccount.yaml", "-s", "templates/configmap.yaml"}
 	out, err := exec.CommandContext(t.Context(), bin("helm"), append([]string{
 		"template", "vic", "../../charts/vic", "-n", vicNamespace, "--kube-version", strings.TrimPrefix(version.Kubernetes, "v"),
-		"--set", "image.repository=vic", "--set", fmt.Sprintf("guests.port=%d", c.guests.Port()),
+		"--set", "image.repository=vic", "--set", "rbac.namespaces={*}", "--set", fmt.Sprintf("guests.port=%d", c.guests.Port()),
 	}, only...)...).Output()
 	require.NoError(t, err)
 	apply := shared.kubectlCommand(t.Context(), "apply", "-f", "-")
@@ -151,6 +151,35 @@ func says(kind string, status metav1.ConditionStatus, words string) func(*v1alph
 		c := meta.FindStatusCondition(vch.Status.Conditions, kind)
 		return c != nil && c.Status == status && c.ObservedGeneration == vch.Generation && strings.Contains(c.Message, words)
 	}
+}
+
+// TestTheChartSaysWhosePodsMayRun renders rules for namespaces.
+func TestTheChartSaysWhosePodsMayRun(t *testing.T) {
+	t.Parallel()
+	render := func(namespaces string) (string, error) {
+		out, err := exec.CommandContext(t.Context(), bin("helm"), "template", "vic", "../../charts/vic", "-n", vicNamespace,
+			"--kube-version", strings.TrimPrefix(version.Kubernetes, "v"), "--set", "image.repository=vic", "--set", "rbac.namespaces={"+namespaces+"}",
+			"-s", "templates/rbac.yaml").CombinedOutput()
+		return string(out), err
+	}
+	for namespaces, why := range map[string]string{
+		"": "rbac.namespaces is needed", "kube-system": "of kube-system are not for pods", "team-a,vic-system": "of vic-system are not for pods",
+		"*,team-a": `"*" stands alone`,
+	} {
+		out, err := render(namespaces)
+		require.Error(t, err, namespaces)
+		assert.Contains(t, out, why)
+	}
+	const everywhere = "kind: ClusterRoleBinding\nmetadata:\n  name: vic-objects\n"
+	out, err := render("team-a,team-b")
+	require.NoError(t, err, out)
+	assert.NotContains(t, out, everywhere)
+	for _, namespace := range []string{"team-a", "team-b"} {
+		assert.Contains(t, out, fmt.Sprintf("kind: RoleBinding\nmetadata:\n  name: vic-objects\n  namespace: %q\n", namespace))
+	}
+	out, err = render("*")
+	require.NoError(t, err, out)
+	assert.Contains(t, out, everywhere)
 }
 
 // TestNoVirtualContainerHostSaysWhoseItsNodeIs tries labels that are for vic alone.
