@@ -49,6 +49,11 @@ func TestWhatIsWrongIsNamedByItsPath(t *testing.T) {
 		"a bad quantity":              {"vch: {name: n, limits: {memory: much}}", "vch.limits.memory: \"much\""},
 		"a bad taint":                 {"vch: {name: n, taints: [{key: k, effect: 1}]}", "vch.taints[0].effect: 1 is not text"},
 
+		"a key in other letters":    {"vch: {name: n, nodename: m}", "vch.nodename: unknown key"},
+		"one of the process":        {"vch: {name: n}\nhealthlisten: \":1\"", "healthlisten: unknown key"},
+		"probes of one node":        {"vch: {name: n}\nhealthListen: here", "healthListen: "},
+		"a bad policy for one node": {"vch: {name: n}\ndeletionPolicy: Foo", `deletionPolicy: "Foo" is not one of`},
+
 		"no name":                       {"vch: {port: 1}", "vch.name: missing"},
 		"a bad name":                    {"vch: {name: No Name}", `vch.name: "No Name"`},
 		"a bad node name":               {"vch: {name: n, nodeName: No Name}", `vch.nodeName: "No Name"`},

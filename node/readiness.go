@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// readiness is whether this process serves nodes: it leads, and listens to guests.
+// readiness is whether this process serves: its only node is Ready, or it leads and listens to guests.
 type readiness struct{ begun chan struct{} }
 
 func newReadiness() *readiness { return &readiness{begun: make(chan struct{})} }
@@ -29,6 +29,6 @@ func (r *readiness) check(*http.Request) error {
 	case <-r.begun:
 		return nil
 	default:
-		return errors.New("another process leads, or this one has only begun")
+		return errors.New("it has only begun, or another process leads")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -73,24 +74,59 @@ func Serve(ctx context.Context, cfg ServerConfig) (err error) {
 }
 
 // serveOne serves the only node of a process. One that can't be opened ends the process.
-func (s *server) serveOne(ctx context.Context) error {
+func (s *server) serveOne(parent context.Context) error {
+	group, ctx := errgroup.WithContext(parent)
+	ready := newReadiness()
+	if err := serveHealth(ctx, group, s.Settings.HealthListen, ready.check); err != nil {
+		return err
+	}
+	group.Go(func() error { return s.runOne(ctx, group, ready) })
+	err := group.Wait()
+	if parent.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // whoever ended it while it began does not want to hear what that broke
+	}
+	return err
+}
+
+// runOne opens and runs the only node, which makes the process ready.
+func (s *server) runOne(ctx context.Context, group *errgroup.Group, ready *readiness) error {
 	v, err := s.ofEntry(ctx, s.Settings.VCH)
 	if err != nil {
 		return err
 	}
+	closeGuests, err := s.listenForGuests(ctx, group, nil)
+	if err != nil {
+		return err
+	}
+	defer closeGuests() // after the node
 	n, err := s.open(ctx, v, s.state)
 	if err != nil {
 		return err
 	}
 	defer n.Close(ctx)
-	go func() { // ends with ctx at the latest
+	group.Go(func() error { // ends with ctx at the latest
 		select {
 		case <-n.Ready():
+			ready.begin()
 			notifyReady(ctx)
 		case <-ctx.Done():
 		}
-	}()
+		return nil
+	})
 	return n.Run(ctx)
+}
+
+// listenForGuests listens where the guests of VCHs dial in that have no place of their own, until what it returns is called.
+func (s *server) listenForGuests(ctx context.Context, group *errgroup.Group, authority AuthorityKeeper) (stop func(), err error) {
+	address := s.Settings.GuestListen
+	if address == "" {
+		return func() {}, nil
+	}
+	if err := s.Guests.Listen(ctx, GuestsAt{Address: address, State: s.state, Authority: authority}); err != nil {
+		return nil, err
+	}
+	group.Go(func() error { return s.Guests.Serve(ctx) })
+	return s.Guests.Close, nil
 }
 
 // notifyReady says to systemd that the process serves. Without systemd there is nobody to say it to, which is not an error.

@@ -1,6 +1,9 @@
 package node
 
 import (
+	"context"
+	"net"
+	"net/http"
 	"path/filepath"
 	"testing"
 	"time"
@@ -43,4 +46,56 @@ func TestALeaderWaitsForTheStateOfTheFormerOne(t *testing.T) {
 	again, err := statedir.Open(dir)
 	require.NoError(t, err, "it has let go")
 	require.NoError(t, again.Close())
+}
+
+// probe returns the status of a probe, 0 while nobody answers.
+func probe(address, path string) int {
+	resp, err := http.Get("http://" + address + path)
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
+}
+
+func TestAProcessWithOneNodeAnswersProbes(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := l.Addr().String()
+	s := serverOf(t, newMemory(), "system:node:n", func(n *config.Node) { n.HealthListen, n.VCH.Address = address, "127.0.0.1" })
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	require.ErrorContains(t, Serve(ctx, s.ServerConfig), "healthListen: ", "it is in use")
+	require.NoError(t, l.Close())
+	served := make(chan error, 1)
+	go func() { served <- Serve(ctx, s.ServerConfig) }() // ends with ctx
+	require.Eventually(t, func() bool { return probe(address, "/healthz") == http.StatusOK }, time.Minute, time.Millisecond)
+	assert.Equal(t, http.StatusInternalServerError, probe(address, "/readyz"), "the API server does not show the node")
+	cancel()
+	require.NoError(t, <-served)
+	assert.Zero(t, probe(address, "/healthz"))
+}
+
+// place is where guests dial in.
+type place struct{ at, closed chan string }
+
+func (p *place) Listen(_ context.Context, at GuestsAt) error {
+	p.at <- at.Address
+	return nil
+}
+func (p *place) Serve(ctx context.Context) error { <-ctx.Done(); return nil }
+func (p *place) Close()                          { close(p.closed) }
+
+func TestAProcessWithOneNodeListensForItsGuests(t *testing.T) {
+	p := &place{make(chan string, 1), make(chan string)}
+	s := serverOf(t, newMemory(), "system:node:n", func(n *config.Node) { n.GuestListen, n.VCH.Address = ":7443", "127.0.0.1" })
+	s.Guests = p
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	served := make(chan error, 1)
+	go func() { served <- Serve(ctx, s.ServerConfig) }() // ends with ctx
+	require.Equal(t, ":7443", <-p.at)
+	cancel()
+	require.NoError(t, <-served)
+	<-p.closed
 }

@@ -86,14 +86,11 @@ func (s *server) lead(ctx context.Context, l leading) error {
 	s.state = state
 	defer func() { _ = state.Close() }() // the process is about to end, and the lock with it
 	group, ctx := errgroup.WithContext(ctx)
-	if address := s.Settings.GuestListen; address != "" {
-		at := GuestsAt{Address: address, State: state, Authority: l.source.authority(l.manager)}
-		if err := s.Guests.Listen(ctx, at); err != nil {
-			return err
-		}
-		defer s.Guests.Close() // after the nodes
-		group.Go(func() error { return s.Guests.Serve(ctx) })
+	closeGuests, err := s.listenForGuests(ctx, group, l.source.authority(l.manager))
+	if err != nil {
+		return err
 	}
+	defer closeGuests() // after the nodes
 	group.Go(func() error { l.fleet.Run(ctx); return nil })
 	group.Go(func() error { return l.source.run(ctx) })
 	l.ready.begin()
