@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -16,6 +17,9 @@ const (
 	// refusedAgain is how long a check that failed is not made again.
 	refusedAgain = 2 * time.Minute
 )
+
+// errMemberEnds is the cause of the end of a node that does not end with its process: it is opened anew, or removed.
+var errMemberEnds = errors.New("node is closed")
 
 // member is one node of a fleet, in all its attempts.
 type member struct {
@@ -84,12 +88,12 @@ func (m *member) end(last func(Served)) {
 // run opens and runs the node until ctx or the member ends.
 func (m *member) run(ctx context.Context) {
 	defer close(m.done)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	go func() { // ends with ctx
 		select {
 		case <-m.stop:
-			cancel()
+			cancel(errMemberEnds)
 		case <-ctx.Done():
 		}
 	}()

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -31,6 +33,9 @@ import (
 	"github.com/virtual-kubelet/vic/provider/objects"
 	"github.com/virtual-kubelet/vic/provider/usage"
 )
+
+// leaveTimeout bounds how long the end of a process waits for the API server.
+const leaveTimeout = 5 * time.Second
 
 // Config is what a node is made of.
 type Config struct {
@@ -66,6 +71,8 @@ type Node struct {
 	events   *provider.Events
 	manager  *operations.Manager
 	provider *provider.Node
+
+	shutDown atomic.Bool // pods end too, and the API server knows it
 }
 
 var _ Served = (*Node)(nil)
@@ -210,24 +217,51 @@ func (o offer) Capacity(ctx context.Context) (portlayer.Capacity, error) {
 	return c, err
 }
 
-// Run is the node until ctx ends. Pod VMs go on.
+// Run is the node until ctx ends. Pod VMs go on. Where the process ends with it, the API server is told so first.
 func (n *Node) Run(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { n.objects.Run(ctx); return nil })
-	group.Go(func() error { return n.manager.Run(ctx) })
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	group, life := errgroup.WithContext(life)
+	group.Go(func() error { n.objects.Run(life); return nil })
+	group.Go(func() error { return n.manager.Run(life) })
 	if n.host.Run != nil {
-		group.Go(func() error { return n.host.Run(ctx) })
+		group.Go(func() error { return n.host.Run(life) })
 	}
 	group.Go(func() error {
 		select {
 		case <-n.manager.Ready():
-			return n.provider.Run(ctx)
-		case <-ctx.Done():
+			return n.provider.Run(life)
+		case <-life.Done():
 			return nil
 		}
 	})
-	group.Go(func() error { n.logReady(ctx); return nil })
+	group.Go(func() error { n.logReady(life); return nil })
+	group.Go(func() error {
+		defer cancel()
+		select {
+		case <-ctx.Done():
+			n.leave(ctx, life)
+		case <-life.Done():
+		}
+		return nil
+	})
 	return group.Wait()
+}
+
+// leave says that the node ends, unless it is about to be opened again, by this process or by another one that leads.
+func (n *Node) leave(ctx, life context.Context) {
+	if errors.Is(context.Cause(ctx), errMemberEnds) || n.shutDown.Load() {
+		return
+	}
+	logging.From(ctx).InfoContext(ctx, "node stopped, its pod VMs run on", "node", n.name())
+	if n.config.Settings.LeaderElection != nil {
+		return
+	}
+	life, cancel := context.WithTimeout(life, leaveTimeout)
+	defer cancel()
+	if err := n.provider.Leave(life); err != nil {
+		logging.From(ctx).WarnContext(ctx, "node not shown as stopped", "node", n.name(), "err", err)
+	}
 }
 
 func (n *Node) logReady(ctx context.Context) {
@@ -241,6 +275,7 @@ func (n *Node) logReady(ctx context.Context) {
 // Shutdown ends all pods, unless they are kept, and has their last statuses written. When patience ends first, the power of
 // pods that run is cut.
 func (n *Node) Shutdown(ctx, patience context.Context, keepPods bool) error {
+	n.shutDown.Store(true)
 	n.provider.SetNotReady("NodeShutdown", "vic is stopping")
 	return errors.Join(n.manager.Shutdown(patience, keepPods), n.provider.Flush(ctx))
 }

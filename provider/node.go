@@ -142,6 +142,25 @@ func (n *Node) SetNotReady(reason, message string) {
 	n.reporter.set(health{reason: reason, message: message})
 }
 
+// Leave says that the process ends, and returns once the API server knows, or ctx ends. Until the lease ends nobody would see
+// it, and pods would be sent here.
+func (n *Node) Leave(ctx context.Context) error {
+	n.SetNotReady(shutdownReason, "vic is stopping")
+	ticker := time.NewTicker(flushInterval)
+	defer ticker.Stop()
+	for {
+		self := n.Self()
+		if self == nil || hasShutDown(self) { // it was never registered, or is as it should be
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("say that node %s ends: %w", n.cfg.Name, ctx.Err())
+		}
+	}
+}
+
 func (n *Node) listen() error {
 	l, err := n.cfg.Listen.open(context.Background())
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -77,14 +78,19 @@ func (r *nodeReporter) checkClaim(ctx context.Context, there *corev1.Node) error
 
 // ofAnotherMachine reports whether another machine has served the node last, and has not said that it ends.
 func (r *nodeReporter) ofAnotherMachine(there *corev1.Node) bool {
-	for _, c := range there.Status.Conditions {
-		if c.Type == corev1.NodeReady && c.Reason == shutdownReason {
-			return false
-		}
+	if hasShutDown(there) {
+		return false
 	}
 	other := func(was, is string) bool { return was != "" && is != "" && was != is }
 	info := there.Status.NodeInfo
 	return other(info.MachineID, r.desc.MachineID) || other(info.SystemUUID, r.desc.SystemUUID)
+}
+
+// hasShutDown reports whether whoever served a node last has said that it ends.
+func hasShutDown(n *corev1.Node) bool {
+	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Reason == shutdownReason
+	})
 }
 
 func addressOf(n *corev1.Node) string {

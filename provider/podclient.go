@@ -67,7 +67,7 @@ var ofContainers = []string{"initContainerStatuses", "containerStatuses", "ephem
 func writeStatus(ctx context.Context, pods corev1client.PodInterface, pod *corev1.Pod) (*corev1.Pod, error) {
 	updated, err := patchStatus(ctx, pods, pod)
 	for _, leave := range [][]string{nil, ofContainers} {
-		if !refused(err) {
+		if !statusRefused(err) {
 			break
 		}
 		logging.From(ctx).WarnContext(ctx, "pod status was refused", "pod", pod.Namespace+"/"+pod.Name, "vm", pod.UID, "err", err)
@@ -76,8 +76,8 @@ func writeStatus(ctx context.Context, pods corev1client.PodInterface, pod *corev
 	return updated, err
 }
 
-// refused says that the API server will answer the same however often it is asked.
-func refused(err error) bool {
+// statusRefused says that the API server will answer the same however often it is asked.
+func statusRefused(err error) bool {
 	return apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err)
 }
 

@@ -193,7 +193,7 @@ func (p *publisher) publish(ctx context.Context, uid types.UID) error {
 func (p *publisher) finish(ctx context.Context, pod *corev1.Pod) error {
 	pods := p.client.Pods(pod.Namespace)
 	switch _, err := writeStatus(ctx, pods, pod); {
-	case refused(err):
+	case statusRefused(err):
 		logging.From(ctx).WarnContext(ctx, "pod deleted without its last status", "pod", pod.Namespace+"/"+pod.Name, "vm", pod.UID, "err", err)
 	case err != nil && !gone(err):
 		return err

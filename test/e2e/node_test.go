@@ -72,6 +72,10 @@ func TestNodeJoinsACluster(t *testing.T) {
 	require.True(t, ok)
 	require.NoError(t, node.cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, <-node.ended, node.out.String())
+	assert.Contains(t, node.out.String(), "node stopped, its pod VMs run on")
+	assert.True(t, slices.ContainsFunc(joined(t).Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionFalse && c.Reason == "NodeShutdown"
+	}), "nobody need wait for the end of its lease")
 	after, ok := node.vm(t, p)
 	require.True(t, ok)
 	assert.Equal(t, before.PID, after.PID, "pod VMs outlive vic node")
