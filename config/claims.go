@@ -19,12 +19,21 @@ func (e *Entry) Claims() []string {
 	return claims
 }
 
-// place is what can't change while there are pods, by path.
-func (v *VCH) place() map[string]string {
-	place := map[string]string{"nodeName": v.NodeName, "subnet": v.Subnet}
+// The hypervisors of a Place.
+const (
+	onQEMU    = "qemu"
+	onVSphere = "vsphere"
+)
+
+// Place is what of a VCH can't change while there are pods: values by the paths of their fields, and the hypervisor by "".
+type Place map[string]string
+
+// Place returns where the pods of a VCH are.
+func (v *VCH) Place() Place {
+	place := Place{"": onQEMU, "nodeName": v.NodeName, "subnet": v.Subnet}
 	if s := v.VSphere; s != nil {
-		maps.Copy(place, map[string]string{
-			"vsphere.address": s.Address, "vsphere.datacenter": s.Datacenter, "vsphere.folder": s.Folder,
+		maps.Copy(place, Place{
+			"": onVSphere, "vsphere.address": s.Address, "vsphere.datacenter": s.Datacenter, "vsphere.folder": s.Folder,
 			"vsphere.datastore": s.Datastore, "vsphere.directory": s.Directory,
 		})
 	}
@@ -33,13 +42,13 @@ func (v *VCH) place() map[string]string {
 
 // CheckChange returns, as Errors, what of an entry can't be another than it was while there are pods. In the cluster the CRD
 // says the same.
-func (e *Entry) CheckChange(from *Entry) error {
+func (e *Entry) CheckChange(was Place) error {
 	p := newProblems(e.path)
-	if (e.VSphere == nil) != (from.VSphere == nil) {
-		p.add("", "the hypervisor can't change: pods are there")
+	is := e.Place()
+	if is[""] != was[""] {
+		p.add("", "the hypervisor can't change from %s to %s: pods are there", was[""], is[""])
 		return p.all.err()
 	}
-	was, is := from.place(), e.place()
 	for _, field := range slices.Sorted(maps.Keys(is)) {
 		if was[field] != is[field] {
 			p.add(field, "it can't change from %q to %q: pods are there", was[field], is[field])

@@ -92,11 +92,11 @@ func TestAVCHStaysWhereItsPodsAre(t *testing.T) {
 	} {
 		to := from.DeepCopy()
 		change(to, to.VSphere)
-		require.ErrorContains(t, to.CheckChange(from), path)
+		require.ErrorContains(t, to.CheckChange(from.Place()), path)
 	}
 	to := from.DeepCopy()
 	to.Limits, to.VSphere.Pool = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("4")}, "q"
-	require.NoError(t, to.CheckChange(from))
+	require.NoError(t, to.CheckChange(from.Place()))
 }
 
 func TestNotAllOfANodeCanBeReserved(t *testing.T) {

@@ -105,7 +105,7 @@ func (f *fileSource) apply(ctx context.Context) {
 	for _, e := range f.settings.Entries() {
 		wanted[e.Name] = true
 		if from := f.served[e.Name]; from != nil {
-			if err := e.CheckChange(from); err != nil {
+			if err := e.CheckChange(from.Place()); err != nil {
 				f.say(ctx, e.Name, err)
 				continue
 			}

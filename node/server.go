@@ -138,6 +138,11 @@ func notifyReady(ctx context.Context) {
 
 // open opens a node, whose state is in a directory of its own.
 func (s *server) open(ctx context.Context, v *VCH, state *statedir.Dir) (*Node, error) {
+	if v.Owner == "" { // of an object the API server refuses such changes
+		if err := keepPlace(state, &v.Entry); err != nil {
+			return nil, err
+		}
+	}
 	return Open(ctx, Config{
 		Settings: s.Settings, VCH: v, State: state, API: s.API, Address: s.address, PortSetting: v.FieldPath("port"),
 		Open: func(ctx context.Context) (*Host, error) { return s.Hypervisors.of(&v.VCH).Open(ctx, v, state) },

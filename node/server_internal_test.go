@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -98,4 +99,36 @@ func TestAProcessWithOneNodeListensForItsGuests(t *testing.T) {
 	cancel()
 	require.NoError(t, <-served)
 	<-p.closed
+}
+
+func TestAVCHIsNotOpenedAtAnotherPlaceThanItsPods(t *testing.T) {
+	settings := config.DefaultNode()
+	settings.VCH = &config.Entry{Name: "n", VCH: config.VCH{Subnet: "192.0.2.0/24", Address: "127.0.0.1"}}
+	settings.SetDefaults()
+	state, err := statedir.Open(t.TempDir())
+	require.NoError(t, err)
+	defer state.Close()
+	m := newMemory()
+	open := func(subnet string) error {
+		v := &VCH{Entry: *settings.VCH}
+		v.Subnet, v.Port = subnet, 0
+		s := serverOf(t, m, "system:node:n", func(*config.Node) {})
+		n, err := s.open(t.Context(), v, state)
+		if err == nil {
+			n.Close(t.Context())
+		}
+		return err
+	}
+	require.NoError(t, open("192.0.2.0/24"))
+	require.NoError(t, open("192.0.3.0/24"), "there are no pods")
+	run := filepath.Join(state.Runs(), "uid-1")
+	require.NoError(t, os.MkdirAll(run, 0o700))
+	var wrong config.Errors
+	require.ErrorAs(t, open("192.0.2.0/24"), &wrong)
+	require.ErrorContains(t, wrong, `subnet: it can't change from "192.0.3.0/24" to "192.0.2.0/24": pods are there`)
+	require.NoError(t, open("192.0.3.0/24"), "it has been put back")
+	require.NoError(t, os.Remove(run))
+	require.NoError(t, open("192.0.2.0/24"))
+	require.NoError(t, os.WriteFile(state.Place(), []byte("{"), 0o600))
+	require.NoError(t, open("192.0.2.0/24"))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -147,6 +148,18 @@ func (d *Dir) Simulator() string { return filepath.Join(d.Path, "vcenter") }
 
 // Runs holds a run directory for each pod.
 func (d *Dir) Runs() string { return filepath.Join(d.Path, "run") }
+
+// HasRuns reports whether there are pods that a node of this directory has run, and that are not gone.
+func (d *Dir) HasRuns() (bool, error) {
+	entries, err := os.ReadDir(d.Runs())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, fmt.Errorf("look for pods: %w", err)
+	}
+	return slices.ContainsFunc(entries, os.DirEntry.IsDir), nil
+}
+
+// Place says where the pods of the node are.
+func (d *Dir) Place() string { return filepath.Join(d.Node(), "place.json") }
 
 // Node holds the node's serving certificate.
 func (d *Dir) Node() string { return filepath.Join(d.Path, "node") }
