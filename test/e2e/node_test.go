@@ -171,7 +171,7 @@ func (c *cluster) nodeCredential(t *testing.T, node, path string) {
 func (c *cluster) nodesCredential(t *testing.T, user, path string) {
 	t.Helper()
 	c.credential(t, user, path, strings.NewReplacer("/O=system:nodes/CN=system:node:$NODE", "/CN=$NODE",
-		"kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kube-apiserver-client", "--user system:node:$NODE", "--user $NODE"))
+		"kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kube-apiserver-client", `"system:node:$NODE"`, `"$NODE"`))
 	rbac, err := os.ReadFile("../../examples/nodes-rbac.yaml")
 	require.NoError(t, err)
 	apply := c.kubectlCommand(t.Context(), "apply", "-f", "-")

@@ -19,6 +19,8 @@ const (
 	fieldManager = "vic-controlplane"
 	// formerNodeRole gave nodes more than the node authorizer does, which takes its place.
 	formerNodeRole = "vic:node"
+	// clusterReader is the role to read which cluster this is.
+	clusterReader = "vic:cluster"
 	// authenticationReader is the role, which Kubernetes comes with, to read who signs client certificates.
 	authenticationReader = "extension-apiserver-authentication-reader"
 )
@@ -35,10 +37,30 @@ func bootstrapNode(ctx context.Context, client kubernetes.Interface, nodeName st
 	if _, err := client.RbacV1().RoleBindings(metav1.NamespaceSystem).Apply(ctx, reads, apply); err != nil {
 		return fmt.Errorf("apply role binding %s: %w", *reads.Name, err)
 	}
+	if err := letReadCluster(ctx, client, nodeName); err != nil {
+		return err
+	}
 	calls := rbacapply.ClusterRoleBinding("vic:kubelet-api").
 		WithRoleRef(roleRef("ClusterRole", "system:kubelet-api-admin")).WithSubjects(user(pki.KubeletClientUser))
 	if _, err := client.RbacV1().ClusterRoleBindings().Apply(ctx, calls, apply); err != nil {
 		return fmt.Errorf("apply role binding %s: %w", *calls.Name, err)
+	}
+	return nil
+}
+
+// letReadCluster lets the node read the UID of kube-system, which says what cluster this is.
+func letReadCluster(ctx context.Context, client kubernetes.Interface, nodeName string) error {
+	apply := metav1.ApplyOptions{FieldManager: fieldManager, Force: true}
+	rbac := client.RbacV1()
+	role := rbacapply.Role(clusterReader, metav1.NamespaceSystem).WithRules(rbacapply.PolicyRule().
+		WithAPIGroups("").WithResources("namespaces").WithResourceNames(metav1.NamespaceSystem).WithVerbs("get"))
+	if _, err := rbac.Roles(metav1.NamespaceSystem).Apply(ctx, role, apply); err != nil {
+		return fmt.Errorf("apply role %s: %w", *role.Name, err)
+	}
+	binding := rbacapply.RoleBinding(clusterReader+":"+nodeName, metav1.NamespaceSystem).
+		WithRoleRef(roleRef("Role", clusterReader)).WithSubjects(user(pki.NodeUser(nodeName)))
+	if _, err := rbac.RoleBindings(metav1.NamespaceSystem).Apply(ctx, binding, apply); err != nil {
+		return fmt.Errorf("apply role binding %s: %w", *binding.Name, err)
 	}
 	return nil
 }
