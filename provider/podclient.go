@@ -34,11 +34,7 @@ type podClient struct {
 // UpdateStatus patches the status. A pod that is gone, or is another one by now, is answered as not found, which Virtual
 // Kubelet takes as done.
 func (c podClient) UpdateStatus(ctx context.Context, pod *corev1.Pod, _ metav1.UpdateOptions) (*corev1.Pod, error) {
-	updated, err := writeStatus(ctx, c.PodInterface, pod)
-	if apierrors.IsConflict(err) {
-		return nil, apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
-	}
-	return updated, err
+	return writeStatus(ctx, c.PodInterface, pod)
 }
 
 // Delete deletes the pod where nothing of it runs, and else leaves that to the publisher. Without a UID it does nothing:
@@ -63,9 +59,13 @@ var replaced = []string{"hostIPs", "podIPs"}
 var ofContainers = []string{"initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"}
 
 // writeStatus writes pod's status. Where the API server will never take it as it is, it writes what can be written: all but
-// the texts, else nothing about containers. The error is that of the last try.
+// the texts, else nothing about containers. The error is that of the last try; not found where there is no such pod, or another
+// one of that name.
 func writeStatus(ctx context.Context, pods corev1client.PodInterface, pod *corev1.Pod) (*corev1.Pod, error) {
 	updated, err := patchStatus(ctx, pods, pod)
+	if isGone(ctx, pods, pod, err) {
+		return nil, apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
+	}
 	for _, leave := range [][]string{nil, ofContainers} {
 		if !statusRefused(err) {
 			break
@@ -74,6 +74,16 @@ func writeStatus(ctx context.Context, pods corev1client.PodInterface, pod *corev
 		updated, err = patchStatus(ctx, pods, withoutTexts(pod), leave...)
 	}
 	return updated, err
+}
+
+// isGone says whether err is the answer to a change of a pod that is no more. The API server answers alike where another pod has
+// the name and where two writes of one pod met, so it looks.
+func isGone(ctx context.Context, pods corev1client.PodInterface, pod *corev1.Pod, err error) bool {
+	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) {
+		current, getErr := pods.Get(ctx, pod.Name, metav1.GetOptions{})
+		return apierrors.IsNotFound(getErr) || getErr == nil && current.UID != pod.UID
+	}
+	return apierrors.IsNotFound(err)
 }
 
 // statusRefused says that the API server will answer the same however often it is asked.

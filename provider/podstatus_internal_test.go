@@ -124,3 +124,53 @@ func TestAPodWhoseLastStatusIsRefusedIsDeleted(t *testing.T) {
 		assert.NotContains(t, p.verbs(), "delete")
 	})
 }
+
+func conflict() error {
+	return apierrors.NewConflict(corev1.Resource("pods"), "p", errors.New("the object has been modified"))
+}
+
+func TestAWriteThatMetAnotherIsTriedAgain(t *testing.T) {
+	t.Run("a status", func(t *testing.T) {
+		client := fake.NewClientset(podOf("1"))
+		refuse(client, "", conflict())
+		_, err := podsClient{PodsGetter: client.CoreV1()}.Pods("n").UpdateStatus(t.Context(), podOf("1", ended), metav1.UpdateOptions{})
+		require.True(t, apierrors.IsConflict(err), "%v", err)
+	})
+	t.Run("the last status", func(t *testing.T) {
+		p := newPublished(t, podOf("1", ended))
+		refuse(p.client, "", conflict())
+		p.cache.SetPod(podOf("1", ended))
+		p.cache.Finish("1")
+		require.Error(t, p.publish(t.Context(), "1"))
+		assert.NotContains(t, p.verbs(), "delete")
+	})
+	t.Run("a deletion", func(t *testing.T) {
+		p := newPublished(t, podOf("1", ended))
+		p.client.PrependReactor("delete", "pods", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, conflict() })
+		p.cache.SetPod(podOf("1", ended))
+		p.cache.Finish("1")
+		require.Error(t, p.publish(t.Context(), "1"))
+	})
+}
+
+func TestNothingIsWrittenToAnotherPodOfTheName(t *testing.T) {
+	for name, answer := range map[string]error{"with a conflict": conflict(), "with a UID that may not change": invalid()} {
+		t.Run(name, func(t *testing.T) {
+			client := fake.NewClientset(podOf("2"))
+			refuse(client, "", answer)
+			_, err := podsClient{PodsGetter: client.CoreV1()}.Pods("n").UpdateStatus(t.Context(), podOf("1", ended), metav1.UpdateOptions{})
+			require.True(t, apierrors.IsNotFound(err), "it is as good as written: %v", err)
+			assert.Len(t, client.Actions(), 2, "one try and one look")
+		})
+	}
+	t.Run("nor is it deleted", func(t *testing.T) {
+		p := newPublished(t, podOf("1", ended))
+		require.NoError(t, p.client.Tracker().Update(corev1.SchemeGroupVersion.WithResource("pods"), podOf("2"), "n"))
+		for _, verb := range []string{"patch", "delete"} {
+			p.client.PrependReactor(verb, "pods", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, conflict() })
+		}
+		p.cache.SetPod(podOf("1", ended))
+		p.cache.Finish("1")
+		require.NoError(t, p.publish(t.Context(), "1"))
+	})
+}

@@ -195,16 +195,13 @@ func (p *publisher) finish(ctx context.Context, pod *corev1.Pod) error {
 	switch _, err := writeStatus(ctx, pods, pod); {
 	case statusRefused(err):
 		logging.From(ctx).WarnContext(ctx, "pod deleted without its last status", "pod", pod.Namespace+"/"+pod.Name, "vm", pod.UID, "err", err)
-	case err != nil && !gone(err):
+	case err != nil && !apierrors.IsNotFound(err):
 		return err
 	}
 	options := metav1.NewDeleteOptions(0)
 	options.Preconditions = metav1.NewUIDPreconditions(string(pod.UID))
-	if err := pods.Delete(ctx, pod.Name, *options); err != nil && !gone(err) {
+	if err := pods.Delete(ctx, pod.Name, *options); err != nil && !isGone(ctx, pods, pod, err) {
 		return fmt.Errorf("delete pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return nil
 }
-
-// gone says that there is no object of that name and UID.
-func gone(err error) bool { return apierrors.IsNotFound(err) || apierrors.IsConflict(err) }
