@@ -18,6 +18,10 @@ const (
 	maxExitCode    = 255
 	maxSignal      = 64
 	maxBackoff     = time.Hour
+	// maxRestarts is more than there are, and leaves room for those to come.
+	maxRestarts = 1 << 30
+	// unknownReason stands for a reason that is none.
+	unknownReason = "Unknown"
 	// maxAhead is how far a guest's clock may be ahead of ours before its times are not believed.
 	maxAhead = 24 * time.Hour
 )
@@ -25,6 +29,7 @@ const (
 var (
 	bootForm      = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
 	containerForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	reasonForm    = regexp.MustCompile(`^[A-Za-z0-9]{1,64}$`)
 )
 
 // Expect is what a guest may report.
@@ -73,11 +78,13 @@ func checkContainer(c wire.ContainerStatus) (wire.ContainerStatus, error) {
 		return c, fmt.Errorf("%w: container %s is in state %q", ErrMalformed, c.Name, clean(string(c.State), maxReasonBytes))
 	}
 	c.Revision = clean(c.Revision, wire.MaxRevisionBytes)
-	c.Reason = clean(c.Reason, maxReasonBytes)
+	if c.Reason != "" {
+		c.Reason = checkReason(c.Reason)
+	}
 	c.Message = clean(c.Message, wire.MaxMessageBytes)
 	c.ID = checkID(c.ID)
 	c.StartedAt, c.NextStart = sane(c.StartedAt), sane(c.NextStart)
-	c.RestartCount = max(c.RestartCount, 0)
+	c.RestartCount = min(max(c.RestartCount, 0), maxRestarts)
 	c.Backoff = min(max(c.Backoff, 0), maxBackoff)
 	c.LogBytes = max(c.LogBytes, 0)
 	c.Current = checkTerminated(c.Current, c.RestartCount)
@@ -93,7 +100,7 @@ func checkTerminated(t *wire.Terminated, latest int32) *wire.Terminated {
 	c.ID = checkID(c.ID)
 	c.ExitCode = min(max(c.ExitCode, 0), maxExitCode)
 	c.Signal = min(max(c.Signal, 0), maxSignal)
-	c.Reason = clean(c.Reason, maxReasonBytes)
+	c.Reason = checkReason(c.Reason)
 	c.Message = clean(c.Message, wire.MaxMessageBytes)
 	c.StartedAt, c.FinishedAt = sane(c.StartedAt), sane(c.FinishedAt)
 	c.Attempt = min(max(c.Attempt, 0), latest)
@@ -111,7 +118,7 @@ func checkEvents(events []wire.Event, expect Expect) []wire.Event {
 		}
 		latest = e.Seq
 		e.Time = sane(e.Time)
-		e.Reason = clean(e.Reason, maxReasonBytes)
+		e.Reason = checkReason(e.Reason)
 		e.Message = clean(e.Message, wire.MaxMessageBytes)
 		kept = append(kept, e)
 	}
@@ -121,6 +128,14 @@ func checkEvents(events []wire.Event, expect Expect) []wire.Event {
 // newer reports whether s says more than known: it is of another boot, or of a later generation.
 func newer(s, known *wire.Snapshot) bool {
 	return known == nil || s.BootID != known.BootID || s.Generation > known.Generation
+}
+
+// checkReason returns a reason, which is one CamelCase word.
+func checkReason(reason string) string {
+	if reasonForm.MatchString(reason) {
+		return reason
+	}
+	return unknownReason
 }
 
 func checkID(id string) string {

@@ -87,6 +87,28 @@ func TestCheckCutsDown(t *testing.T) {
 				assert.Zero(t, s.Containers[1].RestartCount)
 			},
 		},
+		"counts that have no successor": {
+			func(s *wire.Snapshot) {
+				s.Containers[0].RestartCount, s.Containers[0].Last.Attempt = math.MaxInt32, math.MaxInt32
+			},
+			func(t *testing.T, s *wire.Snapshot) {
+				t.Helper()
+				assert.Equal(t, int32(1<<30), s.Containers[0].RestartCount)
+				assert.Equal(t, int32(1<<30), s.Containers[0].Last.Attempt)
+			},
+		},
+		"reasons that are no words": {
+			func(s *wire.Snapshot) {
+				s.Containers[0].Last.Reason, s.Containers[1].Reason, s.Events[0].Reason = "", "Go to http://evil.example/", strings.Repeat("x", 65)
+			},
+			func(t *testing.T, s *wire.Snapshot) {
+				t.Helper()
+				assert.Equal(t, "Unknown", s.Containers[0].Last.Reason)
+				assert.Empty(t, s.Containers[0].Reason, "what runs has none")
+				assert.Equal(t, "Unknown", s.Containers[1].Reason)
+				assert.Equal(t, "Unknown", s.Events[0].Reason)
+			},
+		},
 		"texts without end, at a whole character": {
 			func(s *wire.Snapshot) {
 				s.StopReason, s.Containers[1].Message, s.Events[0].Message = long, long, "x"+long
