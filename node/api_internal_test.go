@@ -25,7 +25,7 @@ type apiServer struct {
 	objects map[string]runtime.Object // by path
 }
 
-// serveAPI serves an API server that takes its clients for user.
+// serveAPI serves an API server that takes its clients for user; it knows nobody where that is empty.
 func serveAPI(t *testing.T, user string) *apiServer {
 	t.Helper()
 	a := &apiServer{objects: map[string]runtime.Object{
@@ -55,6 +55,12 @@ func (a *apiServer) answer(w http.ResponseWriter, r *http.Request) {
 	a.asked = append(a.asked, r.Method+" "+r.URL.Path)
 	w.Header().Set("Content-Type", "application/json")
 	o, ok := a.objects[r.URL.Path]
+	if review, is := o.(*authenticationv1.SelfSubjectReview); is && review.Status.UserInfo.Username == "" {
+		w.WriteHeader(http.StatusUnauthorized)
+		o = &metav1.Status{
+			TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: metav1.StatusReasonUnauthorized, Code: http.StatusUnauthorized,
+		}
+	}
 	if !ok {
 		w.WriteHeader(http.StatusNotFound)
 		o = &metav1.Status{

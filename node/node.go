@@ -30,6 +30,7 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
 	"github.com/virtual-kubelet/vic/provider"
+	"github.com/virtual-kubelet/vic/provider/certs"
 	"github.com/virtual-kubelet/vic/provider/objects"
 	"github.com/virtual-kubelet/vic/provider/usage"
 )
@@ -52,6 +53,8 @@ type Config struct {
 	// AnyPort serves the kubelet API on a free port where the VCH's is in use. An error of listening names PortSetting.
 	AnyPort     bool
 	PortSetting string
+	// SelfSigned asks for no serving certificate: the API server takes us for somebody else than the node.
+	SelfSigned bool
 	// Hosts stand in /etc/hosts of every pod, where the cluster has no name servers.
 	Hosts []wire.Host
 }
@@ -143,7 +146,7 @@ func (n *Node) openProvider(ctx context.Context) error {
 	var err error
 	n.provider, err = provider.New(provider.Config{ //nolint:contextcheck // it waits for nothing
 		Name: n.name(), Clients: clients, Manager: n.manager, Containers: n.manager, Pods: pods, References: n.objects,
-		Host: offer{n.pods, n.manager}, Recorder: n.events.Recorder(), CertDir: n.config.State.Node(),
+		Host: offer{n.pods, n.manager}, Recorder: n.events.Recorder(), CertDir: n.config.State.Node(), SelfSigned: n.config.SelfSigned,
 		Listen: provider.Listen{
 			Address: netip.AddrPortFrom(n.address, uint16(n.config.VCH.Port)).String(), OrAnyPort: n.config.AnyPort, Setting: n.config.PortSetting,
 		},
@@ -154,7 +157,7 @@ func (n *Node) openProvider(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.registry.MustRegister(n.provider.Collector())
+	n.registry.MustRegister(n.provider.Collector(), certs.ClientCollector(n.config.API))
 	return nil
 }
 

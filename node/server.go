@@ -9,6 +9,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/virtual-kubelet/vic/internal/tracing"
 	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/provider"
+	"github.com/virtual-kubelet/vic/provider/certs"
 )
 
 const (
@@ -43,6 +45,7 @@ type ServerConfig struct {
 type server struct {
 	ServerConfig
 	address netip.Addr
+	user    string        // who the API server takes us for
 	state   *statedir.Dir // of the process
 }
 
@@ -63,6 +66,9 @@ func Serve(ctx context.Context, cfg ServerConfig) (err error) {
 		return err
 	}
 	defer endTraces()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go certs.WatchClient(ctx, s.API) // ends with ctx
 	if settings.Several() {
 		return s.serveSeveral(ctx)
 	}
@@ -145,7 +151,8 @@ func (s *server) open(ctx context.Context, v *VCH, state *statedir.Dir) (*Node, 
 	}
 	return Open(ctx, Config{
 		Settings: s.Settings, VCH: v, State: state, API: s.API, Address: s.address, PortSetting: v.FieldPath("port"),
-		Open: func(ctx context.Context) (*Host, error) { return s.Hypervisors.of(&v.VCH).Open(ctx, v, state) },
+		SelfSigned: !s.signs(&v.Entry),
+		Open:       func(ctx context.Context) (*Host, error) { return s.Hypervisors.of(&v.VCH).Open(ctx, v, state) },
 	})
 }
 
@@ -238,15 +245,26 @@ func (s *server) checkAPI(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	username, err := clients.Check(ctx)
-	if err != nil {
-		return fmt.Errorf("API server %s (--kubeconfig) does not answer: %w", s.API.Host, err)
+	if s.user, err = clients.Check(ctx); err != nil {
+		return s.explainAPI(err)
 	}
-	if s.Settings.VCH == nil {
-		return nil
-	}
-	if username != "system:node:"+s.Settings.VCH.NodeName {
-		logging.From(ctx).WarnContext(ctx, "serving certificate will not be signed: the user is not system:node:NODE", "user", username, "node", s.Settings.VCH.NodeName)
+	if v := s.Settings.VCH; v != nil && !s.signs(v) {
+		logging.From(ctx).WarnContext(ctx, "serving certificate will not be signed: the user is not system:node:NODE", "user", s.user, "node", v.NodeName)
 	}
 	return nil
 }
+
+// explainAPI says why the API server does not know us.
+func (s *server) explainAPI(err error) error {
+	if !apierrors.IsUnauthorized(err) {
+		return fmt.Errorf("API server %s (--kubeconfig) does not answer: %w", s.API.Host, err)
+	}
+	why := ""
+	if cert, read := certs.Client(s.API); read == nil && cert != nil && time.Now().After(cert.NotAfter) {
+		why = fmt.Sprintf(", its client certificate of %s ended at %s", cert.Subject.CommonName, cert.NotAfter.UTC().Format(time.RFC3339))
+	}
+	return fmt.Errorf("API server %s refuses the credential of --kubeconfig%s: %w", s.API.Host, why, err)
+}
+
+// signs reports whether the cluster signs the serving certificate of a node: only what the node itself asks for.
+func (s *server) signs(e *config.Entry) bool { return s.user == "system:node:"+e.NodeName }

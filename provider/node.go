@@ -46,6 +46,8 @@ type Config struct {
 	Elected bool
 	// CertDir keeps the serving certificate and its key, closed to others.
 	CertDir string
+	// SelfSigned serves a certificate signed by itself, and asks for no other.
+	SelfSigned bool
 	// ClientCA is the authority of client certificates as PEM. Where it is empty, the cluster is asked for its own
 	// (kube-system/extension-apiserver-authentication).
 	ClientCA []byte
@@ -206,9 +208,11 @@ func (n *Node) buildCerts() error {
 	if ip == nil {
 		return fmt.Errorf("node's address %q is not an IP address", d.InternalIP)
 	}
-	serving, err := certs.NewServing(certs.Config{
-		Client: n.cfg.Clients.Main, NodeName: n.cfg.Name, IPs: []net.IP{ip}, DNSNames: []string{n.hostname()}, Dir: n.cfg.CertDir,
-	})
+	cfg := certs.Config{NodeName: n.cfg.Name, IPs: []net.IP{ip}, DNSNames: []string{n.hostname()}, Dir: n.cfg.CertDir}
+	if !n.cfg.SelfSigned {
+		cfg.Client = n.cfg.Clients.Main
+	}
+	serving, err := certs.NewServing(cfg)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.cfg.Name, err)
 	}

@@ -29,7 +29,7 @@ const (
 
 // Config is what a Serving needs.
 type Config struct {
-	// Client makes the requests.
+	// Client makes the requests; nil makes none.
 	Client   kubernetes.Interface
 	NodeName string
 	// IPs and DNSNames are what the certificate is for; at least one IP.
@@ -42,8 +42,8 @@ type Config struct {
 // Serving is the node's serving certificate. It is safe for concurrent use.
 type Serving struct {
 	cfg     Config
-	manager certificate.Manager
-	own     *tls.Certificate // signed by itself
+	manager certificate.Manager // nil without a client
+	own     *tls.Certificate    // signed by itself
 
 	once   sync.Once // guards the closing of signed
 	signed chan struct{}
@@ -64,14 +64,17 @@ func NewServing(cfg Config) (*Serving, error) {
 	if err != nil {
 		return nil, err
 	}
-	manager, err := newManager(cfg)
-	if err != nil {
+	s := &Serving{cfg: cfg, own: own, signed: make(chan struct{})}
+	if cfg.Client == nil {
+		return s, nil
+	}
+	if s.manager, err = newManager(cfg); err != nil {
 		// The kept one can't be read, and a new one costs a request: an interrupted write must not keep a node away.
-		if manager, err = anew(cfg); err != nil {
+		if s.manager, err = anew(cfg); err != nil {
 			return nil, err
 		}
 	}
-	return &Serving{cfg: cfg, manager: manager, own: own, signed: make(chan struct{})}, nil
+	return s, nil
 }
 
 func newManager(cfg Config) (certificate.Manager, error) {
@@ -109,6 +112,10 @@ func anew(cfg Config) (certificate.Manager, error) {
 
 // Run requests and renews the certificate until ctx ends. A Serving runs once.
 func (s *Serving) Run(ctx context.Context) {
+	if s.manager == nil {
+		<-ctx.Done()
+		return
+	}
 	s.manager.Start()
 	defer s.manager.Stop()
 	ticker := time.NewTicker(checkInterval)
@@ -142,8 +149,10 @@ func (s *Serving) Signed() <-chan struct{} { return s.signed }
 
 // GetCertificate is for tls.Config.
 func (s *Serving) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if c := s.manager.Current(); c != nil {
-		return c, nil
+	if s.manager != nil {
+		if c := s.manager.Current(); c != nil {
+			return c, nil
+		}
 	}
 	return s.own, nil
 }

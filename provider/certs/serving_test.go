@@ -174,3 +174,10 @@ func TestServingNeedsAnAddressAndADirectory(t *testing.T) {
 	_, err = certs.NewServing(certs.Config{NodeName: "v", IPs: []net.IP{{10, 0, 0, 1}}, Dir: filepath.Join(file, "certs")})
 	require.ErrorContains(t, err, "make directory of serving certificate")
 }
+
+func TestServingWithoutAClientAsksForNothing(t *testing.T) {
+	s, err := certs.NewServing(certs.Config{NodeName: "v", IPs: []net.IP{net.ParseIP("10.0.0.1")}, Dir: t.TempDir()})
+	require.NoError(t, err)
+	start(t, s)
+	assert.Equal(t, "system:node:v", served(t, s).Issuer.CommonName, "it is signed by itself")
+}
