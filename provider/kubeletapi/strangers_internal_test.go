@@ -1,11 +1,17 @@
 package kubeletapi
 
 import (
+	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +21,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -101,6 +108,62 @@ func TestConnectionsThatNobodyIsKnownOnAreBounded(t *testing.T) {
 	require.NoError(t, conn.Close())
 }
 
+// serve serves the API at a door until the test ends, to whoever sends the header Certificate.
+func serve(t *testing.T, d *door) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	var asked int
+	s := New(Config{
+		Auth: Auth{certificates: someone("Certificate", &asked), tokens: someone("Token", &asked), failures: newFailures(), authorizer: anybody},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+		},
+		Metrics: prometheus.NewRegistry(),
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, d) }() // ends with ctx
+	t.Cleanup(func() {
+		cancel()
+		synctest.Wait() // until the server knows that it is closed
+		close(d.callers)
+		require.NoError(t, <-ended)
+	})
+}
+
+func TestWhoWasAuthenticatedStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor()
+		serve(t, d)
+		known := tls.Client(d.knock("192.0.2.1:1"), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it is about connections
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://v/healthz", nil)
+		require.NoError(t, err)
+		request.Header.Set("Certificate", "alice")
+		ask := func() int {
+			require.NoError(t, request.Write(known))
+			answer, err := http.ReadResponse(bufio.NewReader(known), request)
+			require.NoError(t, err)
+			defer answer.Body.Close()
+			_, err = io.Copy(io.Discard, answer.Body)
+			require.NoError(t, err)
+			return answer.StatusCode
+		}
+		assert.Equal(t, http.StatusOK, ask())
+		silent := d.knock("192.0.2.1:2")
+		for i := range perKnown {
+			d.knock(fmt.Sprintf("192.0.2.1:%d", 1000+i))
+		}
+		synctest.Wait()
+		assert.True(t, closed(t, silent), "of one more the oldest that nobody is known on goes")
+		assert.Equal(t, http.StatusOK, ask())
+		_ = known.Close() // the server closes it at the same time
+	})
+}
+
 func TestAnIPv6HostIsOneHostWhateverItsAddress(t *testing.T) {
 	assert.Equal(t, source("[2001:db8::1]:1"), source("[2001:db8::ffff:2]:2"))
 	assert.NotEqual(t, source("[2001:db8::1]:1"), source("[2001:db8:0:1::1]:1"))
@@ -111,18 +174,11 @@ func TestAnIPv6HostIsOneHostWhateverItsAddress(t *testing.T) {
 func TestASilentConnectionIsClosedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor()
-		s := New(Config{Auth: Auth{}, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("none") }})
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- s.Serve(ctx, d) }() // ends with ctx
+		serve(t, d)
 		silent, begin := d.knock("192.0.2.1:1"), time.Now()
 		_, err := silent.Read(make([]byte, 1))
 		require.ErrorIs(t, err, io.EOF)
 		assert.Equal(t, 10*time.Second, time.Since(begin))
-		cancel()
-		synctest.Wait() // until the server knows that it is closed
-		close(d.callers)
-		require.NoError(t, <-ended)
 	})
 }
 
@@ -135,14 +191,17 @@ func someone(header string, asked *int) authenticator.Request {
 	})
 }
 
+// anybody may do anything.
+var anybody = authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
+	return authorizer.DecisionAllow, "", nil
+})
+
 func TestTokensThatNobodyKnowsAreBoundedByAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var certificates, tokens int
 		auth := Auth{
 			certificates: someone("Certificate", &certificates), tokens: someone("Token", &tokens), failures: newFailures(),
-			authorizer: authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
-				return authorizer.DecisionAllow, "", nil
-			}),
+			authorizer: anybody,
 		}
 		handler := auth.protect(http.NotFoundHandler())
 		ask := func(from string, header ...string) *httptest.ResponseRecorder {
