@@ -152,6 +152,9 @@ func unreachable(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, errPlainHTTP) {
 		return false
 	}
+	if errors.Is(err, errStalled) || errors.Is(err, errSlow) || errors.Is(err, errTooLate) {
+		return true
+	}
 	if network, ok := errors.AsType[net.Error](err); ok && network.Timeout() {
 		return true
 	}

@@ -29,7 +29,7 @@ type registryBlobs struct {
 
 // connect finds out how the registry wants to be spoken to, and signs in.
 func connect(ctx context.Context, ep endpoint) (*registryBlobs, error) {
-	base := transport.NewUserAgent(patient{transport.NewRetry(ep.transport)}, "vic")
+	base := transport.NewUserAgent(patient{hurry{transport.NewRetry(ep.transport)}}, "vic")
 	scopes := []string{ep.repo.Scope(transport.PullScope)}
 	signedIn, err := transport.NewWithContext(ctx, ep.repo.Registry, ep.auth, base, scopes)
 	if err != nil {

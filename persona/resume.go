@@ -12,17 +12,12 @@ import (
 )
 
 const (
-	// stallTimeout is how long a blob may bring nothing before its connection counts as broken.
-	stallTimeout = 30 * time.Second
 	// maxBreaks is how often in a row a blob may break without having brought breakProgress: 13 s in all.
 	maxBreaks     = 6
 	breakProgress = 1 << 20
 	// breakFirst is the wait after the first break; it doubles.
 	breakFirst = 200 * time.Millisecond
 )
-
-// errStalled is why a connection that brings nothing is given up.
-var errStalled = fmt.Errorf("nothing came for %v", stallTimeout)
 
 // openAt opens a blob at an offset.
 type openAt func(ctx context.Context, offset int64) (io.ReadCloser, error)
@@ -34,7 +29,6 @@ type resuming struct {
 	size int64
 
 	body   io.ReadCloser // nil between two connections
-	cancel context.CancelFunc
 	offset int64
 	began  int64 // offset at which the connection began
 	breaks int
@@ -44,20 +38,18 @@ type resuming struct {
 // openResuming opens the blob at its start; the caller closes it.
 func openResuming(ctx context.Context, size int64, open openAt) (io.ReadCloser, error) {
 	r := &resuming{ctx: ctx, open: open, size: size}
-	if err := r.connect(); err != nil { //nolint:contextcheck // r has ctx
+	if err := r.connect(); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
 func (r *resuming) connect() error {
-	ctx, cancel := context.WithCancel(r.ctx)
-	body, err := r.open(ctx, r.offset)
+	body, err := r.open(r.ctx, r.offset)
 	if err != nil {
-		cancel()
 		return err
 	}
-	r.body, r.cancel, r.began = body, cancel, r.offset
+	r.body, r.began = body, r.offset
 	return nil
 }
 
@@ -78,19 +70,14 @@ func (r *resuming) Read(p []byte) (int, error) {
 	}
 }
 
-// read is one read of the connection that there is, within stallTimeout.
+// read is one read of the connection that there is.
 func (r *resuming) read(p []byte) (int, error) {
 	if r.body == nil {
 		if err := r.connect(); err != nil {
 			return 0, err
 		}
 	}
-	stalled := time.AfterFunc(stallTimeout, r.cancel)
-	n, err := r.body.Read(p)
-	if !stalled.Stop() && err != nil && r.ctx.Err() == nil {
-		err = errStalled
-	}
-	return n, err
+	return r.body.Read(p)
 }
 
 // mend drops a broken connection and waits before the next. It returns an error if there must not be another.
@@ -131,7 +118,6 @@ func (r *resuming) drop() {
 		return
 	}
 	_ = r.body.Close() // what was read of it is what counts
-	r.cancel()
 	r.body = nil
 }
 
