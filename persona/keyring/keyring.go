@@ -13,10 +13,14 @@ import (
 // dockerHub is the key that docker login writes for Docker Hub, whose images are named docker.io/….
 const dockerHub = "index.docker.io"
 
+// maxCredentials is how many credentials of one image are tried: each is a question to its registry.
+const maxCredentials = 16
+
 // Keyring holds credentials by the images that they are for. The zero value is empty. It is not safe for concurrent use
 // while something is added.
 type Keyring struct {
-	entries []entry // longer keys first
+	entries []*entry
+	byKey   map[string]*entry
 }
 
 type entry struct {
@@ -31,37 +35,45 @@ func (k *Keyring) Add(key string, c persona.Credentials) error {
 	if err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(k.entries, func(e entry) bool { return e.key == p.String() }); i >= 0 {
-		k.entries[i].credentials = append(k.entries[i].credentials, c)
-		return nil
+	e := k.byKey[p.String()]
+	if e == nil {
+		e = &entry{key: p.String(), pattern: p}
+		if k.byKey == nil {
+			k.byKey = map[string]*entry{}
+		}
+		k.entries, k.byKey[e.key] = append(k.entries, e), e
 	}
-	k.entries = append(k.entries, entry{key: p.String(), pattern: p, credentials: []persona.Credentials{c}})
-	// Reverse order puts longer keys before their beginnings, and names before globs.
-	slices.SortFunc(k.entries, func(a, b entry) int { return strings.Compare(b.key, a.key) })
+	e.credentials = append(e.credentials, c)
 	return nil
 }
 
-// Lookup returns all credentials that may be meant for the image, those of the best match first. None is not an error: the image
-// may be public.
+// Lookup returns the credentials that may be meant for the image, those of the best match first, and no more than 16. None is not
+// an error: the image may be public.
 func (k *Keyring) Lookup(image string) []persona.Credentials {
 	named, err := reference.ParseDockerRef(image)
 	if err != nil {
 		return nil
 	}
-	repository := named.Name()
-	var all []persona.Credentials
+	repository, err := repositoryPattern(named.Name())
+	if err != nil {
+		return nil
+	}
+	var found []*entry
 	for _, e := range k.entries {
 		if e.pattern.matches(repository) {
-			all = append(all, e.credentials...)
+			found = append(found, e)
 		}
 	}
-	if len(all) > 0 || reference.Domain(named) != "docker.io" {
-		return all
+	if hub := k.byKey[dockerHub]; len(found) == 0 && hub != nil && reference.Domain(named) == "docker.io" {
+		found = append(found, hub)
 	}
-	if i := slices.IndexFunc(k.entries, func(e entry) bool { return e.key == dockerHub }); i >= 0 {
-		return slices.Clone(k.entries[i].credentials)
+	// Reverse order puts longer keys before their beginnings, and names before globs.
+	slices.SortFunc(found, func(a, b *entry) int { return strings.Compare(b.key, a.key) })
+	var all []persona.Credentials
+	for _, e := range found {
+		all = append(all, e.credentials...)
 	}
-	return nil
+	return all[:min(len(all), maxCredentials)]
 }
 
 // Matches reports whether an image is one of a key's, by the same rules as Lookup.
@@ -74,5 +86,6 @@ func Matches(key, image string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("%w %q: %w", persona.ErrInvalidName, image, err)
 	}
-	return p.matches(named.Name()), nil
+	repository, err := repositoryPattern(named.Name())
+	return err == nil && p.matches(repository), nil
 }

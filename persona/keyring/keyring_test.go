@@ -3,6 +3,8 @@ package keyring_test
 import (
 	"encoding/base64"
 	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -126,4 +128,38 @@ func TestMatchesNamesABadKey(t *testing.T) {
 	require.Error(t, err)
 	_, err = keyring.Matches("reg.example", "Not A Name")
 	require.ErrorIs(t, err, persona.ErrInvalidName)
+}
+
+// A secret may have a megabyte. Where the work for an entry grows with the others, this takes hours, and go test ends it.
+func TestASecretOfVeryManyEntriesTakesNoLongTime(t *testing.T) {
+	var b strings.Builder
+	for i := range 60_000 {
+		fmt.Fprintf(&b, `"r%05d":{},`, i)
+	}
+	var k keyring.Keyring
+	require.NoError(t, k.AddConfigJSON([]byte(`{"auths":{`+b.String()+`"reg.example":{"username":"me"}}}`), "u"))
+	require.Len(t, k.Lookup("reg.example/a"), 1)
+}
+
+func TestFewOfVeryManyCredentialsAreTried(t *testing.T) {
+	var k keyring.Keyring
+	for i := range 1000 {
+		require.NoError(t, k.Add("reg"+strings.Repeat("*", i)+".example", persona.Credentials{Username: strconv.Itoa(i)}))
+	}
+	require.NoError(t, k.Add("reg.example/team", persona.Credentials{Username: "best"}))
+	found := k.Lookup("reg.example/team/a")
+	require.Len(t, found, 16)
+	require.Equal(t, "best", found[0].Username)
+}
+
+func TestAnErrorNamesFewOfVeryManyBadEntries(t *testing.T) {
+	var b strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&b, `"%s[%d":{},`, strings.Repeat("x", 500), i)
+	}
+	var k keyring.Keyring
+	err := k.AddConfig([]byte(`{`+b.String()+`"reg.example":{"username":"me"}}`), "u")
+	require.ErrorContains(t, err, "and 997 entries more")
+	require.Less(t, len(err.Error()), 1000)
+	require.Len(t, k.Lookup("reg.example/a"), 1)
 }

@@ -44,14 +44,18 @@ func (p pattern) String() string {
 	return s + p.path
 }
 
-// matches follows the kubelet's rules (its credentialprovider documentation): the ports are equal, as many labels match
-// one by one, and the path is a beginning of the repository's.
-func (p pattern) matches(repository string) bool {
+// repositoryPattern is the full name of an image without tag and digest, in parts.
+func repositoryPattern(repository string) (pattern, error) {
 	u, err := url.Parse("https://" + repository)
 	if err != nil {
-		return false
+		return pattern{}, err
 	}
-	image := patternOf(u)
+	return patternOf(u), nil
+}
+
+// matches follows the kubelet's rules (its credentialprovider documentation): the ports are equal, as many labels match
+// one by one, and the path is a beginning of the repository's.
+func (p pattern) matches(image pattern) bool {
 	if p.port != image.port || len(p.labels) != len(image.labels) || !strings.HasPrefix(image.path, p.path) {
 		return false
 	}
