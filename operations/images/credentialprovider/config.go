@@ -89,7 +89,7 @@ func (p *Providers) add(config *kubeletconfigv1.CredentialProvider, binDir strin
 	if err != nil {
 		return err
 	}
-	p.all = append(p.all, &provider{config: config, program: program, kept: map[string]kept{}})
+	p.all = append(p.all, &provider{config: config, program: program, kept: map[string]kept{}, turns: make(chan struct{}, maxRunning)})
 	return nil
 }
 

@@ -22,11 +22,19 @@ import (
 // Providers are the programs of a configuration. It is safe for concurrent use.
 type Providers struct{ all []*provider }
 
+const (
+	// maxRunning is how many processes of one program run at a time, for as many repositories.
+	maxRunning = 4
+	// maxKept is how many answers of one program are kept: pods choose the repositories that it is asked for.
+	maxKept = 256
+)
+
 // provider is one program, and what it has said that still counts.
 type provider struct {
 	config  *kubeletconfigv1.CredentialProvider
 	program string
 	running singleflight.Group
+	turns   chan struct{} // a token for each process
 
 	mu   sync.Mutex      // guards kept
 	kept map[string]kept // by image, registry or everything
@@ -99,6 +107,8 @@ func (p *provider) credentials(ctx context.Context, repository string) (map[stri
 
 // ask runs the program, and keeps what it says.
 func (p *provider) ask(ctx context.Context, repository string) (map[string]credentialproviderv1.AuthConfig, error) {
+	p.turns <- struct{}{} // comes: each process has programTimeout
+	defer func() { <-p.turns }()
 	response, err := run(ctx, p.program, p.config, repository)
 	if err != nil {
 		return nil, err
@@ -122,13 +132,17 @@ func (p *provider) ask(ctx context.Context, repository string) (map[string]crede
 	return response.Auth, nil
 }
 
-// keep remembers k until its time is over, and forgets what has had its.
+// keep remembers k until its time is over, and forgets what has had its, and what comes to its end first where there is too much.
 func (p *provider) keep(key string, k kept) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
 	p.kept[key] = k
 	maps.DeleteFunc(p.kept, func(_ string, k kept) bool { return !now.Before(k.until) })
+	for len(p.kept) > maxKept {
+		first := slices.MinFunc(slices.Collect(maps.Keys(p.kept)), func(a, b string) int { return p.kept[a].until.Compare(p.kept[b].until) })
+		delete(p.kept, first)
+	}
 }
 
 func (p *provider) remembered(repository string) (map[string]credentialproviderv1.AuthConfig, bool) {

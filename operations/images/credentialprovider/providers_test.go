@@ -185,6 +185,37 @@ func TestOneProgramRunsForAllThatAskAtOnce(t *testing.T) {
 	assert.Less(t, len(p.asked(t, "one")), 8)
 }
 
+func TestFewProcessesOfAProgramRunAtATime(t *testing.T) {
+	p := newPrograms(t)
+	gate, counts := filepath.Join(p.dir, "gate"), filepath.Join(p.dir, "counts")
+	p.add(t, "one", "cd "+p.dir+"; touch running.$$; ls running.* | wc -l >>"+counts+"\nuntil [ -e "+gate+" ]; do sleep 0.01; done\n"+
+		"rm running.$$; echo '"+answer("Image", "", `{"reg.example":{"username":"a","password":"1"}}`)+"'")
+	counted := func() []string {
+		text, err := os.ReadFile(counts)
+		if err != nil {
+			return nil
+		}
+		return strings.Fields(string(text))
+	}
+	providers := p.mustOpen(t, config(plugin("one", "reg.example")))
+	const few, repositories = 4, 12
+	var all sync.WaitGroup
+	for i := range repositories {
+		all.Go(func() {
+			if auth, err := providers.Lookup(t.Context(), fmt.Sprint("reg.example/", i)); assert.NoError(t, err) {
+				assert.Len(t, auth, 1)
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return len(counted()) >= few }, time.Minute, time.Millisecond)
+	require.NoError(t, os.WriteFile(gate, nil, 0o600))
+	all.Wait()
+	require.Len(t, counted(), repositories)
+	for _, n := range counted() {
+		require.Contains(t, []string{"1", "2", "3", "4"}, n)
+	}
+}
+
 func TestProgramsThatFailAreNamedAndNotQuoted(t *testing.T) {
 	good := answer("Image", "", `{"reg.example":{"username":"good","password":"1"}}`)
 	tests := map[string]struct{ script, says string }{
