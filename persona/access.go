@@ -69,7 +69,7 @@ func granted(grants map[string]Grant, names naming) map[string]Grant {
 		if names.holder == "" {
 			g.Everyone = true
 		} else {
-			g.Holders = sortedUnion(g.Holders, []string{names.holder})
+			g.Holders = sortedUnion(bounded(g.Holders), []string{names.holder})
 		}
 		g.Delivered = g.Delivered || names.delivered
 		all[repository] = g

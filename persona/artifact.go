@@ -82,8 +82,8 @@ func (l *loader) loadAt(ctx context.Context, raw []byte, depth int) (*artifact, 
 		return nil, err
 	}
 	var doc document
-	if err := json.Unmarshal(raw, &doc); err != nil {
-		return nil, fmt.Errorf("%w: manifest: %w", ErrInvalidImage, err)
+	if err := decode("manifest", raw, &doc); err != nil {
+		return nil, err
 	}
 	switch {
 	case doc.SchemaVersion != 2:

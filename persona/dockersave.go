@@ -30,8 +30,8 @@ func (l *loader) loadDockerSave(_ context.Context, from files, raw []byte, named
 		return nil, naming{}, err
 	}
 	var list []json.RawMessage
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return nil, naming{}, fmt.Errorf("%w: manifest.json: %w", ErrInvalidImage, err)
+	if err := decode("manifest.json", raw, &list); err != nil {
+		return nil, naming{}, err
 	}
 	all, err := decodeEach[dockerImage]("images in manifest.json", list, maxDescriptors)
 	if err != nil {

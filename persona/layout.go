@@ -37,8 +37,8 @@ func (l *loader) loadLayout(ctx context.Context, from files, raw []byte, named r
 		return nil, naming{}, err
 	}
 	var index document
-	if err := json.Unmarshal(raw, &index); err != nil {
-		return nil, naming{}, fmt.Errorf("%w: index.json: %w", ErrInvalidImage, err)
+	if err := decode("index.json", raw, &index); err != nil {
+		return nil, naming{}, err
 	}
 	manifests, err := decodeEach[v1.Descriptor]("manifests in index.json", index.Manifests, maxDescriptors)
 	if err != nil {

@@ -1,6 +1,7 @@
 package persona
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -18,6 +19,14 @@ const (
 
 	// maxDescriptors bounds the entries of an index, and the images of an archive of docker save.
 	maxDescriptors = 10_000
+
+	// maxValues bounds the values in one document, by its commas: one that takes two bytes in JSON takes thirty in memory.
+	maxValues = 256 << 10
+
+	// maxRunBytes bounds what a configuration says of how to run the image, and maxLabelBytes its labels: both are kept in memory
+	// for as long as the image is here.
+	maxRunBytes   = 64 << 10
+	maxLabelBytes = 16 << 10
 )
 
 // Limits bounds what an image may cost. A zero field means its default. What exceeds one is refused with ErrTooLarge, and
@@ -60,6 +69,17 @@ func (l Limits) checkLayers(layers []layer) error {
 		if left -= layer.size; left < 0 {
 			return fmt.Errorf("%w: its layers, as they come, take more than %d bytes", ErrTooLarge, l.Files.Bytes)
 		}
+	}
+	return nil
+}
+
+// decode decodes a document of strangers.
+func decode(what string, raw []byte, into any) error {
+	if bytes.Count(raw, []byte{','}) > maxValues {
+		return fmt.Errorf("%w: %s of more than %d values", ErrTooLarge, what, maxValues)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrInvalidImage, what, err)
 	}
 	return nil
 }

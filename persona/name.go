@@ -19,7 +19,7 @@ func NormalizeName(name string) (string, error) {
 func parseName(name string) (reference.Named, error) {
 	named, err := reference.ParseDockerRef(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w %q: %w", ErrInvalidName, name, err)
+		return nil, fmt.Errorf("%w %q: %w", ErrInvalidName, quotable(name, maxQuotedBytes), err)
 	}
 	return named, nil
 }

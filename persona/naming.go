@@ -33,11 +33,18 @@ func enter(images []Image, img Image, names naming) ([]Image, Image) {
 		img.Names, img.RepoDigests, img.Grants = images[i].Names, images[i].RepoDigests, images[i].Grants
 		images = slices.Delete(images, i, i+1)
 	}
-	img.Names = sortedUnion(img.Names, names.tags)
-	img.RepoDigests = sortedUnion(img.RepoDigests, names.digests)
+	img.Names = sortedUnion(bounded(img.Names), names.tags)
+	img.RepoDigests = sortedUnion(bounded(img.RepoDigests), names.digests)
 	img.Grants = granted(img.Grants, names)
 	return append(images, img), img
 }
+
+// maxNames is about how many names, and holders of a grant, are kept of one image. Whoever comes with one that was forgotten
+// asks the registry.
+const maxNames = 256
+
+// bounded leaves room for one more.
+func bounded(names []string) []string { return names[:min(len(names), maxNames-1)] }
 
 func without(names, gone []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(gone, n) })
