@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -63,15 +64,29 @@ func TryFile(f *os.File) error { return try(f, unix.F_WRLCK) }
 func TryShared(f *os.File) error { return try(f, unix.F_RDLCK) }
 
 func try(f *os.File, kind int16) error {
-	whole := unix.Flock_t{Type: kind}
-	switch err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &whole); {
+	set := func() error { return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind}) }
+	err := set()
+	if refused(err) {
+		awaitStarts()
+		err = set()
+	}
+	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES):
+	case refused(err):
 		return ErrLocked
 	default:
 		return fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
+}
+
+func refused(err error) bool { return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) }
+
+// awaitStarts returns when every process that was being started runs its program. Until then it has all our files open, with the
+// locks of those that we have closed meanwhile.
+func awaitStarts() {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 }
 
 // Held is true while somebody has the lock of the file at path. To ask takes nothing, so who asks is never taken for a
@@ -85,9 +100,17 @@ func Held(path string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	ask := unix.Flock_t{Type: unix.F_RDLCK}
-	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &ask); err != nil {
-		return false, fmt.Errorf("ask for the lock of %s: %w", path, err)
+	ask := func() (bool, error) {
+		lock := unix.Flock_t{Type: unix.F_RDLCK}
+		if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock); err != nil {
+			return false, fmt.Errorf("ask for the lock of %s: %w", path, err)
+		}
+		return lock.Type != unix.F_UNLCK, nil
 	}
-	return ask.Type != unix.F_UNLCK, nil
+	held, err := ask()
+	if err != nil || !held {
+		return held, err
+	}
+	awaitStarts()
+	return ask()
 }

@@ -5,12 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/virtual-kubelet/vic/internal/filelock"
 )
@@ -58,6 +60,43 @@ func TestTakeWaitsForTheLockUntilItsContextEnds(t *testing.T) {
 		assert.True(t, isHeld(t, path))
 		require.NoError(t, second.Close())
 	})
+}
+
+func TestAProcessThatIsBeingStartedHoldsNoLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	for name, look := range map[string]func() bool{
+		"to take it": func() bool {
+			f, err := filelock.Try(path)
+			if err == nil {
+				err = f.Close()
+			}
+			return err == nil
+		},
+		"to ask for it": func() bool {
+			held, err := filelock.Held(path)
+			return err == nil && !held
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := filelock.Try(path)
+			require.NoError(t, err)
+			// As a child that does not run its program yet.
+			syscall.ForkLock.Lock()
+			inherited, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+			require.NoError(t, err)
+			require.NoError(t, f.Close())
+			free := make(chan bool)
+			go func() { free <- look() }()
+			select {
+			case <-free:
+				assert.Fail(t, "the child has the lock")
+			case <-time.After(10 * time.Millisecond):
+			}
+			require.NoError(t, unix.Close(inherited))
+			syscall.ForkLock.Unlock()
+			assert.True(t, <-free)
+		})
+	}
 }
 
 func TestThoseWhoShareALockKeepOthersOut(t *testing.T) {
