@@ -30,6 +30,9 @@ type CollectedHost interface {
 	CollectDisks(ctx context.Context, keep func(portlayer.DiskRef) bool) error
 }
 
+// maxImages is how many images are kept however much room there is: what is known of each is in memory.
+const maxImages = 1000
+
 // GC says when images are removed. Percentages are of the file system that images are on.
 type GC struct {
 	Store CollectedStore
@@ -114,6 +117,11 @@ func (c *Collector) pass(ctx context.Context) error {
 		c.events.Node(c.nodeName, events.Warning(eventInvalidDiskCapacity, "%v", err))
 		return err
 	}
+	if c.HighPercent < 100 {
+		if images, err = c.thin(ctx, images, began); err != nil {
+			return err
+		}
+	}
 	var short error
 	if space.UsedPercent() >= c.HighPercent && c.HighPercent < 100 {
 		images, short = c.free(ctx, images, space.Excess(c.LowPercent), began)
@@ -150,19 +158,18 @@ func (c *Collector) free(ctx context.Context, images []persona.Image, wanted int
 		if freed >= wanted {
 			break
 		}
-		removed, err := c.holds.unlessHeld(img.Digest, func() error { return c.Store.Discard(ctx, img.Digest) })
+		removed, err := c.discard(ctx, img)
 		if err != nil {
-			return left, fmt.Errorf("remove image %s: %w", img.Digest, err)
+			return left, err
 		}
 		if !removed {
 			continue
 		}
-		left = slices.DeleteFunc(left, func(o persona.Image) bool { return o.Digest == img.Digest })
+		left = without(left, img)
 		// Images with the same layers share a disk, which goes with the last of them.
 		if !slices.ContainsFunc(left, func(o persona.Image) bool { return o.DiskDigest == img.DiskDigest }) {
 			freed += img.DiskBytes
 		}
-		logging.From(ctx).InfoContext(ctx, "image removed to free disk space", "image", cmp.Or(strings.Join(img.Names, " "), img.Digest))
 	}
 	if freed < wanted {
 		c.events.Node(c.nodeName, events.Warning(eventFreeDiskSpaceFailed, "Failed to garbage collect required amount of images. "+
@@ -170,6 +177,43 @@ func (c *Collector) free(ctx context.Context, images []persona.Image, wanted int
 		return left, fmt.Errorf("wanted to free %d bytes and found only %d", wanted, freed)
 	}
 	return left, nil
+}
+
+// thin removes images until there are no more than maxImages, those first that were used the longest ago. It returns what is left.
+func (c *Collector) thin(ctx context.Context, images []persona.Image, began time.Time) ([]persona.Image, error) {
+	if len(images) <= maxImages {
+		return images, nil
+	}
+	left := slices.Clone(images)
+	for _, img := range c.candidates(images, began) {
+		if len(left) <= maxImages {
+			break
+		}
+		removed, err := c.discard(ctx, img)
+		if err != nil {
+			return left, err
+		}
+		if removed {
+			left = without(left, img)
+		}
+	}
+	return left, nil
+}
+
+// discard removes an image unless a pod was given it, and returns whether it did.
+func (c *Collector) discard(ctx context.Context, img persona.Image) (bool, error) {
+	removed, err := c.holds.unlessHeld(img.Digest, func() error { return c.Store.Discard(ctx, img.Digest) })
+	if err != nil {
+		return false, fmt.Errorf("remove image %s: %w", img.Digest, err)
+	}
+	if removed {
+		logging.From(ctx).InfoContext(ctx, "image collected", "image", cmp.Or(strings.Join(img.Names, " "), img.Digest))
+	}
+	return removed, nil
+}
+
+func without(images []persona.Image, gone persona.Image) []persona.Image {
+	return slices.DeleteFunc(images, func(img persona.Image) bool { return img.Digest == gone.Digest })
 }
 
 // candidates are the images that may go, in the order in which they do. What was imported may be had from nowhere again.

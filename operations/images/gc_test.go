@@ -190,6 +190,26 @@ func TestCollectorFreesWhatWasUsedTheLongestAgo(t *testing.T) {
 	})
 }
 
+func TestCollectorKeepsNoMoreThanAThousandImagesHoweverSmall(t *testing.T) {
+	collecting(t, func(t *testing.T, d *disk, _ *images.Manager, ev *testevents.Recorder) {
+		d.put("oldest", 0)
+		d.put("older", 0)
+		d.run(portlayer.StateRunning, d.put("running", 0))
+		passes(1)
+		for i := range 1000 {
+			d.put(fmt.Sprint("image", i), 0)
+		}
+		d.set(func() { d.images[3].RepoDigests = nil }) // imported
+		passes(1)
+		require.Equal(t, 1001, strings.Count(d.names(), " ")+1, "new ones are left alone")
+		assert.True(t, strings.HasPrefix(d.names(), "running image0 "), "those that were there first went")
+		passes(1)
+		require.Equal(t, 1000, strings.Count(d.names(), " ")+1)
+		assert.True(t, strings.HasPrefix(d.names(), "running image0 image2 "), "what runs or was imported stays")
+		assert.Zero(t, ev.Count("Warning"), ev)
+	})
+}
+
 func TestCollectorKeepsWhatMayNotGo(t *testing.T) {
 	collecting(t, func(t *testing.T, d *disk, m *images.Manager, ev *testevents.Recorder) {
 		d.put("imported", 300)
