@@ -121,6 +121,11 @@ FUZZ_TARGETS := \
 	./persona:FuzzConfig \
 	./persona:FuzzArchive \
 	./persona:FuzzStoreIndex \
+	./persona:FuzzBlob \
+	./persona:FuzzAnswers \
+	./persona:FuzzName \
+	./persona/keyring:FuzzConfig \
+	./operations/images/credentialprovider:FuzzResponse \
 	./portlayer/podvm/rundir:FuzzReadLog \
 	./portlayer/podvm/guestlink:FuzzCheck \
 	./portlayer/podvm/guestlink:FuzzSnapshot \

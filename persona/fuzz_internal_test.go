@@ -1,6 +1,7 @@
 package persona
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -105,6 +106,13 @@ func FuzzArchive(f *testing.F) {
 	require.NoError(f, err)
 	f.Add(saved)
 	f.Add(saved[:len(saved)/2])
+	layout := f.TempDir()
+	require.NoError(f, ociimage.WriteLayout(img, "hello:latest", layout))
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	require.NoError(f, w.AddFS(os.DirFS(layout)))
+	require.NoError(f, w.Close())
+	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		from, err := indexArchive(t.Context(), bytes.NewReader(raw), fuzzLimits.Files)
 		if err != nil {

@@ -12,12 +12,6 @@ import (
 	"github.com/virtual-kubelet/vic/persona"
 )
 
-// maxBadEntries is how many bad entries an error names, maxKeyShown how much of their keys.
-const (
-	maxBadEntries = 3
-	maxKeyShown   = 100
-)
-
 // configFile is the part of Docker's config.json that holds credentials.
 type configFile struct {
 	Auths map[string]configEntry `json:"auths"`
@@ -52,25 +46,16 @@ func (k *Keyring) AddConfig(b []byte, holder string) error {
 }
 
 func (k *Keyring) addAll(entries map[string]configEntry, holder string) error {
-	var all error
-	bad := 0
+	var bad badEntries
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
 		c, err := entries[key].credentials()
 		if err == nil {
 			c.Holder = holder
 			err = k.Add(key, c)
 		}
-		if err == nil {
-			continue
-		}
-		if bad++; bad <= maxBadEntries {
-			all = errors.Join(all, fmt.Errorf("entry %q: %w", key[:min(len(key), maxKeyShown)], err))
-		}
+		bad.note(key, err)
 	}
-	if bad > maxBadEntries {
-		all = errors.Join(all, fmt.Errorf("and %d entries more", bad-maxBadEntries))
-	}
-	return all
+	return bad.err()
 }
 
 func (e configEntry) credentials() (persona.Credentials, error) {

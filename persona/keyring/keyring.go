@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -45,6 +46,15 @@ func (k *Keyring) Add(key string, c persona.Credentials) error {
 	}
 	e.credentials = append(e.credentials, c)
 	return nil
+}
+
+// AddEach is Add for each of all. What can't be added is left out, and the error names it.
+func (k *Keyring) AddEach(all map[string]persona.Credentials) error {
+	var bad badEntries
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		bad.note(key, k.Add(key, all[key]))
+	}
+	return bad.err()
 }
 
 // Lookup returns the credentials that may be meant for the image, those of the best match first, and no more than 16. None is not

@@ -21,9 +21,11 @@ const (
 	programTimeout = time.Minute
 	// outputTimeout is how long what a program has started may hold its output open after its end.
 	outputTimeout = 5 * time.Second
-	// maxOutput bounds a response, and maxComplaint what an error quotes of the standard error.
+	// maxOutput bounds a response, maxComplaint what an error quotes of the standard error, and
+	// maxShown of a word in the response.
 	maxOutput    = 1 << 20
 	maxComplaint = 1 << 10
+	maxShown     = 64
 )
 
 // run asks a program for the credentials of a repository.
@@ -66,10 +68,14 @@ func decode(text []byte, apiVersion string) (*credentialproviderv1.CredentialPro
 		return nil, errors.New("its response is not a CredentialProviderResponse") // the cause would quote it
 	}
 	if response.APIVersion != apiVersion || response.Kind != "CredentialProviderResponse" {
-		return nil, fmt.Errorf("its response is %q %q, not %s CredentialProviderResponse", response.APIVersion, response.Kind, apiVersion)
+		return nil, fmt.Errorf("its response is %q %q, not %s CredentialProviderResponse",
+			shown(response.APIVersion), shown(response.Kind), apiVersion)
 	}
 	return &response, nil
 }
+
+// shown is the beginning of a word that should be a short one.
+func shown(word string) string { return word[:min(len(word), maxShown)] }
 
 // bounded keeps the beginning of what is written, and takes the rest.
 type bounded struct {

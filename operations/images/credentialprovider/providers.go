@@ -73,13 +73,11 @@ func (p *Providers) Lookup(ctx context.Context, image string) ([]persona.Credent
 }
 
 func addTo(ring *keyring.Keyring, auth map[string]credentialproviderv1.AuthConfig) error {
-	var bad error
-	for _, key := range slices.Sorted(maps.Keys(auth)) {
-		if err := ring.Add(key, persona.Credentials{Username: auth[key].Username, Password: auth[key].Password}); err != nil {
-			bad = errors.Join(bad, fmt.Errorf("auth %q: %w", key, err))
-		}
+	all := make(map[string]persona.Credentials, len(auth))
+	for key, c := range auth {
+		all[key] = persona.Credentials{Username: c.Username, Password: c.Password}
 	}
-	return bad
+	return ring.AddEach(all)
 }
 
 func (p *provider) isFor(image string) bool {
@@ -122,7 +120,7 @@ func (p *provider) ask(ctx context.Context, repository string) (map[string]crede
 	case credentialproviderv1.GlobalPluginCacheKeyType:
 		key = everything
 	default:
-		return nil, fmt.Errorf("cacheKeyType of its response is %q", response.CacheKeyType)
+		return nil, fmt.Errorf("cacheKeyType of its response is %q", shown(string(response.CacheKeyType)))
 	}
 	lasts := p.config.DefaultCacheDuration.Duration
 	if response.CacheDuration != nil {

@@ -226,7 +226,7 @@ func TestProgramsThatFailAreNamedAndNotQuoted(t *testing.T) {
 		"another version":              {"echo '" + strings.Replace(good, "k8s.io/v1", "k8s.io/v2", 1) + "'", `"credentialprovider.kubelet.k8s.io/v2"`},
 		"another kind":                 {"echo '" + strings.Replace(good, "Response", "Request", 1) + "'", `"CredentialProviderRequest"`},
 		"an unknown key of the cache":  {"echo '" + strings.Replace(good, `"Image"`, `"Pod"`, 1) + "'", `cacheKeyType of its response is "Pod"`},
-		"a key that is not an image's": {"echo '" + strings.Replace(good, `"reg.example"`, `"["`, 1) + "'", `auth "["`},
+		"a key that is not an image's": {"echo '" + strings.Replace(good, `"reg.example"`, `"["`, 1) + "'", `entry "["`},
 		"too much":                     {"head -c 2000000 /dev/zero", "more than 1048576 bytes"},
 	}
 	for name, tt := range tests {
