@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// headerTimeout is how long a registry may think before it answers; the bodies take as long as they take.
+// headerTimeout is how long a registry may think before it answers; hurry has the times of bodies.
 const headerTimeout = 30 * time.Second
 
 var errPlainHTTP = errors.New("plain HTTP is allowed for insecure registries only")
