@@ -8,6 +8,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -342,8 +344,14 @@ func TestAWrongCertificateOrPasswordIsRefused(t *testing.T) {
 	v, _ := cluster(t)
 	unknown := v.Target
 	unknown.CAFile = ""
+	shown := soap.ThumbprintSHA256(v.HTTP.Certificate())
 	_, err := vsphere.Connect(t.Context(), unknown)
 	require.ErrorContains(t, err, "certificate")
+	require.ErrorContains(t, err, shown)
+	other := unknown
+	other.Thumbprint = strings.Repeat("00:", 31) + "00"
+	_, err = vsphere.Connect(t.Context(), other)
+	require.ErrorContains(t, err, shown)
 	pinned := unknown
 	pinned.Thumbprint = soap.ThumbprintSHA256(v.HTTP.Certificate())
 	s, err := vsphere.Connect(t.Context(), pinned)
@@ -385,4 +393,14 @@ func TestARecordOfAnotherFormatIsRefusedAndKept(t *testing.T) {
 	vms, err := v.open().List(t.Context())
 	require.NoError(t, err)
 	require.Len(t, vms, 1)
+}
+
+func TestAVCenterThatHangsIsNotWaitedFor(t *testing.T) {
+	on, err := net.Listen("tcp", "127.0.0.1:0") // nobody accepts
+	require.NoError(t, err)
+	defer on.Close()
+	_, err = vsphere.Connect(t.Context(), vsphere.Target{
+		Address: on.Addr().String(), User: "user", Insecure: true, AnswerWithin: 100 * time.Millisecond,
+	})
+	require.ErrorContains(t, err, "no answer within 100ms")
 }

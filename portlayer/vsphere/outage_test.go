@@ -216,6 +216,7 @@ func TestAPasswordThatIsRefusedIsNotShownAgain(t *testing.T) {
 	for range 3 {
 		_, err := vsphere.Connect(t.Context(), v.Target)
 		require.ErrorContains(t, err, "log in as")
+		require.ErrorIs(t, err, vsphere.ErrLoginRefused)
 	}
 	require.Equal(t, 3, logins, "each process asks once")
 	sharing := v.Target
@@ -223,6 +224,7 @@ func TestAPasswordThatIsRefusedIsNotShownAgain(t *testing.T) {
 	for range 3 {
 		_, err := vsphere.Connect(t.Context(), sharing)
 		require.ErrorContains(t, err, "log in as")
+		require.ErrorIs(t, err, vsphere.ErrLoginRefused)
 	}
 	require.Equal(t, 4, logins, "sessions that share what was refused ask once")
 	require.NoError(t, os.WriteFile(v.Target.PasswordFile, right, 0o600))

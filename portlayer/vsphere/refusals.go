@@ -2,10 +2,14 @@ package vsphere
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 )
+
+// ErrLoginRefused says that vSphere does not take the user's password. Who shows one again and again locks the account.
+var ErrLoginRefused = errors.New("the password is refused")
 
 // refusalLife is longer than the time in which accounts are locked for a few wrong passwords.
 const refusalLife = 5 * time.Minute

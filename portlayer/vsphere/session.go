@@ -1,7 +1,9 @@
 package vsphere
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -25,8 +27,12 @@ import (
 	"github.com/virtual-kubelet/vic/portlayer/vsphere/internal/vcenter"
 )
 
-// loginTimeout is how long a login may take, for which others may wait.
-const loginTimeout = 30 * time.Second
+const (
+	// loginTimeout is how long a login may take, for which others may wait.
+	loginTimeout = 30 * time.Second
+	// connectTimeout is how long vSphere may take to answer who connects.
+	connectTimeout = 20 * time.Second
+)
 
 // Target says where vCenter or ESXi is and who we are there.
 type Target struct {
@@ -44,6 +50,8 @@ type Target struct {
 	// instead of CAFile.
 	Password func(context.Context) (string, error) `json:"-"`
 	CA       []byte
+	// AnswerWithin is how long vSphere may take until who connects has logged in; 0 is 20 s.
+	AnswerWithin time.Duration
 	// Refusals is shared by the sessions of a process; nil is the session's own.
 	Refusals *Refusals `json:"-"`
 }
@@ -92,17 +100,44 @@ type Session struct {
 	renewed  chan struct{} // closed and replaced at each login
 }
 
-// Connect logs in. The caller calls Close.
+// Connect logs in. The caller calls Close. An error of the certificate has the thumbprint of the one that was shown.
 func Connect(ctx context.Context, t Target) (*Session, error) {
 	u, err := t.url()
 	if err != nil {
 		return nil, fmt.Errorf("connect to vSphere: %w", err)
 	}
-	s, err := connect(ctx, t, u)
-	if err != nil {
-		return nil, fmt.Errorf("connect to vSphere at %s: %w", u.Host, err)
+	within := cmp.Or(t.AnswerWithin, connectTimeout)
+	bounded, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("no answer within %s", within))
+	defer cancel()
+	s, err := connect(bounded, t, u)
+	switch {
+	case err == nil:
+		return s, nil
+	case bounded.Err() != nil:
+		err = context.Cause(bounded)
+	default:
+		err = withThumbprint(bounded, u.Host, err)
 	}
-	return s, nil
+	return nil, fmt.Errorf("connect to vSphere at %s: %w", u.Host, err)
+}
+
+// withThumbprint adds to the error of a certificate which one was shown, so that it can be compared with vSphere's own.
+func withThumbprint(ctx context.Context, host string, err error) error {
+	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
+	if !unverified && !strings.Contains(err.Error(), "thumbprint does not match") { // govmomi has no type for it
+		return err
+	}
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // it only looks
+	conn, dialErr := dialer.DialContext(ctx, "tcp", host)
+	if dialErr != nil {
+		return err // which says more
+	}
+	defer conn.Close()
+	shown := conn.(*tls.Conn).ConnectionState().PeerCertificates
+	if len(shown) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; the certificate that was shown has the thumbprint %s", err, soap.ThumbprintSHA256(shown[0]))
 }
 
 func connect(ctx context.Context, t Target, u *url.URL) (*Session, error) {
@@ -164,10 +199,11 @@ func (s *Session) login(ctx context.Context, after int64) error {
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	if err := s.manage.Login(ctx, url.UserPassword(s.target.User, password)); err != nil {
-		err = fmt.Errorf("log in as %q: %w", s.target.User, err)
-		if fault.Is(err, &types.InvalidLogin{}) {
-			s.target.Refusals.note(s.target, password, err)
+		if !fault.Is(err, &types.InvalidLogin{}) {
+			return fmt.Errorf("log in as %q: %w", s.target.User, err)
 		}
+		err = fmt.Errorf("log in as %q: %w: %w", s.target.User, ErrLoginRefused, err)
+		s.target.Refusals.note(s.target, password, err)
 		return err
 	}
 	s.logins.Add(1)

@@ -2,7 +2,9 @@ package nodecmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
@@ -10,9 +12,12 @@ import (
 
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/config"
+	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/wait"
 	"github.com/virtual-kubelet/vic/node"
 	"github.com/virtual-kubelet/vic/node/qemuvch"
 	"github.com/virtual-kubelet/vic/node/vspherevch"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 )
 
 // options are the flags of `vic node`.
@@ -90,9 +95,31 @@ func (o *options) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--kubeconfig %s: %w", n.Kubeconfig, err)
 	}
-	vsphere := vspherevch.New()
-	return o.settings.Name(node.Serve(ctx, node.ServerConfig{
-		Settings: n, Path: o.file, API: api,
-		Hypervisors: node.Hypervisors{QEMU: qemuvch.New(n), VSphere: vsphere}, Guests: vsphere,
+	hypervisor := vspherevch.New() // knows which passwords were refused
+	return o.settings.Name(patiently(ctx, func(ctx context.Context) error {
+		return node.Serve(ctx, node.ServerConfig{
+			Settings: n, Path: o.file, API: api,
+			Hypervisors: node.Hypervisors{QEMU: qemuvch.New(n), VSphere: hypervisor}, Guests: hypervisor,
+		})
 	}))
+}
+
+// refusedAgain is how long a process waits that vSphere has refused. It asks again only with another password, or after minutes.
+const refusedAgain = 10 * time.Second
+
+// patiently serves again where vSphere has refused the password: a process that ended would be started again at once, know nothing
+// of that, and lock the account.
+func patiently(ctx context.Context, serve func(context.Context) error) error {
+	for said := false; ; said = true {
+		err := serve(ctx)
+		if !errors.Is(err, vsphere.ErrLoginRefused) {
+			return err
+		}
+		if !said {
+			logging.From(ctx).ErrorContext(ctx, "node waits for another password", "err", err)
+		}
+		if wait.For(ctx, refusedAgain) != nil {
+			return err
+		}
+	}
 }

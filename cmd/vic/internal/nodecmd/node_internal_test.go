@@ -1,9 +1,14 @@
 package nodecmd
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
@@ -13,6 +18,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/config"
+	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 )
 
 // complete returns the settings of a file with that text, and of flags.
@@ -125,3 +131,24 @@ func TestAnAPIServerThatDoesNotAnswerIsNamed(t *testing.T) {
 	require.ErrorContains(t, o.run(t.Context()), "guest image (--guest-image; make guest-image builds it): ")
 	assert.NoDirExists(t, filepath.Join(dir, "state"))
 }
+
+func TestAProcessWhosePasswordIsRefusedDoesNotEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := fmt.Errorf("log in: %w", vsphere.ErrLoginRefused)
+		answers := []error{refused, refused, errBroken}
+		began := time.Now()
+		err := patiently(t.Context(), func(context.Context) error {
+			err := answers[0]
+			answers = answers[1:]
+			return err
+		})
+		require.ErrorIs(t, err, errBroken)
+		assert.Equal(t, 2*refusedAgain, time.Since(began))
+
+		ctx, cancel := context.WithCancel(t.Context())
+		err = patiently(ctx, func(context.Context) error { cancel(); return refused })
+		require.ErrorIs(t, err, vsphere.ErrLoginRefused)
+	})
+}
+
+var errBroken = errors.New("broken")
