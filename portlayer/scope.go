@@ -99,6 +99,9 @@ func (s *Scope) narrow() error {
 // Config returns what the scope was made from.
 func (s *Scope) Config() ScopeConfig { return s.config }
 
+// Range is the lowest and the highest address that a VM may have.
+func (s *Scope) Range() (first, last netip.Addr) { return s.first, s.last }
+
 // nic reserves an address for id and returns the interface that carries it. ErrNoAddress.
 func (s *Scope) nic(id string) (NIC, error) {
 	addr, err := s.reserve(id)

@@ -186,6 +186,20 @@ func vchConfig(e *config.Entry, session *vsphere.Session) vsphere.Config {
 	return cfg
 }
 
+// Addresses are the lowest and the highest address that pods of a VCH may have.
+func Addresses(v *config.VCH) (first, last netip.Addr, err error) {
+	cfg, err := scopeOf(v)
+	if err != nil {
+		return first, last, err
+	}
+	scope, err := portlayer.NewScope(cfg)
+	if err != nil {
+		return first, last, err
+	}
+	first, last = scope.Range()
+	return first, last, nil
+}
+
 // scopeOf is the port group with the addresses that pods may have in it.
 func scopeOf(v *config.VCH) (portlayer.ScopeConfig, error) {
 	s := v.VSphere

@@ -87,7 +87,7 @@ func requireNoVMs(ctx context.Context, cfg Config) error {
 		names = append(names, vmName(vm.Spec.Owner))
 	}
 	if len(names) > 0 {
-		return fmt.Errorf("it has pod VMs %s: %w", strings.Join(names, ", "), portlayer.ErrBusy)
+		return fmt.Errorf("delete its pods first, it has pod VMs %s: %w", strings.Join(names, ", "), portlayer.ErrBusy)
 	}
 	return nil
 }

@@ -92,7 +92,7 @@ func TestPodsOnVSphere(t *testing.T) {
 	})
 	out, err = m.vch(t, "ls")
 	require.NoError(t, err, out)
-	assert.Regexp(t, `(?m)^vsphere +\S+ +\d+ +4096Mi +\d+Mi +\d+Mi +2 +2 +ok$`, out)
+	assert.Regexp(t, `(?m)^vsphere +\S+ +\d+m? +4Gi +[\d.]+Gi +[\d.]+Gi +2 +2 +ok$`, out)
 	out, err = m.vch(t, "inspect")
 	require.NoError(t, err, out)
 	assert.Regexp(t, `(?m)^Resource pool: +/DC0/host/DC0_C0/Resources/vic$`, out)

@@ -61,7 +61,7 @@ var privileges = map[string][]string{
 // Check looks at everything that a VCH needs, and changes nothing. It goes on after what is missing.
 func Check(ctx context.Context, cfg vsphere.Config) []Finding {
 	c := &checker{config: cfg, session: cfg.Session}
-	for _, look := range []func(context.Context){c.clock, c.datacenter, c.pool, c.hosts, c.folder, c.datastore, c.storagePolicy, c.memory, c.antiAffinity, c.tags, c.networks, c.bootISO} {
+	for _, look := range []func(context.Context){c.clock, c.datacenter, c.pool, c.hosts, c.folder, c.datastore, c.storagePolicy, c.memory, c.antiAffinity, c.tags, c.networks, c.bootISO, c.privileges} {
 		look(ctx)
 	}
 	return c.findings
@@ -73,6 +73,8 @@ type checker struct {
 	finder   *find.Finder
 	store    *object.Datastore
 	findings []Finding
+	// asked counts privileges that were looked at, and on objects those; it is empty on an ESXi host by itself.
+	asked, on int
 }
 
 func (c *checker) note(subject, detail string, err error) {
@@ -155,6 +157,7 @@ func (c *checker) networks(ctx context.Context) {
 		}
 		_, err = network.EthernetCardBackingInfo(ctx)
 		c.note("network of scope "+scope, path, errors.Join(err, c.may(ctx, "network", network.Reference())))
+		c.sources(ctx, scope, network.Reference())
 	}
 }
 
@@ -178,6 +181,15 @@ func (c *checker) bootISO(ctx context.Context) {
 	c.note("boot ISO", iso, err)
 }
 
+// privileges says how many there were to look at; what is missing stands beside its object.
+func (c *checker) privileges(context.Context) {
+	detail := fmt.Sprintf("%d looked at on %d objects", c.asked, c.on)
+	if c.on == 0 {
+		detail = "not looked at: an ESXi host by itself does not say"
+	}
+	c.note("privileges", detail, nil)
+}
+
 // may says which privileges are missing on an object.
 func (c *checker) may(ctx context.Context, kind string, ref types.ManagedObjectReference) error {
 	user, err := session.NewManager(c.session.Client()).UserSession(ctx)
@@ -195,6 +207,8 @@ func (c *checker) may(ctx context.Context, kind string, ref types.ManagedObjectR
 	if err != nil {
 		return fmt.Errorf("privileges: %w", err)
 	}
+	c.on++
+	c.asked += len(privileges[kind])
 	var missing []string
 	for _, entity := range have {
 		for _, p := range entity.PrivAvailability {

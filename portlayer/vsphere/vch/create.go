@@ -31,8 +31,8 @@ type Options struct {
 type Step struct {
 	// Subject and Detail say what it is.
 	Subject, Detail string
-	// Exists is true when it is there, and nothing is done.
-	Exists bool
+	// Exists is true when it is there, and nothing is done. Missing is true when it is not, and nothing is done for want of a file.
+	Exists, Missing bool
 
 	make func(ctx context.Context) error
 	undo func(ctx context.Context) error // of make
@@ -60,7 +60,7 @@ func PlanCreate(ctx context.Context, cfg vsphere.Config, in Options) ([]Step, er
 // Create makes what is missing, in order. What it has made it takes back when a later step fails.
 func Create(ctx context.Context, steps []Step) error {
 	for i, s := range steps {
-		if s.Exists {
+		if s.Exists || s.Missing {
 			continue
 		}
 		if err := s.make(ctx); err != nil {
@@ -75,7 +75,7 @@ func takeBack(ctx context.Context, steps []Step) error {
 	defer cancel()
 	var failed error
 	for _, s := range slices.Backward(steps) {
-		if !s.Exists {
+		if !s.Exists && !s.Missing {
 			if err := s.undo(ctx); err != nil {
 				failed = errors.Join(failed, fmt.Errorf("take back %s %s: %w", s.Subject, s.Detail, vcenter.Translate(err)))
 			}

@@ -21,16 +21,15 @@ import (
 
 // iso puts the boot ISO where it has to be. It refuses to replace another one there, which VMs may be running from.
 func (p *planner) iso(ctx context.Context, in Options) (Step, error) {
-	if in.BootISO == "" {
-		return Step{}, nil
-	}
 	s := Step{Subject: "boot ISO", Detail: p.config.BootISO}
-	local, err := os.Stat(in.BootISO)
-	if err == nil && !local.Mode().IsRegular() {
-		err = fs.ErrInvalid
-	}
-	if err != nil {
-		return s, fmt.Errorf("boot ISO %s: %w", in.BootISO, err)
+	if in.BootISO != "" {
+		local, err := os.Stat(in.BootISO)
+		if err == nil && !local.Mode().IsRegular() {
+			err = fs.ErrInvalid
+		}
+		if err != nil {
+			return s, fmt.Errorf("boot ISO %s: %w", in.BootISO, err)
+		}
 	}
 	var to object.DatastorePath
 	if !to.FromString(p.config.BootISO) || !strings.HasSuffix(to.Path, ".iso") {
@@ -38,11 +37,17 @@ func (p *planner) iso(ctx context.Context, in Options) (Step, error) {
 	}
 	store := p.store
 	if to.Datastore != store.Name() {
+		var err error
 		if store, err = p.finder.Datastore(ctx, to.Datastore); err != nil {
 			return s, fmt.Errorf("boot ISO: %w", err)
 		}
 	}
-	if _, err := store.Stat(ctx, to.Path); err == nil {
+	_, err := store.Stat(ctx, to.Path)
+	switch {
+	case in.BootISO == "":
+		s.Exists, s.Missing = err == nil, err != nil
+		return s, nil
+	case err == nil:
 		s.Exists = true
 		return s, sameFile(ctx, store, to.Path, in.BootISO)
 	}

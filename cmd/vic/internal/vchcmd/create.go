@@ -42,6 +42,8 @@ privileges than the node does (docs/vsphere.md).`,
 					switch {
 					case s.Exists:
 						return "exists"
+					case s.Missing:
+						return "missing, which --boot-iso FILE mends"
 					case flags.dryRun:
 						return "would make"
 					}
@@ -64,9 +66,13 @@ func newRemoveCommand() *cobra.Command {
 		Use:   "rm",
 		Short: "Remove a node's VCH that has no VMs: VM folder, resource pool, directory",
 		Long: `Removes the VM folder, the resource pool and the directory, with its images, that a node's configuration names. It refuses
-a folder with anything in it: delete the pods first, then stop the node. The boot ISO stays.`,
+a folder with anything in it, and the VCH of a node whose process runs on this host: delete the pods first, then stop the node. The
+boot ISO stays.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flags.requireStopped(); err != nil {
+				return err
+			}
 			return flags.with(cmd.Context(), func(ctx context.Context, cfg vsphere.Config) error {
 				steps, err := vch.PlanRemoval(ctx, cfg)
 				if err != nil {

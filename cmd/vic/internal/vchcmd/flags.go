@@ -3,7 +3,10 @@ package vchcmd
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,6 +14,7 @@ import (
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/config"
 	"github.com/virtual-kubelet/vic/node"
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/node/vspherevch"
 	"github.com/virtual-kubelet/vic/portlayer/vsphere"
 )
@@ -21,6 +25,10 @@ type vchFlags struct {
 	// user and passwordFile are an administrator's, where the node's account has too few rights.
 	user, passwordFile string
 	dryRun             bool
+
+	// What follows is of the file: the state directory of its process, and all its VCHs on vSphere.
+	dir string
+	all []*config.Entry
 }
 
 // Variable is an environment variable of govc that stands in for a key of the vsphere section which the file leaves out.
@@ -84,12 +92,17 @@ func (f *vchFlags) entries() ([]*config.Entry, error) {
 		return nil, err
 	}
 	settings.Node.SetDefaults()
+	f.dir, f.all = settings.Node.Dir, nil
 	var found []*config.Entry
 	for _, e := range settings.Node.Entries() {
-		if e.VSphere == nil || f.node != "" && f.node != e.NodeName {
+		if e.VSphere == nil {
 			continue
 		}
 		f.complete(e.VSphere)
+		f.all = append(f.all, e)
+		if f.node != "" && f.node != e.NodeName {
+			continue
+		}
 		if err := e.Check(); err != nil {
 			return nil, cli.Misused("--config %s: %w", f.config, err)
 		}
@@ -127,6 +140,25 @@ func (f *vchFlags) with(ctx context.Context, do func(context.Context, vsphere.Co
 		return err
 	}
 	return withSession(ctx, e, do)
+}
+
+// requireStopped refuses what a node does not stand whose process runs on this host.
+func (f *vchFlags) requireStopped() error {
+	if _, err := f.entry(); err != nil {
+		return err
+	}
+	path := filepath.Join(f.dir, "lock")
+	if _, err := os.Stat(path); err != nil {
+		return nil //nolint:nilerr // no process of this host has the directory
+	}
+	lock, err := statedir.Lock(path)
+	if errors.Is(err, statedir.ErrInUse) {
+		return fmt.Errorf("stop the node first: %s: %w", f.dir, err)
+	}
+	if err == nil {
+		_ = lock.Close() // it was only tried
+	}
+	return nil
 }
 
 // withSession logs in and calls do with a VCH.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/cli"
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/podvmview"
@@ -131,10 +133,17 @@ func printVCHs(w io.Writer, output string, views []vchView) error {
 			fmt.Fprintf(t, "%s\t%s\t-\t-\t-\t-\t-\t-\t%s\n", v.Node, v.Address, v.Error)
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%dMi\t%dMi\t%dMi\t%d\t%d\tok\n", v.Node, v.Address, v.CPUMilli/1000, v.MemoryBytes>>20, v.FreeMemoryBytes>>20,
-			v.FreeStorageBytes>>20, v.VMs, v.Running)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\tok\n", v.Node, v.Address, cores(v.CPUMilli), gib(v.MemoryBytes), gib(v.FreeMemoryBytes),
+			gib(v.FreeStorageBytes), v.VMs, v.Running)
 	}
 	return t.Flush()
+}
+
+// cores are processors as Kubernetes writes them, such as 4 or 1743m.
+func cores(milli int64) string { return resource.NewMilliQuantity(milli, resource.DecimalSI).String() }
+
+func gib(bytes int64) string {
+	return strconv.FormatFloat(math.Round(float64(bytes)/(1<<30)*10)/10, 'f', -1, 64) + "Gi"
 }
 
 func printVCH(w io.Writer, output string, v vchView) error {
@@ -149,9 +158,9 @@ func printVCH(w io.Writer, output string, v vchView) error {
 		{"Resource pool", v.Pool},
 		{"VM folder", v.Folder},
 		{"Datastore", v.Datastore},
-		{"CPU", strconv.FormatInt(v.CPUMilli/1000, 10)},
-		{"Memory", fmt.Sprintf("%dMi, %dMi free", v.MemoryBytes>>20, v.FreeMemoryBytes>>20)},
-		{"Storage", fmt.Sprintf("%dMi, %dMi free", v.StorageBytes>>20, v.FreeStorageBytes>>20)},
+		{"CPU", cores(v.CPUMilli)},
+		{"Memory", fmt.Sprintf("%s, %s free", gib(v.MemoryBytes), gib(v.FreeMemoryBytes))},
+		{"Storage", fmt.Sprintf("%s, %s free", gib(v.StorageBytes), gib(v.FreeStorageBytes))},
 		{"Pod VMs", fmt.Sprintf("%d, %d of them running", v.VMs, v.Running)},
 	} {
 		fmt.Fprintf(t, "%s:\t%s\n", line.key, line.value)

@@ -33,8 +33,8 @@ Resource pool: +/DC0/host/C0/Resources/vic
 VM folder: +/DC0/vm/vic
 Datastore: +/DC0/datastore/s
 CPU: +16
-Memory: +65536Mi, 61440Mi free
-Storage: +102400Mi, 92160Mi free
+Memory: +64Gi, 60Gi free
+Storage: +100Gi, 90Gi free
 Pod VMs: +2, 1 of them running
 
 NAMESPACE +NAME +STATE +IP +PID +MEMORY +AGE +UID
@@ -47,7 +47,7 @@ func TestVCHsAreListedWithWhatIsWrongWithOne(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, printVCHs(&out, cli.OutputTable, []vchView{view(), lost}))
 	assert.Regexp(t, `^NODE +ADDRESS +CPU +MEMORY +FREE +STORAGE FREE +VMS +RUNNING +STATE
-vic-vsphere-1 +vcenter\.example +16 +65536Mi +61440Mi +92160Mi +2 +1 +ok
+vic-vsphere-1 +vcenter\.example +16 +64Gi +60Gi +90Gi +2 +1 +ok
 b +w +- +- +- +- +- +- +connect to vSphere at w: refused
 $`, out.String(), "nothing of vSphere's steers a terminal")
 	out.Reset()
@@ -79,4 +79,10 @@ func TestEachStepIsSaid(t *testing.T) {
 		return "made"
 	}))
 	assert.Equal(t, "made: resource pool /DC0/host/C0/Resources/vic\nexists: VM folder /DC0/vm/vic\n", out.String())
+}
+
+func TestProcessorsAndMemoryAreWrittenAsTheyAre(t *testing.T) {
+	assert.Equal(t, "1743m", cores(1743))
+	assert.Equal(t, "4", cores(4000))
+	assert.Equal(t, "1.5Gi", gib(3<<29))
 }

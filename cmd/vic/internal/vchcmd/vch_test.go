@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -12,11 +13,12 @@ import (
 
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/clitest"
 	"github.com/virtual-kubelet/vic/cmd/vic/internal/vchcmd"
+	"github.com/virtual-kubelet/vic/node/statedir"
 	"github.com/virtual-kubelet/vic/standalone/vcenter"
 )
 
 // bench is a vCenter that is simulated, with no VMs, and a file with a VCH there.
-type bench struct{ file, iso string }
+type bench struct{ file, iso, dir string }
 
 func newBench(t *testing.T) bench {
 	t.Helper()
@@ -24,17 +26,18 @@ func newBench(t *testing.T) bench {
 	vc, err := vcenter.Start(t.Context(), vcenter.Config{Dir: t.TempDir(), Binary: "/bin/true", Image: "/bin/true"})
 	require.NoError(t, err)
 	t.Cleanup(vc.Close)
-	b := bench{filepath.Join(t.TempDir(), "node.yaml"), filepath.Join(t.TempDir(), "boot.iso")}
+	b := bench{filepath.Join(t.TempDir(), "node.yaml"), filepath.Join(t.TempDir(), "boot.iso"), t.TempDir()}
 	require.NoError(t, os.WriteFile(b.iso, []byte("boots"), 0o600))
 	to := vc.Target()
 	text := fmt.Sprintf(`
+dir: %s
 vch:
   name: pool
   subnet: 192.0.2.0/24
   vsphere:
     {address: %q, user: %s, passwordFile: %s, caFile: %s, network: %s, gateway: 192.0.2.1, guestListen: ":1", advertiseAddresses: ["192.0.2.2:1"],
       pool: /DC0/host/DC0_C0/Resources/vic, folder: /DC0/vm/vic, bootISO: "[LocalDS_0] isos/boot.iso"}
-`, to.Address, to.User, to.PasswordFile, to.CAFile, vcenter.PortGroup)
+`, b.dir, to.Address, to.User, to.PasswordFile, to.CAFile, vcenter.PortGroup)
 	require.NoError(t, os.WriteFile(b.file, []byte(text), 0o600))
 	return b
 }
@@ -54,6 +57,12 @@ func TestAVCHIsMadeCheckedShownAndRemoved(t *testing.T) {
 	}
 	assert.Regexp(t, "(?m)^ok +datacenter +/DC0$", out)
 
+	assert.Regexp(t, `(?m)^ok +addresses +192\.0\.2\.1 to 192\.0\.2\.254 of 192\.0\.2\.0/24`, out)
+	assert.Regexp(t, `(?m)^ok +privileges +\d+ looked at`, out)
+
+	out, err = b.vch(t, "create", "--dry-run")
+	require.NoError(t, err)
+	assert.Contains(t, out, "missing, which --boot-iso FILE mends: boot ISO [LocalDS_0] isos/boot.iso\n")
 	out, err = b.vch(t, "create", "--boot-iso", b.iso, "--dry-run")
 	require.NoError(t, err)
 	assert.Contains(t, out, "would make: VM folder /DC0/vm/vic\n")
@@ -69,7 +78,7 @@ func TestAVCHIsMadeCheckedShownAndRemoved(t *testing.T) {
 	out, err = b.vch(t, "ls")
 	require.NoError(t, err)
 	assert.Regexp(t, `(?m)^NODE +ADDRESS +CPU +MEMORY +FREE +STORAGE FREE +VMS +RUNNING +STATE$`, out)
-	assert.Regexp(t, `(?m)^pool +\S+ +\d+ +4096Mi +\d+Mi +\d+Mi +0 +0 +ok$`, out)
+	assert.Regexp(t, `(?m)^pool +\S+ +\d+m? +4Gi +[\d.]+Gi +[\d.]+Gi +0 +0 +ok$`, out)
 	out, err = b.vch(t, "inspect")
 	require.NoError(t, err)
 	assert.Regexp(t, `(?m)^Resource pool: +/DC0/host/DC0_C0/Resources/vic$`, out)
@@ -84,6 +93,12 @@ func TestAVCHIsMadeCheckedShownAndRemoved(t *testing.T) {
 	out, err = b.vch(t, "rm", "--dry-run")
 	require.NoError(t, err)
 	assert.Contains(t, out, "would remove: VM folder /DC0/vm/vic\n")
+	state, err := statedir.Open(b.dir)
+	require.NoError(t, err)
+	_, err = b.vch(t, "rm")
+	require.ErrorIs(t, err, statedir.ErrInUse)
+	require.ErrorContains(t, err, "stop the node first")
+	require.NoError(t, state.Close())
 	out, err = b.vch(t, "rm")
 	require.NoError(t, err)
 	assert.Contains(t, out, "removed: VM folder /DC0/vm/vic\n")
@@ -100,4 +115,29 @@ func TestThePasswordOfAnAccountIsReadFromItsFile(t *testing.T) {
 	_, err := b.vch(t, "check", "--user", "nobody", "--password-file", "/none")
 	require.ErrorContains(t, err, "connect to vSphere at ")
 	require.ErrorContains(t, err, "/none")
+}
+
+func TestAddressesThatAnotherVCHOfTheFileHasAreRefused(t *testing.T) {
+	b := newBench(t)
+	text, err := os.ReadFile(b.file)
+	require.NoError(t, err)
+	_, entry, found := strings.Cut(string(text), "vch:\n")
+	require.True(t, found)
+	entry = "- " + strings.TrimSpace(strings.ReplaceAll(entry, ", guestListen: \":1\"", ""))
+	with := func(name, first, last string) string {
+		return strings.NewReplacer("name: pool", "name: "+name+"\n  port: 0", "gateway:", "firstAddress: "+first+", lastAddress: "+last+", gateway:").Replace(entry)
+	}
+	write := func(secondFirst string) {
+		vchs := with("pool", "192.0.2.10", "192.0.2.19") + "\n" + with("other", secondFirst, "192.0.2.29")
+		require.NoError(t, os.WriteFile(b.file, fmt.Appendf(nil, "dir: %s\nguestListen: \":1\"\nvchs:\n%s\n", b.dir, vchs), 0o600))
+	}
+	write("192.0.2.20")
+	out, err := b.vch(t, "check", "--node", "pool")
+	require.Error(t, err, "there is nothing of it yet")
+	assert.Regexp(t, `(?m)^ok +addresses +192\.0\.2\.10 to 192\.0\.2\.19`, out)
+	write("192.0.2.19")
+	out, err = b.vch(t, "check", "--node", "pool")
+	require.Error(t, err)
+	assert.Regexp(t, `(?m)^WRONG +addresses`, out)
+	assert.Contains(t, out, "node other has 192.0.2.19 to 192.0.2.29 of the same port group")
 }
