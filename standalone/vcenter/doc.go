@@ -24,5 +24,6 @@
 // suspended. Power is only that of PowerOnVM_Task, PowerOffVM_Task and ResetVM_Task: other calls that change it (vApps,
 // PowerOnMultiVM_Task) change the reported state and start nothing. The inventory is lost with the process; QEMUs end with it.
 //
-// It serves on the loopback interface, with a certificate whose key everybody has: no secret is safe in it.
+// It serves on the loopback interface, with a certificate whose key everybody has: no secret is safe in it. Its password is another one
+// each time, in the file that Target names: another text in there is a wrong password. WithheldFile names privileges that nobody has.
 package vcenter

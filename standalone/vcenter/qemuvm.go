@@ -33,6 +33,9 @@ func (v *Server) intercept(ctx *simulator.Context, method *simulator.Method) (mo
 	if ctx.Session == nil {
 		return nil, nil //nolint:nilnil // the simulator goes on by itself
 	}
+	if fault := v.forbids(method); fault != nil {
+		return nil, fault
+	}
 	vcsim.BeforeCall(ctx, method)
 	session := ctx.Session.Registry
 	v.mu.Lock()

@@ -2,6 +2,7 @@ package vcenter
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,6 +34,7 @@ const (
 	// BootISO is the datastore path of the ISO that Config names.
 	BootISO = "[" + datastore + "] " + isoName
 
+	user      = "user"
 	datastore = "LocalDS_0"
 	isoName   = "boot.iso"
 )
@@ -140,6 +143,7 @@ func (v *Server) start() error {
 	}
 	service := v.model.Service
 	service.TLS = new(tls.Config)
+	service.Listen = &url.URL{User: url.UserPassword(user, rand.Text())}
 	service.ServeMux = http.NewServeMux()
 	// These come before the simulator's own, which forget what they are sent.
 	service.ServeMux.HandleFunc("PUT "+uploadPath, v.upload)
@@ -148,6 +152,7 @@ func (v *Server) start() error {
 	registry.Handler = v.intercept
 	registry.AddHandler(observer{v})
 	v.volumes = vcsim.AddDisks(registry)
+	v.addPermissions(registry)
 	v.server = service.NewServer()
 	if err := v.addISO(); err != nil {
 		return fmt.Errorf("put the boot ISO into the datastore: %w", err)
