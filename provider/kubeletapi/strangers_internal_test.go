@@ -139,7 +139,7 @@ func TestWhoWasAuthenticatedStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor()
 		serve(t, d)
-		known := tls.Client(d.knock("192.0.2.1:1"), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it is about connections
+		known := tls.Client(d.knock("192.0.2.1:1"), &tls.Config{InsecureSkipVerify: true})
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://v/healthz", nil)
 		require.NoError(t, err)
 		request.Header.Set("Certificate", "alice")
