@@ -128,6 +128,9 @@ func (d *Disks) retrieve(ctx *simulator.Context, id types.ID, store types.Manage
 
 // deviceOf is a VM's device that is a disk; none where it does not have it.
 func deviceOf(vm *simulator.VirtualMachine, id string) object.VirtualDeviceList {
+	if vm.Config == nil {
+		return nil // its host is away
+	}
 	return object.VirtualDeviceList(vm.Config.Hardware.Device).Select(func(d types.BaseVirtualDevice) bool {
 		disk, ok := d.(*types.VirtualDisk)
 		return ok && disk.VDiskId != nil && disk.VDiskId.Id == id

@@ -9,7 +9,8 @@
 // child of it, because destroying a VM deletes the files of all its disks.
 //
 // One view of the folder and one property collector show what exists; an operation's own result is known at once.
-// Tasks are awaited by one list view for all. Nothing searches the inventory after Open.
+// Tasks are awaited by one list view for all. A VM that the folder does not show is gone only where vCenter knows neither its object nor
+// its instance UUID; until then it is what it was. After Open nothing else is searched in the inventory.
 //
 // Package vch makes, checks and removes a VCH.
 package vsphere

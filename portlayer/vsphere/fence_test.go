@@ -70,6 +70,18 @@ func TestAVolumeThatAnotherHas(t *testing.T) {
 	}
 }
 
+func TestAVolumeThatAVMWithoutAHostMayHaveIsNotTaken(t *testing.T) {
+	v, h := cluster(t)
+	id := v.volume("data")
+	away := v.foreign().Reference()
+	v.Hide(away)
+	vm := v.Model.Map().Get(away).(*simulator.VirtualMachine)
+	v.Model.Service.Context.WithLock(vm, func() { vm.Layout = nil })
+	err := makeVM(t, h, uid, id)
+	require.ErrorIs(t, err, portlayer.ErrBusy)
+	require.ErrorContains(t, err, "VM database of its datastore can't be read, and may have it")
+}
+
 func (v *vcenter) folder() *object.Folder {
 	v.Helper()
 	f, err := v.Finder().DefaultFolder(v.Context())
