@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -95,7 +96,7 @@ func TestThePasswordIsReadBeforeEachLogin(t *testing.T) {
 	asked := 0
 	v.Credentials = &controllers.Credentials{Username: v.VSphere.User, CA: ca, Password: func(context.Context) (string, error) {
 		asked++
-		return string(password), nil
+		return strings.TrimSpace(string(password)), nil
 	}}
 	v.VSphere.User, v.VSphere.PasswordFile, v.VSphere.CAFile = "", "", ""
 	s := vspherevch.New()

@@ -66,8 +66,8 @@ func newRemoveCommand() *cobra.Command {
 		Use:   "rm",
 		Short: "Remove a node's VCH that has no VMs: VM folder, resource pool, directory",
 		Long: `Removes the VM folder, the resource pool and the directory, with its images, that a node's configuration names. It refuses
-a folder with anything in it, and the VCH of a node whose process runs on this host: delete the pods first, then stop the node. The
-boot ISO stays.`,
+a folder with anything in it, and the VCH of a node whose process runs on this host: delete the pods first, then stop the node.
+The boot ISO stays.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := flags.requireStopped(); err != nil {
