@@ -152,7 +152,7 @@ func TestHTTP(t *testing.T) {
 		"HTTP/2 without TLS": {
 			wire.HTTPAction{HTTP2: true, Port: portOf(t, modern.Listener.Addr().String())}, patience, probe.Success, " / HTTP/2.0 ",
 		},
-		"HTTP/2 without TLS where the server has HTTP/1 only": {wire.HTTPAction{HTTP2: true}, patience, probe.Failure, "looked like an HTTP/1.1 header"},
+		"HTTP/2 without TLS where the server has HTTP/1 only": {wire.HTTPAction{HTTP2: true}, patience, probe.Failure, "http2: "},
 		"a redirect on the same host":                         {wire.HTTPAction{Path: "/here"}, patience, probe.Success, "/?x=1"},
 		"a redirect to another host": {
 			wire.HTTPAction{Path: "/elsewhere"}, patience, probe.Warning, "Probe terminated redirects, Response body: <a href",

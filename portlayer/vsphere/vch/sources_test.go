@@ -19,7 +19,13 @@ func onDistributed(c *vsphere.Config) { c.Networks = map[string]string{"pods": "
 // allow sets what the distributed port group lets VMs do.
 func allow(v *testvcenter.Server, promiscuous, macChanges, forged bool) {
 	v.Helper()
-	group := v.Model.Map().Any("DistributedVirtualPortgroup").(*simulator.DistributedVirtualPortgroup)
+	var group *simulator.DistributedVirtualPortgroup
+	for _, one := range v.Model.Map().All("DistributedVirtualPortgroup") { // the switch's uplinks are one too
+		if g := one.(*simulator.DistributedVirtualPortgroup); g.Name == "DC0_DVPG0" {
+			group = g
+		}
+	}
+	require.NotNil(v, group)
 	v.Model.Service.Context.WithLock(group, func() {
 		group.Config.DefaultPortConfig = &types.VMwareDVSPortSetting{MacManagementPolicy: &types.DVSMacManagementPolicy{
 			AllowPromiscuous: &promiscuous, MacChanges: &macChanges, ForgedTransmits: &forged,
