@@ -102,6 +102,10 @@ func TestPodsOnVSphere(t *testing.T) {
 	}
 	v.waitVMs(t, m.cluster, ns, 0)
 	out, err = m.vch(t, "rm")
+	require.Error(t, err)
+	assert.Contains(t, out, "stop the node first")
+	m.kill()
+	out, err = m.vch(t, "rm")
 	require.NoError(t, err, out)
 	assert.Contains(t, out, "removed: VM folder /DC0/vm/vic\n")
 }
