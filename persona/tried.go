@@ -19,7 +19,7 @@ const (
 )
 
 // tried remembers the large images that are being flattened, so that one that takes the process with it is not tried for ever.
-// It has a file for each, with a byte for each try that has not ended. Who calls it has the image's work folder.
+// It has a file for each, with a byte for each try that has not ended. The caller holds the image's work folder.
 type tried struct{ dir string }
 
 func (t tried) path(disk string) string { return filepath.Join(t.dir, workName(disk)) }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// ErrLoginRefused says that vSphere does not take the user's password. Who shows one again and again locks the account.
+// ErrLoginRefused says that vSphere does not take the user's password. Showing one again and again locks the account.
 var ErrLoginRefused = errors.New("the password is refused")
 
 // refusalLife is longer than the time in which accounts are locked for a few wrong passwords.
