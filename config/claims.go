@@ -26,6 +26,8 @@ const (
 )
 
 // Place is what of a VCH can't change while there are pods: values by the paths of their fields, and the hypervisor by "".
+//
+// +kubebuilder:object:generate=false
 type Place map[string]string
 
 // Place returns where the pods of a VCH are.

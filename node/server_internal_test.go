@@ -2,6 +2,13 @@ package node
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -136,4 +143,37 @@ func TestAVCHIsNotOpenedAtAnotherPlaceThanItsPods(t *testing.T) {
 	require.NoError(t, open("192.0.2.0/24"))
 	require.NoError(t, os.WriteFile(state.Place(), []byte("{"), 0o600))
 	require.NoError(t, open("192.0.2.0/24"))
+}
+
+func TestACredentialThatIsRefusedIsNotAnAPIServerThatIsSilent(t *testing.T) {
+	s := serverOf(t, newMemory(), "system:node:n", func(*config.Node) {})
+	s.API = serveAPI(t, "").config()
+	err := Serve(t.Context(), s.ServerConfig)
+	require.ErrorContains(t, err, "refuses the credential of --kubeconfig: ")
+	require.NotContains(t, err.Error(), "does not answer")
+	s.API.CertData, s.API.KeyData = expired(t)
+	require.ErrorContains(t, Serve(t.Context(), s.ServerConfig), "refuses the credential of --kubeconfig, its client certificate of system:node:n ended at 2020-01-02T00:00:00Z: ")
+}
+
+// expired is a certificate of the past with its key.
+func expired(t *testing.T) (cert, key []byte) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	begin := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "system:node:n"}, NotBefore: begin, NotAfter: begin.AddDate(0, 0, 1),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, k.Public(), k)
+	require.NoError(t, err)
+	keyDER, err := x509.MarshalECPrivateKey(k)
+	require.NoError(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
+}
+
+func TestOnlyANodeItselfAsksForAServingCertificate(t *testing.T) {
+	s := serverOf(t, newMemory(), "system:node:n", func(*config.Node) {})
+	require.NoError(t, s.check(t.Context()))
+	assert.True(t, s.signs(&config.Entry{VCH: config.VCH{NodeName: "n"}}))
+	assert.False(t, s.signs(&config.Entry{VCH: config.VCH{NodeName: "m"}}))
 }
