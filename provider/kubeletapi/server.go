@@ -92,13 +92,14 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // Serve answers on l, over TLS, until ctx ends; then it closes l and every connection.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	var known acquaintances
 	server := &http.Server{
 		Handler:           s.handler,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		// Requests end with ctx, and with them the streams, whose connections the server does not know.
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		ConnContext: withAdmission,
+		ConnContext: known.withAdmission,
 		ErrorLog:    slog.NewLogLogger(logging.From(ctx).Handler(), slog.LevelDebug),
 		TLSConfig: &tls.Config{
 			MinVersion:     tls.VersionTLS12,
@@ -109,7 +110,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // it only repeats what Serve returns
 	defer stop()
-	if err := server.ServeTLS(lingering{newStrangers(l)}, "", ""); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.ServeTLS(lingering{known.bound(l)}, "", ""); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve kubelet API on %s: %w", l.Addr(), err)
 	}
 	return nil

@@ -78,12 +78,13 @@ func closed(t *testing.T, conn net.Conn) bool {
 
 func TestConnectionsThatNobodyIsKnownOnAreBounded(t *testing.T) {
 	d := newDoor()
-	s := newStrangers(d)
-	accept := func(from string) (theirs net.Conn, ours *stranger) {
+	var known acquaintances
+	l := known.bound(d)
+	accept := func(from string) (theirs net.Conn, ours net.Conn) {
 		theirs = d.knock(from)
-		conn, err := s.Accept()
+		conn, err := l.Accept()
 		require.NoError(t, err)
-		return theirs, conn.(*stranger)
+		return theirs, conn
 	}
 	first, _ := accept("192.0.2.1:1000")
 	for i := range perAddress - 1 {
@@ -93,14 +94,14 @@ func TestConnectionsThatNobodyIsKnownOnAreBounded(t *testing.T) {
 	accept("192.0.2.1:3000")
 	assert.True(t, closed(t, first), "of one more the oldest goes")
 
-	_, known := accept("192.0.2.2:1")
-	known.admit()
-	for i := 0; s.unknown < maxStrangers; i++ {
+	_, authenticated := accept("192.0.2.2:1")
+	admit(known.withAdmission(t.Context(), authenticated))
+	for i := range maxStrangers - perAddress {
 		accept(fmt.Sprintf("198.51.100.%d:1", i))
 	}
 	refused := d.knock("203.0.113.1:1")
 	served := d.knock("192.0.2.2:2")
-	conn, err := s.Accept()
+	conn, err := l.Accept()
 	require.NoError(t, err)
 	assert.Equal(t, "192.0.2.2:2", conn.RemoteAddr().String(), "an address that somebody is known from has a place")
 	assert.True(t, closed(t, refused))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/internal/logging"
+	"github.com/virtual-kubelet/vic/internal/strangers"
 )
 
 const (
@@ -106,7 +107,7 @@ func (l *Listener) Serve(ctx context.Context, on net.Listener) error {
 	srv.SetKeepAlivesEnabled(false)
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
-	err = srv.ServeTLS(newStrangers(on, l.vms.HasAddress), "", "")
+	err = srv.ServeTLS(bound(on, l.vms.HasAddress), "", "")
 	l.closeAll()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
@@ -237,7 +238,7 @@ func (l *Listener) open(ctx context.Context, conn *tls.Conn) {
 		logging.From(ctx).DebugContext(ctx, "channel refused", "address", conn.RemoteAddr().String(), "err", err)
 		return
 	}
-	admitted(conn.NetConn())
+	strangers.Admit(conn.NetConn())
 	c := &channel{Conn: conn, closed: make(chan struct{})}
 	l.mu.Lock()
 	s := l.slotLocked(vm)
