@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/virtual-kubelet/vic/guest/wire"
 	"github.com/virtual-kubelet/vic/operations/worker"
 	"github.com/virtual-kubelet/vic/portlayer"
 	"github.com/virtual-kubelet/vic/portlayer/podvm"
@@ -27,8 +28,8 @@ const (
 	fewOrphans = 3
 )
 
-// orphans are the VMs of the node that have no pod. When the first complete list of pods leaves more than half of the VMs
-// without one, and more than fewOrphans, it is likelier that the list is wrong (another cluster, a backup) than that they
+// orphans are the VMs of the node that have no pod. When the first complete list of pods leaves more than half of the VMs whose
+// pods have not finished without one, and more than fewOrphans, it is likelier that the list is wrong (another cluster, a backup) than that they
 // are wanted no more: they are held until an administrator says so, or their pods are back.
 type orphans struct {
 	known   map[types.UID]worker.Orphan
@@ -38,9 +39,19 @@ type orphans struct {
 // see takes the VMs of the node after a complete list of pods. It returns what to keep of those whose state has changed.
 func (o *orphans) see(vms []podvm.VM, wanted func(types.UID) bool, approved string, now time.Time) map[types.UID][]byte {
 	found := map[types.UID][]byte{}
+	var working int          // VMs whose pods have not finished
+	var unwanted []types.UID // of these
 	for _, vm := range vms {
-		if uid := types.UID(vm.Spec.Owner.UID); !wanted(uid) {
-			found[uid] = vm.Record
+		uid, works := types.UID(vm.Spec.Owner.UID), isWorking(vm)
+		if works {
+			working++
+		}
+		if wanted(uid) {
+			continue
+		}
+		found[uid] = vm.Record
+		if works {
+			unwanted = append(unwanted, uid)
 		}
 	}
 	maps.DeleteFunc(o.known, func(uid types.UID, _ worker.Orphan) bool { _, ok := found[uid]; return !ok })
@@ -51,12 +62,12 @@ func (o *orphans) see(vms []podvm.VM, wanted func(types.UID) bool, approved stri
 			o.known[uid] = before[uid].At(now)
 		}
 	}
-	if !o.counted && len(found) > fewOrphans && 2*len(found) > len(vms) {
-		o.hold(true)
+	if !o.counted && len(unwanted) > fewOrphans && 2*len(unwanted) > working {
+		o.hold(unwanted, true)
 	}
 	o.counted = true
 	if approved != "" && approved == o.approval() {
-		o.hold(false)
+		o.hold(slices.Collect(maps.Keys(o.known)), false)
 	}
 	changed := map[types.UID][]byte{}
 	for uid, orphan := range o.known {
@@ -67,8 +78,15 @@ func (o *orphans) see(vms []podvm.VM, wanted func(types.UID) bool, approved stri
 	return changed
 }
 
-func (o *orphans) hold(held bool) {
-	for uid, orphan := range o.known {
+// isWorking is true unless all that its pod had to do is done, or the VM is gone: a finished pod may be deleted at any time.
+func isWorking(vm podvm.VM) bool {
+	done := vm.Guest != nil && vm.Guest.Phase == wire.PhaseDone
+	return vm.State != portlayer.StateRemoved && !done
+}
+
+func (o *orphans) hold(which []types.UID, held bool) {
+	for _, uid := range which {
+		orphan := o.known[uid]
 		orphan.Held = held
 		o.known[uid] = orphan
 	}

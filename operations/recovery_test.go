@@ -3,6 +3,7 @@ package operations_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -337,6 +338,25 @@ func TestFewOrphansGoByThemselves(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestVMsOfFinishedPodsGoByThemselves(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		for i := range 5 {
+			p := pod(corev1.RestartPolicyNever, "echo done")
+			p.Name, p.UID = fmt.Sprintf("job-%d", i), types.UID(fmt.Sprintf("uid-%d", i))
+			n.manager.Sync(p)
+			n.await(time.Minute, "it is finished", func() bool { return n.phase(p.UID) == corev1.PodSucceeded })
+		}
+		n.await(time.Minute, "all are off", func() bool {
+			vms, err := n.hv.List(t.Context())
+			require.NoError(t, err)
+			return !slices.ContainsFunc(vms, func(vm portlayer.VM) bool { return vm.State != portlayer.StateStopped })
+		})
+		n.restart()
+		n.await(2*time.Minute, "the VMs are gone", func() bool { return n.vmCount() == 0 })
+		assert.False(t, n.manager.Conditions()[0].True)
+	})
 }
 
 func TestPodOfTheSameNameIsAnotherPod(t *testing.T) {
